@@ -1,0 +1,54 @@
+import { isAbsolute, join } from 'node:path';
+
+/** The four trees of a running daemon. */
+export interface Paths {
+  /** Settings: `persona.toml` and `conf.d/`. */
+  etc: string;
+  /** Database, images, uppers. 0700 for ever: what a user may see appears elsewhere. */
+  state: string;
+  /** Sockets, the lock, the slots. */
+  run: string;
+  /** Files shipped with the program. */
+  share: string;
+}
+
+/** Where things are: the machine's own trees, or, when `root` is given, four folders below it. */
+export function pathsOf(root: string | undefined): Paths {
+  if (root === undefined || root === '')
+    return {
+      etc: '/etc/persona',
+      state: '/var/lib/persona',
+      run: '/run/persona',
+      share: '/usr/share/persona',
+    };
+  if (!isAbsolute(root)) throw new TypeError(`PERSONA_ROOT must be an absolute path, not ${root}`);
+  return {
+    etc: join(root, 'etc'),
+    state: join(root, 'state'),
+    run: join(root, 'run'),
+    share: join(root, 'share'),
+  };
+}
+
+/** Fixed places inside the state tree, relative to it. One list, so that nobody spells them twice. */
+export const statePlaces = {
+  database: 'personad.db',
+  reserve: 'reserve',
+  mark: 'mark.json',
+  keys: 'keys',
+  trustedKeys: 'keys/trusted',
+  machineKey: 'keys/machine.ed25519',
+  layers: 'layers',
+  personas: 'personas',
+  slots: 'slots',
+  staging: 'staging',
+  quarantine: 'quarantine',
+} as const;
+
+/** Fixed places inside the run tree, relative to it. */
+export const runPlaces = {
+  userSocket: 'user.sock',
+  controlSocket: 'control.sock',
+  lock: 'lock',
+  slots: 'slots',
+} as const;

@@ -1,0 +1,100 @@
+import sqlite3 from 'sqlite3';
+import { PersonaError } from '../../ipc/errors.ts';
+import { checkOwner, migrate } from './migrate.ts';
+import { type Driver, type Row, type Store, storeOver } from './store.ts';
+
+/** How long a statement waits for another process's lock; there should be none: the tree is locked. */
+const busyTimeoutMs = 5_000;
+
+/** Checkpoints run in idle moments, not inside a swap's commit; this bound is for a busy hour. */
+const walPagesMax = 4_000;
+
+/**
+ * The only door to the sqlite3 library. Every call has its callback: without one, an error becomes an
+ * event that ends the process. Prepared statements are not used: inside `serialize()` they were run out
+ * of order, and one text per transaction is quicker than awaited statements.
+ */
+export async function openDriver(file: string): Promise<Driver> {
+  const database = await new Promise<sqlite3.Database>((resolve, reject) => {
+    const opened: sqlite3.Database = new sqlite3.Database(file, (error) =>
+      error === null ? resolve(opened) : reject(error),
+    );
+  });
+  database.on('error', () => undefined);
+  return {
+    exec: (sql) =>
+      new Promise((resolve, reject) => {
+        database.exec(sql, (error) => (error === null ? resolve() : reject(error)));
+      }),
+    all: (sql, values) =>
+      new Promise((resolve, reject) => {
+        database.all<Row>(sql, values, (error, rows) =>
+          error === null ? resolve(rows) : reject(error),
+        );
+      }),
+    close: () =>
+      new Promise((resolve, reject) => {
+        database.close((error) => (error === null ? resolve() : reject(error)));
+      }),
+  };
+}
+
+/** Sets what durability rests on and reads it back: a pragma that was not taken is not an error by itself. */
+export async function configure(driver: Driver): Promise<void> {
+  await driver.exec(`
+    PRAGMA busy_timeout = ${busyTimeoutMs};
+    PRAGMA foreign_keys = ON;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA wal_autocheckpoint = ${walPagesMax};
+  `);
+  await expectPragma(driver, 'journal_mode = WAL', 'journal_mode', 'wal');
+  await driver.exec('PRAGMA synchronous = FULL');
+  await expectPragma(driver, 'synchronous', 'synchronous', 2);
+}
+
+async function expectPragma(driver: Driver, ask: string, name: string, wanted: unknown) {
+  const [row] = await driver.all(`PRAGMA ${ask}`, []);
+  if (row?.[name] !== wanted)
+    throw new PersonaError(
+      'state-damaged',
+      `the database has ${name} ${String(row?.[name])}, not ${String(wanted)}`,
+    );
+}
+
+/** Reads every page and index once; throws `state-damaged` when SQLite finds anything wrong. */
+export async function checkIntegrity(driver: Driver): Promise<void> {
+  const rows = await driver.all('PRAGMA integrity_check(10)', []).catch((cause: unknown) => {
+    throw damaged(cause);
+  });
+  const faults = rows.map((row) => String(row.integrity_check)).filter((line) => line !== 'ok');
+  if (faults.length > 0)
+    throw new PersonaError('state-damaged', `the database is damaged: ${faults[0]}`);
+}
+
+/** Opens the database of the daemon: checked, configured and brought up to the newest schema. */
+export async function openStore(
+  file: string,
+  open: (file: string) => Promise<Driver> = openDriver,
+): Promise<Store> {
+  const driver = await open(file);
+  try {
+    await checkIntegrity(driver);
+    await checkOwner(driver);
+    await configure(driver);
+    await migrate(driver);
+  } catch (error) {
+    await driver.close().catch(() => undefined);
+    throw isDamage(error) ? damaged(error) : error;
+  }
+  return storeOver(driver);
+}
+
+function isDamage(error: unknown): boolean {
+  const code = (error as { code?: unknown }).code;
+  return code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT';
+}
+
+function damaged(cause: unknown): PersonaError {
+  if (cause instanceof PersonaError) return cause;
+  return new PersonaError('state-damaged', 'the database cannot be read', { cause });
+}

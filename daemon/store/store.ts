@@ -1,0 +1,139 @@
+import { fill, type Row, type SqlValue } from './sql.ts';
+
+export type { Row, SqlValue } from './sql.ts';
+
+/** Collects the statements of one transaction; nothing is sent before the collector returns. */
+export interface Tx {
+  /** Adds one statement; each `?` takes the next value. */
+  run(sql: string, ...values: SqlValue[]): void;
+}
+
+/** The database as a library gives it: one connection, no ordering promised. */
+export interface Driver {
+  /** Runs several statements in one round trip. */
+  exec(sql: string): Promise<void>;
+  /** All rows of one query. */
+  all(sql: string, values: readonly SqlValue[]): Promise<Row[]>;
+  close(): Promise<void>;
+}
+
+/**
+ * All rows of the daemon. Every call takes its turn in one queue, so that no two transactions and no
+ * read within a transaction ever interleave on the one connection.
+ */
+export interface Store {
+  /** All rows of a query. */
+  all<R extends Row = Row>(sql: string, ...values: SqlValue[]): Promise<R[]>;
+  /** The first row of a query, or undefined. */
+  get<R extends Row = Row>(sql: string, ...values: SqlValue[]): Promise<R | undefined>;
+  /** Commits what `collect` adds as one transaction. Resolves when it is on the disk. */
+  commit(collect: (tx: Tx) => void): Promise<void>;
+  /**
+   * Adds statements to the next commit, or writes them when the store falls idle: for facts that
+   * recovery finds again. Resolves when they are on the disk; order with other commits is kept.
+   */
+  commitSoon(collect: (tx: Tx) => void): Promise<void>;
+  /** Writes what still waits, then closes. Further calls are refused. */
+  close(): Promise<void>;
+}
+
+/** How long a soon-commit waits for company before it is written alone. */
+export const soonDelayMs = 20;
+
+interface Pending {
+  sql: string;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** A store over `driver`. */
+export function storeOver(driver: Driver): Store {
+  let tail: Promise<unknown> = Promise.resolve();
+  let soon: Pending[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  function turn<T>(work: () => Promise<T>): Promise<T> {
+    if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
+    const mine = tail.then(work);
+    tail = mine.catch(() => undefined);
+    return mine;
+  }
+
+  function takeSoon(): Pending[] {
+    if (timer !== undefined) clearTimeout(timer);
+    timer = undefined;
+    const taken = soon;
+    soon = [];
+    return taken;
+  }
+
+  /** One transaction of the waiting statements and `sql`; if it fails, each part is tried by itself. */
+  async function write(waiting: Pending[], sql: string): Promise<void> {
+    const company = waiting.map((one) => one.sql).join('');
+    try {
+      await transaction(driver, company + sql);
+    } catch (error) {
+      if (waiting.length === 0) throw error;
+      for (const one of waiting) await transaction(driver, one.sql).then(one.resolve, one.reject);
+      if (sql !== '') await transaction(driver, sql);
+      return;
+    }
+    for (const one of waiting) one.resolve();
+  }
+
+  const flush = (): Promise<void> => {
+    const waiting = takeSoon();
+    return waiting.length === 0 ? Promise.resolve() : turn(() => write(waiting, ''));
+  };
+
+  const read = <R extends Row>(sql: string, values: SqlValue[]): Promise<R[]> => {
+    if (soon.length > 0) flush().catch(() => undefined);
+    return turn(() => driver.all(sql, values) as Promise<R[]>);
+  };
+
+  return {
+    all: (sql, ...values) => read(sql, values),
+    get: async <R extends Row>(sql: string, ...values: SqlValue[]) =>
+      (await read<R>(sql, values))[0],
+    async commit(collect) {
+      const sql = collected(collect);
+      const waiting = takeSoon();
+      await turn(() => write(waiting, sql));
+    },
+    commitSoon(collect) {
+      const sql = collected(collect);
+      if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
+      timer ??= setTimeout(() => flush().catch(() => undefined), soonDelayMs);
+      return new Promise((resolve, reject) => soon.push({ sql, resolve, reject }));
+    },
+    async close() {
+      if (closed) return;
+      const last = flush().catch(() => undefined);
+      const done = turn(() => driver.close());
+      closed = true;
+      await last;
+      await done;
+    },
+  };
+}
+
+function collected(collect: (tx: Tx) => void): string {
+  let sql = '';
+  collect({
+    run(statement, ...values) {
+      sql += `${fill(statement, values)};\n`;
+    },
+  });
+  return sql;
+}
+
+async function transaction(driver: Driver, sql: string): Promise<void> {
+  try {
+    await driver.exec(`BEGIN IMMEDIATE;\n${sql}COMMIT;`);
+  } catch (error) {
+    // Fails when the transaction never began or SQLite rolled it back itself: both are fine.
+    await driver.exec('ROLLBACK;').catch(() => undefined);
+    throw error;
+  }
+}
