@@ -1,0 +1,97 @@
+import * as v from 'valibot';
+import { sync } from '../method.ts';
+import { changeLine } from './change.ts';
+import { slotPage } from './slot.ts';
+import { count, uid } from './values.ts';
+
+/** Version of the JSON that methods answer: a field may be added within it, never changed or removed. */
+export const apiVersion = 1;
+
+const space = v.strictObject({
+  path: v.string(),
+  fileSystem: v.string(),
+  totalBytes: count,
+  freeBytes: count,
+  /** Bytes that personad leaves free for journal, undo and rollback. */
+  reserveBytes: count,
+  /** Where uppers live: on the state tree itself, or on a loop volume of our own. */
+  uppers: v.optional(v.picklist(['direct', 'loop-volume'])),
+});
+
+/** One fallback in use: never silent. */
+const fallback = v.strictObject({
+  capability: v.string(),
+  using: v.string(),
+  reason: v.string(),
+});
+
+/** What the machine can do, found by doing it. */
+const capability = v.strictObject({
+  name: v.string(),
+  /** What personad uses it for. */
+  usedFor: v.string(),
+  state: v.picklist(['ok', 'fallback', 'missing']),
+  /** What was found, or which fallback is used. */
+  detail: v.string(),
+  fix: v.optional(v.string()),
+});
+
+const check = v.strictObject({
+  name: v.string(),
+  state: v.picklist(['ok', 'warning', 'failed']),
+  detail: v.string(),
+  fix: v.optional(v.string()),
+});
+
+/** Methods about the daemon itself. */
+export const daemonMethods = {
+  'daemon.ping': sync(
+    'any',
+    'Answers at once, with the version of the daemon.',
+    {},
+    { version: v.string(), apiVersion: count, pid: count },
+  ),
+  'daemon.status': sync(
+    'any',
+    'Shows what is active, what runs and what needs attention, as far as the caller may see it.',
+    {},
+    {
+      apiVersion: v.literal(apiVersion),
+      daemon: v.strictObject({
+        version: v.string(),
+        pid: count,
+        startedMs: count,
+        /** `degraded` is read-only: recovery found something it does not dare to touch. */
+        state: v.picklist(['starting', 'ready', 'degraded', 'stopping']),
+        reason: v.optional(v.string()),
+        /** Folder of the state tree. */
+        stateFolder: v.string(),
+      }),
+      machine: v.strictObject({
+        hostName: v.string(),
+        kernel: v.string(),
+        os: v.optional(v.string()),
+      }),
+      caller: v.strictObject({ uid, access: v.picklist(['any', 'group', 'root']) }),
+      slots: v.array(slotPage),
+      changes: v.array(changeLine),
+      space,
+      counts: v.strictObject({ bases: count, personas: count, slots: count }),
+      fallbacks: v.array(fallback),
+      /** Things that want a person: quarantine, unverified layers, failed generations kept. */
+      notices: v.array(v.strictObject({ text: v.string(), command: v.optional(v.string()) })),
+    },
+  ),
+  'daemon.doctor': sync(
+    'any',
+    'Checks the machine and the state tree, with the fix for what is missing.',
+    {},
+    {
+      apiVersion: v.literal(apiVersion),
+      kernel: v.string(),
+      capabilities: v.array(capability),
+      checks: v.array(check),
+    },
+    { timeoutMs: 60_000 },
+  ),
+};
