@@ -1,0 +1,172 @@
+import { lstatSync, mkdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs';
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
+import { failedWith, KernelError } from './errno.ts';
+import type { Fd } from './fd.ts';
+import { attach, changeMount, cloneTree, unmount } from './mounts.ts';
+import { statMount } from './stat-mount.ts';
+
+/**
+ * How a slot's tree is replaced with no moment in which the path is empty: `beneath` (the new mount is slipped
+ * under the old one, then the old one is taken off; Linux 6.5) or `symlink` (the path is a symbolic link, replaced by rename).
+ * Mounting over the old tree is never used: the hidden tree could not be released.
+ */
+export type FlipWay = 'beneath' | 'symlink';
+
+/** The name below the anchor that users open. */
+export const TREE = 'root';
+/** Folder of the anchor that holds the trees of the `symlink` way, by number. */
+const TREES = '.trees';
+/** A path walk that has read the old link must end before the old mount goes: far longer than any walk takes. */
+const WALK_GRACE_MS = 1_000;
+/** Turns of the event loop spent looking for the flip before the end of umount2 itself is awaited. */
+const LOOKS = 2_000;
+
+/** What the anchor shows now. */
+export interface Shown {
+  /** Real place of the tree: the anchor's `root`, or what the link there names. */
+  at: string;
+  mountId: number;
+  device: string;
+}
+
+export interface Flipped {
+  /** The replaced tree, kept alive by this detached copy; absent when the slot was empty. */
+  old?: Fd;
+  /** Ends when the old attachment is gone for all. The path shows the new tree already before. */
+  settled: Promise<void>;
+}
+
+function treePlace(anchor: string): string | undefined {
+  const path = `${anchor}/${TREE}`;
+  try {
+    return lstatSync(path).isSymbolicLink() ? `${anchor}/${readlinkSync(path)}` : path;
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/** The tree an anchor shows, or undefined when it shows none. */
+export function shownTree(anchor: string): Shown | undefined {
+  const at = treePlace(anchor);
+  if (at === undefined) return undefined;
+  try {
+    const stat = statMount(at);
+    return stat.isMountRoot ? { at, mountId: stat.mountId, device: stat.device } : undefined;
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Shows `tree` (a detached mount) at the anchor's `root` in place of what is there; `tree` then refers to the attached mount.
+ * Resolves once the path shows the new tree. A failure before that leaves the old tree standing.
+ */
+export async function flip(anchor: string, tree: Fd, way: FlipWay): Promise<Flipped> {
+  const now = shownTree(anchor);
+  const old = now === undefined ? undefined : cloneTree(now.at);
+  try {
+    const settled =
+      way === 'symlink'
+        ? flipLink(anchor, tree, now)
+        : now === undefined
+          ? fill(anchor, tree)
+          : flipBeneath(tree, now);
+    if (way === 'beneath' && now !== undefined) await untilShown(now, settled);
+    settled.catch(() => undefined); // the caller awaits it later; until then it must not count as unhandled
+    return { ...(old === undefined ? {} : { old }), settled };
+  } catch (error) {
+    await old?.closeLater();
+    throw error;
+  }
+}
+
+async function fill(anchor: string, tree: Fd): Promise<void> {
+  const place = `${anchor}/${TREE}`;
+  mkdirSync(place, { recursive: true, mode: 0o755 });
+  attach(tree, place);
+  changeMount(tree, { propagation: 'private' });
+}
+
+function flipBeneath(tree: Fd, now: Shown): Promise<void> {
+  attach(tree, now.at, { beneath: true });
+  // Under a shared anchor the new mount is shared until here: that carries the umount to other namespaces.
+  return unmount(now.at, { detach: true }).then(() => {
+    changeMount(tree, { propagation: 'private' });
+  });
+}
+
+/** umount2 flips early and then waits for readers of the mount table (seen 0.8 s): look instead of waiting. */
+async function untilShown(before: Shown, settled: Promise<void>): Promise<void> {
+  let ended = false;
+  const end = settled.finally(() => {
+    ended = true;
+  });
+  end.catch(() => undefined);
+  for (let looks = 0; looks < LOOKS && !ended; looks += 1) {
+    if (statMount(before.at).mountId !== before.mountId) return;
+    await turn();
+  }
+  await end;
+}
+
+function flipLink(anchor: string, tree: Fd, now: Shown | undefined): Promise<void> {
+  const number = 1 + Number(now?.at.split('/').at(-1) ?? 0);
+  const target = `${TREES}/${number}`;
+  mkdirSync(`${anchor}/${target}`, { recursive: true, mode: 0o755 });
+  attach(tree, `${anchor}/${target}`);
+  const link = `${anchor}/${TREE}`;
+  try {
+    changeMount(tree, { propagation: 'private' });
+    symlinkSync(target, `${link}.new`);
+    renameSync(`${link}.new`, link);
+  } catch (error) {
+    return takeOff(`${anchor}/${target}`).then(() => Promise.reject(error));
+  }
+  return now === undefined ? Promise.resolve() : pause(WALK_GRACE_MS).then(() => takeOff(now.at));
+}
+
+async function takeOff(place: string): Promise<void> {
+  await unmount(place, { detach: true });
+  rmdirSync(place);
+}
+
+/**
+ * Takes the tree off the anchor; the path is an empty folder (or gone) afterwards.
+ * Returns a detached copy that keeps the tree alive, or undefined when there was none.
+ */
+export async function clearTree(anchor: string): Promise<Fd | undefined> {
+  const now = shownTree(anchor);
+  if (now === undefined) return undefined;
+  const old = cloneTree(now.at);
+  try {
+    await unmount(now.at, { detach: true });
+  } catch (error) {
+    await old.closeLater();
+    throw error;
+  }
+  return old;
+}
+
+/** Makes `anchor` (a folder) a mount of its own that is shared, so that namespaces made later see each flip. Safe to repeat. */
+export function makeAnchor(anchor: string): void {
+  if (!statMount(anchor).isMountRoot) {
+    const self = cloneTree(anchor);
+    try {
+      changeMount(self, { nosuid: true, nodev: true, noexec: true });
+      attach(self, anchor);
+    } finally {
+      self.close();
+    }
+  }
+  changeMount(anchor, { propagation: 'shared' });
+}
+
+/** Takes an anchor off again. Safe to repeat. */
+export async function removeAnchor(anchor: string): Promise<void> {
+  for (let limit = 0; limit < 8 && statMount(anchor).isMountRoot; limit += 1) {
+    await unmount(anchor, { detach: true });
+  }
+  if (statMount(anchor).isMountRoot) throw new KernelError('umount2', 'EBUSY', anchor);
+}

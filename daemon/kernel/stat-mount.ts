@@ -1,0 +1,49 @@
+import { withDetail } from './errno.ts';
+import type { Fd } from './fd.ts';
+import { declareInt } from './libc.ts';
+
+const AT_FDCWD = -100;
+const AT_EMPTY_PATH = 0x1000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_NO_AUTOMOUNT = 0x800;
+const STATX_BASIC = 0x7ff;
+const STATX_MNT_ID = 0x1000;
+const ATTR_MOUNT_ROOT = 0x2000n;
+const SIZE = 256; // struct statx, padded by the kernel for growth
+
+const statx = declareInt('statx', ['int', 'text', 'int', 'uint', 'bytes']);
+
+/** Where a path or descriptor lives: its mount, its file system, and whether it is the root of the mount. */
+export interface MountStat {
+  /** Identifies the mount among those that exist now (reused later). */
+  mountId: number;
+  /** Device of the file system, `major:minor` as mountinfo writes it. */
+  device: string;
+  isMountRoot: boolean;
+  inode: bigint;
+  mode: number;
+  uid: number;
+  gid: number;
+}
+
+/** Reads the mount identity of `at` without following a symbolic link at its end. Does not block on local file systems. */
+export function statMount(at: string | Fd): MountStat {
+  const out = Buffer.alloc(SIZE);
+  const mask = STATX_BASIC | STATX_MNT_ID;
+  try {
+    if (typeof at === 'string') {
+      statx(AT_FDCWD, at, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, mask, out);
+    } else statx(at.number, '', AT_EMPTY_PATH | AT_NO_AUTOMOUNT, mask, out);
+  } catch (error) {
+    throw withDetail(error, typeof at === 'string' ? at : at.what);
+  }
+  return {
+    mountId: Number(out.readBigUInt64LE(144)),
+    device: `${out.readUInt32LE(136)}:${out.readUInt32LE(140)}`,
+    isMountRoot: (out.readBigUInt64LE(8) & ATTR_MOUNT_ROOT) !== 0n,
+    inode: out.readBigUInt64LE(32),
+    mode: out.readUInt16LE(28),
+    uid: out.readUInt32LE(20),
+    gid: out.readUInt32LE(24),
+  };
+}

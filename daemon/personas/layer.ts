@@ -1,0 +1,18 @@
+/** What a layer holds, in the order in which layers lie on one another: config on top, base at the bottom. */
+export type LayerKind = 'base' | 'diff' | 'apps' | 'seed' | 'config';
+
+/** One read-only erofs image of a persona, ready to be mounted. */
+export interface Layer {
+  /** `sha256:HEX` of the image's bytes: two layers with one digest are the same layer. */
+  digest: string;
+  kind: LayerKind;
+  /** Absolute path of the file that holds it (an .erofs file, or an .osp with the image inside). */
+  file: string;
+  /** Where it begins in the file, bytes, a multiple of 4096. */
+  offset: number;
+  /** Its length, bytes. */
+  size: number;
+}
+
+/** The layers of one persona, top first, as an overlay takes them. */
+export type LayerStack = Layer[];
