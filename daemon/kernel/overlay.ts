@@ -1,3 +1,4 @@
+import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { createMount, type FsOption, MOUNT_ATTR } from './fs-context.ts';
 
@@ -67,4 +68,27 @@ export async function mountOverlay(plan: OverlayPlan, way: LowerWay): Promise<Fd
     ...(plan.volatile === true ? [{ key: 'volatile' }] : []),
   ];
   return createMount('overlay', options, MOUNT_ATTR.nosuid | MOUNT_ATTR.nodev | MOUNT_ATTR.noatime);
+}
+
+/**
+ * True while some overlay, seen by us or not, writes to this upper (`FOLDER/fs`). Asks the kernel for a mount that cannot be made:
+ * the answer is EBUSY when the upper is taken, and EINVAL (work folder inside the upper) when it is free. Nothing is changed.
+ * @param lower any readable folder.
+ */
+export async function upperInUse(upper: string, lower: string): Promise<boolean> {
+  const options = [
+    { key: 'lowerdir', text: lower },
+    { key: 'upperdir', text: `${upper}/fs` },
+    { key: 'workdir', text: `${upper}/fs` },
+    { key: 'index', text: 'on' },
+  ];
+  try {
+    const mount = await createMount('overlay', options, 0);
+    await mount.closeLater();
+  } catch (error) {
+    if (failedWith(error, 'EBUSY')) return true;
+    if (failedWith(error, 'EINVAL')) return false;
+    throw error;
+  }
+  throw new Error('internal error: the kernel made an overlay whose work folder is its upper');
 }

@@ -6,6 +6,7 @@ const AT_FDCWD = -100;
 const AT_EMPTY_PATH = 0x1000;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_NO_AUTOMOUNT = 0x800;
+const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC = 0x7ff;
 const STATX_MNT_ID = 0x1000;
 const ATTR_MOUNT_ROOT = 0x2000n;
@@ -26,6 +27,24 @@ export interface MountStat {
   gid: number;
 }
 
+/**
+ * Device and mount of what a link of /proc/PID points to, asking no file system: a hung server cannot hold us up.
+ * Undefined when the process or the descriptor is gone, or is none of our business.
+ */
+export function statProcLink(path: string): { device: string; mountId: number } | undefined {
+  const out = Buffer.alloc(SIZE);
+  try {
+    statx(AT_FDCWD, path, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_MNT_ID, out);
+  } catch {
+    return undefined;
+  }
+  return { device: deviceOf(out), mountId: Number(out.readBigUInt64LE(144)) };
+}
+
+function deviceOf(out: Buffer): string {
+  return `${out.readUInt32LE(136)}:${out.readUInt32LE(140)}`;
+}
+
 /** Reads the mount identity of `at` without following a symbolic link at its end. Does not block on local file systems. */
 export function statMount(at: string | Fd): MountStat {
   const out = Buffer.alloc(SIZE);
@@ -39,7 +58,7 @@ export function statMount(at: string | Fd): MountStat {
   }
   return {
     mountId: Number(out.readBigUInt64LE(144)),
-    device: `${out.readUInt32LE(136)}:${out.readUInt32LE(140)}`,
+    device: deviceOf(out),
     isMountRoot: (out.readBigUInt64LE(8) & ATTR_MOUNT_ROOT) !== 0n,
     inode: out.readBigUInt64LE(32),
     mode: out.readUInt16LE(28),

@@ -1,0 +1,157 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { constants } from 'node:os';
+import { setImmediate as turn } from 'node:timers/promises';
+import { failedWith } from './errno.ts';
+import { Fd } from './fd.ts';
+import { declareInt } from './libc.ts';
+import { parseMountinfo } from './mountinfo.ts';
+import { statProcLink } from './stat-mount.ts';
+
+const pidfdOpen = declareInt('pidfd_open', ['int', 'uint']);
+const pidfdSendSignal = declareInt('pidfd_send_signal', ['int', 'int', 'bytes', 'uint']);
+
+/** Processes looked at before the event loop gets its turn. */
+const SLICE = 16;
+/** Descriptors looked at per process: a program with more open files is found by its root or maps. */
+const FDS_LIMIT = 4_096;
+
+/** A process, named so that a reused number is noticed. */
+export interface ProcessId {
+  pid: number;
+  /** Start time in clock ticks since boot: field 22 of /proc/PID/stat. */
+  startTime: number;
+}
+
+/** Why a process keeps a file system alive. */
+export type Hold = 'root' | 'cwd' | 'fd' | 'map' | 'namespace';
+
+/** A process that keeps one of the asked file systems alive. */
+export interface Inside extends ProcessId {
+  uid: number;
+  /** Short name, as the kernel keeps it (any bytes: escape before printing). */
+  name: string;
+  device: string;
+  by: Hold;
+}
+
+/** Start time, name and uid of a process, or undefined when it is gone. */
+export function processStat(pid: number): (ProcessId & { name: string; uid: number }) | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const open = stat.indexOf('(');
+    const close = stat.lastIndexOf(')');
+    const startTime = Number(stat.slice(close + 2).split(' ')[19]);
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+    const uid = Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? -1);
+    return { pid, startTime, name: stat.slice(open + 1, close), uid };
+  } catch {
+    return undefined;
+  }
+}
+
+function linkHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
+  for (const by of ['root', 'cwd'] as const) {
+    const device = statProcLink(`${folder}/${by}`)?.device;
+    if (device !== undefined && devices.has(device)) return [by, device];
+  }
+  return undefined;
+}
+
+function fdHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
+  for (const fd of readdirSync(`${folder}/fd`).slice(0, FDS_LIMIT)) {
+    const device = statProcLink(`${folder}/fd/${fd}`)?.device;
+    if (device !== undefined && devices.has(device)) return ['fd', device];
+  }
+  return undefined;
+}
+
+function mapHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
+  const maps = readFileSync(`${folder}/maps`, 'latin1');
+  for (const match of maps.matchAll(/^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /gm)) {
+    const device = `${Number.parseInt(match[1]!, 16)}:${Number.parseInt(match[2]!, 16)}`;
+    if (devices.has(device)) return ['map', device];
+  }
+  return undefined;
+}
+
+/** Looks at each mount namespace once: a private one keeps what it had when it was made. */
+class Namespaces {
+  #seen = new Map<string, string | undefined>([[readlinkSync('/proc/self/ns/mnt'), undefined]]);
+
+  hold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
+    const namespace = readlinkSync(`${folder}/ns/mnt`);
+    if (!this.#seen.has(namespace)) {
+      const lines = parseMountinfo(readFileSync(`${folder}/mountinfo`, 'latin1'));
+      this.#seen.set(namespace, lines.find((line) => devices.has(line.device))?.device);
+    }
+    const device = this.#seen.get(namespace);
+    return device === undefined ? undefined : ['namespace', device];
+  }
+}
+
+function holdOf(
+  pid: number,
+  devices: ReadonlySet<string>,
+  namespaces: Namespaces,
+): [Hold, string] | undefined {
+  const folder = `/proc/${pid}`;
+  try {
+    return (
+      linkHold(folder, devices) ??
+      fdHold(folder, devices) ??
+      mapHold(folder, devices) ??
+      namespaces.hold(folder, devices)
+    );
+  } catch {
+    return undefined; // it has ended meanwhile, or is a kernel thread
+  }
+}
+
+/**
+ * Every other process that keeps one of these file systems alive: by its root, working folder, an open file, a mapped file,
+ * or a mount namespace of its own. One entry per process, the strongest reason first. What /proc cannot show
+ * (a descriptor in flight between processes) is not found: absence here is a hint, the end of the file system is the proof.
+ * @param devices `major:minor` of the file systems, as mountinfo writes them.
+ */
+export async function whoIsInside(devices: ReadonlySet<string>): Promise<Inside[]> {
+  const found: Inside[] = [];
+  if (devices.size === 0) return found;
+  const namespaces = new Namespaces();
+  let looked = 0;
+  for (const entry of readdirSync('/proc')) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) continue;
+    looked += 1;
+    if (looked % SLICE === 0) await turn();
+    const hold = holdOf(pid, devices, namespaces);
+    const stat = hold === undefined ? undefined : processStat(pid);
+    if (hold !== undefined && stat !== undefined)
+      found.push({ ...stat, by: hold[0], device: hold[1] });
+  }
+  return found;
+}
+
+/** A handle on a process that a reused number cannot redirect; undefined when it is gone or is another one by now. */
+export function openProcess(id: ProcessId): Fd | undefined {
+  let handle: Fd;
+  try {
+    handle = new Fd(pidfdOpen(id.pid, 0), `process ${id.pid}`);
+  } catch (error) {
+    if (failedWith(error, 'ESRCH', 'EINVAL')) return undefined;
+    throw error;
+  }
+  if (processStat(id.pid)?.startTime === id.startTime) return handle;
+  handle.close();
+  return undefined;
+}
+
+/** Sends a signal through a handle. False when the process has ended and was reaped. */
+export function signalProcess(handle: Fd, signal: 'SIGTERM' | 'SIGKILL' | 'SIGCONT'): boolean {
+  try {
+    pidfdSendSignal(handle.number, constants.signals[signal], null, 0);
+    return true;
+  } catch (error) {
+    if (failedWith(error, 'ESRCH')) return false;
+    throw error;
+  }
+}
