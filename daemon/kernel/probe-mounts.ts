@@ -1,0 +1,243 @@
+import { mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mountErofs } from './erofs.ts';
+import { Fd } from './fd.ts';
+import { flip, makeAnchor, removeAnchor } from './flip.ts';
+import { createUserNamespace } from './idmap.ts';
+import { declareInt } from './libc.ts';
+import { attach, changeMount, cloneTree, unmount } from './mounts.ts';
+import { type Lower, type LowerWay, mountOverlay } from './overlay.ts';
+import type { Capability } from './probe.ts';
+import { emptyErofs } from './probe-image.ts';
+
+/** The results of all mount probes; `works` asks for one by id. */
+export interface MountFindings {
+  list: Capability[];
+  works(id: string): boolean;
+}
+
+/** Where an image begins in the probe's container file. */
+const OFFSET = 8192;
+/** FS_IOC_ENABLE_VERITY of linux/fsverity.h, and its argument: version 1, SHA-256, blocks of 4096. */
+const ENABLE_VERITY = 0x40806685;
+/** The default range of ids for slots of root; any would do here. */
+const PROBE_IDS = { first: 2_130_706_432, count: 65_536 };
+
+const ioctl = declareInt('ioctl', ['int', 'u64', 'bytes']);
+
+interface Scratch {
+  folder: string;
+  run: string;
+  open(name: string): Fd;
+  upper(name: string): string;
+}
+
+type Texts = Pick<Capability, 'usedFor' | 'fix' | 'needed'>;
+type Trial = (scratch: Scratch) => Promise<string>;
+
+async function erofs(scratch: Scratch, way: 'file' | 'file-offset' | 'loop'): Promise<Fd> {
+  using file = scratch.open(way === 'file-offset' ? 'container' : 'image');
+  return await mountErofs({ file, offset: way === 'file-offset' ? OFFSET : 0 }, way);
+}
+
+/** Any working erofs mount: file-backed, else by loop. */
+async function layer(scratch: Scratch): Promise<Fd> {
+  return await erofs(scratch, 'file').catch(() => erofs(scratch, 'loop'));
+}
+
+async function overlay(scratch: Scratch, name: string, lower: Lower, way: LowerWay): Promise<Fd> {
+  return mountOverlay(
+    { lowers: [lower], upper: scratch.upper(name), source: 'persona:probe' },
+    way,
+  );
+}
+
+async function tryOverlay(scratch: Scratch, way: 'fd' | 'path'): Promise<string> {
+  using lower = await layer(scratch);
+  const tree = await overlay(scratch, `lower-${way}`, { mount: lower }, way);
+  await tree.closeLater();
+  return '';
+}
+
+async function tryUpper(scratch: Scratch): Promise<string> {
+  const place = `${scratch.folder}/stage`;
+  mkdirSync(place);
+  using mount = await layer(scratch);
+  attach(mount, place);
+  try {
+    changeMount(place, { propagation: 'private' });
+    const tree = await overlay(scratch, 'upper', { mount, attachedAt: place }, 'staging');
+    writeFileSync(`${tree.path}/file`, 'x');
+    await tree.closeLater();
+  } finally {
+    await unmount(place, { detach: true });
+  }
+  statSync(`${scratch.folder}/upper/fs/file`);
+  return '';
+}
+
+async function tryBeneath(scratch: Scratch): Promise<string> {
+  const anchor = mkdtempSync(`${scratch.run}/probe-`);
+  try {
+    makeAnchor(anchor);
+    for (let round = 0; round < 2; round += 1) {
+      using tree = await layer(scratch);
+      const flipped = await flip(anchor, tree, 'beneath');
+      await flipped.settled;
+      await flipped.old?.closeLater();
+    }
+    return '';
+  } finally {
+    await unmount(`${anchor}/root`, { detach: true }).catch(() => undefined);
+    await removeAnchor(anchor);
+    rmSync(anchor, { recursive: true });
+  }
+}
+
+async function tryIdmap(scratch: Scratch): Promise<string> {
+  using namespace = await createUserNamespace(PROBE_IDS);
+  using lower = await layer(scratch);
+  changeMount(lower, { idmap: namespace });
+  using upper = cloneTree(scratch.folder);
+  changeMount(upper, { idmap: namespace });
+  scratch.upper('idmap');
+  const tree = await mountOverlay(
+    { lowers: [{ mount: lower }], upper: `${upper.path}/idmap`, source: 'persona:probe' },
+    'path',
+  );
+  const { uid } = statSync(`${tree.path}/.`);
+  await tree.closeLater();
+  if (uid !== PROBE_IDS.first) throw new Error(`the root folder belongs to ${uid}`);
+  return '';
+}
+
+async function tryVerity(scratch: Scratch): Promise<string> {
+  const argument = Buffer.alloc(128);
+  argument.writeUInt32LE(1, 0);
+  argument.writeUInt32LE(1, 4);
+  argument.writeUInt32LE(4096, 8);
+  writeFileSync(`${scratch.folder}/verity`, emptyErofs());
+  using file = scratch.open('verity');
+  await ioctl.later(file.number, ENABLE_VERITY, argument);
+  return '';
+}
+
+const closing = async (mount: Promise<Fd>): Promise<string> => {
+  await (await mount).closeLater();
+  return '';
+};
+
+const TRIALS: [id: string, texts: Texts, trial: Trial][] = [
+  [
+    'erofs-file',
+    {
+      usedFor: 'mounting images without a loop device',
+      fix: 'Without it images are mounted through loop devices, which is slower under load. Linux 6.12 or newer has it; the state folder must not lie on overlayfs.',
+      needed: false,
+    },
+    (scratch) => closing(erofs(scratch, 'file')),
+  ],
+  [
+    'erofs-offset',
+    {
+      usedFor: 'mounting the image inside an .osp file where it lies',
+      fix: 'Without it such images are mounted through a loop device with an offset. Linux 6.17 or newer has it.',
+      needed: false,
+    },
+    (scratch) => closing(erofs(scratch, 'file-offset')),
+  ],
+  [
+    'loop',
+    {
+      usedFor: 'mounting images where the kernel cannot read the file itself',
+      fix: 'Load it: `modprobe loop`. In a container, give it /dev/loop-control and the loop devices. Linux 5.8 or newer is needed.',
+      needed: false,
+    },
+    (scratch) => closing(erofs(scratch, 'loop')),
+  ],
+  [
+    'lowerdir-fd',
+    {
+      usedFor: 'joining layers that are attached nowhere, by descriptor',
+      fix: 'Without it layers are named by /proc/self/fd, or attached at hidden places first. Linux 6.13 or newer has it.',
+      needed: false,
+    },
+    (scratch) => tryOverlay(scratch, 'fd'),
+  ],
+  [
+    'lowerdir-path',
+    {
+      usedFor: 'joining layers that are attached nowhere, by path',
+      fix: 'Without it layers are attached at hidden places first. Linux 6.12 or newer may have it.',
+      needed: false,
+    },
+    (scratch) => tryOverlay(scratch, 'path'),
+  ],
+  [
+    'uppers',
+    {
+      usedFor: 'keeping what programs in a slot write',
+      fix: 'Put the state folder on ext4, xfs or btrfs: overlayfs, NFS and FAT cannot hold a writable layer.',
+      needed: true,
+    },
+    tryUpper,
+  ],
+  [
+    'mount-beneath',
+    {
+      usedFor: 'replacing a tree with no moment in which the path is empty',
+      fix: 'Without it the path of a slot is a symbolic link that is replaced by rename. Linux 6.5 or newer has it.',
+      needed: false,
+    },
+    tryBeneath,
+  ],
+  [
+    'idmapped-layers',
+    {
+      usedFor: 'slots of root: its programs are root inside and nobody outside',
+      fix: 'Without it programs cannot be started as root in a slot. Linux 6.6 or newer, user namespaces switched on, and a state folder on ext4, xfs or btrfs are needed.',
+      needed: false,
+    },
+    tryIdmap,
+  ],
+  [
+    'fs-verity',
+    {
+      usedFor: 'sealing imported images in the kernel',
+      fix: 'Without it images are checked by hash when they are imported. On ext4: `tune2fs -O verity DEVICE`.',
+      needed: false,
+    },
+    tryVerity,
+  ],
+];
+
+/** Tries each mount facility in a scratch folder below `state` (and an anchor below `run`); leaves nothing behind. */
+export async function probeMounts(state: string, run: string): Promise<MountFindings> {
+  const folder = mkdtempSync(`${state}/probe-`);
+  const image = emptyErofs();
+  writeFileSync(`${folder}/image`, image);
+  writeFileSync(`${folder}/container`, Buffer.concat([Buffer.alloc(OFFSET), image]));
+  const scratch: Scratch = {
+    folder,
+    run,
+    open: (name) => new Fd(openSync(`${folder}/${name}`, 'r'), `probe ${name}`),
+    upper: (name) => {
+      for (const part of ['fs', 'work'])
+        mkdirSync(`${folder}/${name}/${part}`, { recursive: true });
+      return `${folder}/${name}`;
+    },
+  };
+  const list: Capability[] = [];
+  try {
+    for (const [id, texts, trial] of TRIALS) {
+      const [works, detail] = await trial(scratch).then(
+        (said) => [true, said] as const,
+        (error: unknown) =>
+          [false, error instanceof Error ? error.message : String(error)] as const,
+      );
+      list.push({ id, works, detail, ...texts });
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  return { list, works: (id) => list.some((one) => one.id === id && one.works) };
+}
