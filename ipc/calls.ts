@@ -1,0 +1,131 @@
+import type { Socket } from 'node:net';
+import { checkEvent, checkParams, checkResult } from './check.ts';
+import type { Caller, Connection } from './connection.ts';
+import { PersonaError, toWire } from './errors.ts';
+import type { Method } from './method.ts';
+import type { Request, WireLimits } from './protocol.ts';
+import type { Transport } from './transport.ts';
+import type { Usage } from './usage.ts';
+
+/** What a handler may know and do besides its parameters. */
+export interface CallContext {
+  readonly caller: Caller;
+  /** Sends an event to the request; false when the connection is gone. */
+  event(event: unknown): boolean;
+  /** Takes a place for something that outlives the answer; throws when the connection has too many. */
+  follow(): () => void;
+  /** Aborted when the connection is gone. A change goes on then; whoever only watches it stops. */
+  readonly gone: AbortSignal;
+}
+
+/** What the calls of all connections share. */
+export interface Core {
+  methods: Readonly<Record<string, Method>>;
+  limits: WireLimits;
+  transport: Transport;
+  usage: Usage;
+  /** Does the work. `params` are checked; the result will be. */
+  call(method: string, params: unknown, context: CallContext): Promise<unknown>;
+  /** A faulty peer or handler, for the log. */
+  report(what: string, facts: Record<string, unknown>): void;
+  /** Milliseconds that never go back. */
+  now(): number;
+}
+
+/** The request in a frame's data, or undefined when it is none. */
+export function readRequest(data: unknown): Request | undefined {
+  if (data === null || typeof data !== 'object') return undefined;
+  const { id, params = {}, ...rest } = data as Partial<Request>;
+  if (!Number.isSafeInteger(id) || Object.keys(rest).length > 0) return undefined;
+  return { id: id as number, params };
+}
+
+/** Answers a request with an error. */
+export function refuse(core: Core, socket: Socket, id: number, error: unknown): void {
+  const wire = toWire(error);
+  if (wire.code === 'internal') core.report('a call failed', { error });
+  core.transport.send(socket, 'reply', { id, error: wire });
+}
+
+/** Rejects with `timed-out` unless `work` settles in time. The work itself is not stopped. */
+async function inTime<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new PersonaError('timed-out', { what })), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Ends our side of a connection whose peer has ended its own, once nothing is left to say. */
+export function endWhenDone({ ended, open, follows, socket }: Connection): void {
+  if (ended && open === 0 && follows === 0) socket.end();
+}
+
+/** Takes a place, does the call, answers. Never rejects: whatever goes wrong becomes the answer. */
+export async function answer(
+  core: Core,
+  connection: Connection,
+  name: string,
+  request: Request,
+): Promise<void> {
+  const { usage, limits, transport, now } = core;
+  const { socket, caller } = connection;
+  if (!usage.begin(caller.uid)) {
+    connection.refusals += 1;
+    const limit = usage.requestsMax(caller.uid);
+    refuse(core, socket, request.id, new PersonaError('too-many-requests', { limit }));
+    if (connection.refusals >= limits.refusalsMax) socket.destroy();
+    return;
+  }
+  connection.open += 1;
+  const method = core.methods[name] as Method;
+  let work: Promise<unknown> = Promise.resolve();
+  try {
+    const params = checkParams(method, request.params);
+    work = core.call(name, params, contextOf(core, connection, request.id));
+    // A change that is waited for has the deadlines of its tasks.
+    const result =
+      method.kind === 'change'
+        ? await work
+        : await inTime(work, method.timeoutMs ?? limits.callTimeoutMs, name);
+    transport.send(socket, 'reply', { id: request.id, result: checkResult(name, method, result) });
+  } catch (error) {
+    refuse(core, socket, request.id, error);
+    // A call that outran its deadline keeps its place until it is really over.
+    await work.catch(() => {});
+  }
+  usage.end(caller.uid);
+  connection.open -= 1;
+  connection.lastFrameMs = now();
+  endWhenDone(connection);
+}
+
+function contextOf(core: Core, connection: Connection, id: number): CallContext {
+  const { socket, caller } = connection;
+  return {
+    caller,
+    event: (event) => core.transport.send(socket, 'event', { id, event: checkEvent(event) }),
+    follow() {
+      const limit = core.limits.followsMax;
+      if (connection.follows >= limit) throw new PersonaError('too-many-requests', { limit });
+      connection.follows += 1;
+      let held = true;
+      return () => {
+        if (!held) return;
+        held = false;
+        connection.follows -= 1;
+        connection.lastFrameMs = core.now();
+        endWhenDone(connection);
+      };
+    },
+    get gone() {
+      connection.gone ??= new AbortController();
+      if (socket.destroyed) connection.gone.abort();
+      return connection.gone.signal;
+    },
+  };
+}
