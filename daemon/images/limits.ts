@@ -19,6 +19,8 @@ export interface Limits {
   fileBytes: number;
   /** Data bytes of all files together (holes do not count). */
   dataBytes: number;
+  /** Bytes of all paths, targets and attributes together, and 16 for each extent. */
+  metadataBytes: number;
 }
 
 const KiB = 1024;
@@ -41,6 +43,7 @@ export const defaultLimits: Readonly<Limits> = Object.freeze({
   extents: 64 * 1024,
   fileBytes: 16 * TiB,
   dataBytes: 1 * TiB,
+  metadataBytes: 512 * MiB,
 });
 
 /** Bytes of one path component, as on every Linux file system. */

@@ -1,4 +1,5 @@
 import type { Limits } from './limits.ts';
+import type { SequenceKind } from './sequence.ts';
 import type { Tree } from './tree.ts';
 
 /** How a reader is opened. */
@@ -6,6 +7,8 @@ export interface OpenOptions {
   limits: Limits;
   /** Where the image begins in the file, in bytes (a partition, a member of an archive). */
   offset?: number;
+  /** 'layer' accepts whiteouts and opaque folders (a diff image); 'tree', the default, refuses them. */
+  kind?: SequenceKind;
 }
 
 /**

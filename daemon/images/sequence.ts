@@ -13,6 +13,7 @@ export type SequenceKind = 'tree' | 'layer';
 export class SequenceCheck {
   entries = 0;
   private bytes = 0;
+  private metadata = 0;
   private previous = '';
   /** The folders from the root to the last entry. */
   private readonly folders: string[] = [];
@@ -34,6 +35,10 @@ export class SequenceCheck {
     this.bytes += dataBytes(entry);
     if (this.bytes > this.limits.dataBytes) {
       throw overLimit('the content of all files', `${this.limits.dataBytes} bytes`);
+    }
+    this.metadata += metadataBytes(entry);
+    if (this.metadata > this.limits.metadataBytes) {
+      throw overLimit('all names and attributes', `${this.limits.metadataBytes} bytes`);
     }
     this.place(entry);
     if (this.kind === 'tree' && (isWhiteout(entry) || isOpaque(entry))) {
@@ -68,4 +73,11 @@ export class SequenceCheck {
       throw badImage(`${shownPath(path)} has no folder of its own before it`);
     }
   }
+}
+
+/** What an entry costs in memory, roughly: the bytes of its strings and extents. */
+function metadataBytes(entry: Entry): number {
+  let bytes = entry.path.length + (entry.target?.length ?? 0) + 16 * (entry.extents?.length ?? 0);
+  for (const [name, value] of entry.xattrs) bytes += name.length + value.length;
+  return bytes;
 }
