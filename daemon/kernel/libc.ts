@@ -32,12 +32,17 @@ export interface Verb<A extends unknown[]> {
 
 const libc = koffi.load('libc.so.6');
 
+/** Calls handed to koffi at one time. It refuses more than 256; the thread pool runs far fewer. */
+const POOL_CALLS_MAX = 128;
+
 /** Calls whose arguments must stay reachable: the collector must not free memory the kernel writes. */
 const inFlight = new Set<unknown[]>();
+/** Calls that wait for their turn. */
+const queued: (() => void)[] = [];
 
 /** Number of pool calls not yet ended; a test of leaks looks at it. */
 export function callsInFlight(): number {
-  return inFlight.size;
+  return inFlight.size + queued.length;
 }
 
 type Raw = ((...args: unknown[]) => number | bigint) & {
@@ -53,17 +58,23 @@ function verbOf<A extends unknown[]>(title: string, raw: Raw, fixed: unknown[]):
   const verb = (...args: A): number => check(raw(...fixed, ...args));
   const later = (...args: A): Promise<number> =>
     new Promise((resolve, reject) => {
-      inFlight.add(args);
-      raw.async(...fixed, ...args, (failure: unknown, result: number | bigint) => {
+      const ended = (failure: unknown, result: number | bigint) => {
         // koffi carries the pool thread's errno into this callback, and only until it returns.
         inFlight.delete(args);
-        if (failure !== null && failure !== undefined) return reject(failure);
         try {
+          if (failure !== null && failure !== undefined) throw failure;
           resolve(check(result));
         } catch (error) {
           reject(error);
         }
-      });
+        queued.shift()?.();
+      };
+      const start = () => {
+        inFlight.add(args);
+        raw.async(...fixed, ...args, ended);
+      };
+      if (inFlight.size < POOL_CALLS_MAX) start();
+      else queued.push(start);
     });
   return Object.assign(verb, { later });
 }
