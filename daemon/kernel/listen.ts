@@ -54,7 +54,11 @@ export async function listenAt(
   if (await isListening(path)) throw new PersonaError('already-running', { path });
   checkReplaceable(path);
   const fresh = join(dirname(path), `.${basename(path)}.${process.pid}`);
-  const server = createServer({ allowHalfOpen: true }, accepted);
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    // Without a listener the reset of one peer would end the process.
+    socket.on('error', () => socket.destroy());
+    accepted(socket);
+  });
   const listening = new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.once('listening', () => {

@@ -59,6 +59,9 @@ export const changeEvent = v.strictObject({
   result: v.optional(v.unknown()),
 });
 
+/** An abort or continue answers when the change has ended: its tasks have deadlines of their own. */
+const endTimeoutMs = 20 * 60_000;
+
 /** Methods about changes. A caller sees its own; root sees all. */
 export const changeMethods = {
   'change.list': sync(
@@ -90,11 +93,13 @@ export const changeMethods = {
     'Stops a change and undoes what it has done; only before its point of no return.',
     { change: serial },
     { change: changePage },
+    { timeoutMs: endTimeoutMs },
   ),
   'change.continue': sync(
     'any',
     'Tries the undo or the last steps of a stuck change again.',
     { change: serial },
     { change: changePage },
+    { timeoutMs: endTimeoutMs },
   ),
 };

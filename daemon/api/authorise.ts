@@ -1,0 +1,94 @@
+import type { Caller } from '../../ipc/connection.ts';
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Access } from '../../ipc/method.ts';
+import { type MethodName, methods } from '../../ipc/methods/index.ts';
+import type { Checked } from './rooms.ts';
+
+const rank: Record<Access, number> = { any: 0, group: 1, root: 2 };
+
+/**
+ * What a caller may do at most: by the kernel's word on uid and groups, and by the socket it came
+ * through. `groupGid` is the group of the control socket, undefined when the machine has none.
+ */
+export function levelOf(caller: Caller, groupGid: number | undefined): Access {
+  if (caller.socket !== 'control') return 'any';
+  if (caller.uid === 0) return 'root';
+  const member = groupGid !== undefined && [caller.gid, ...caller.groups].includes(groupGid);
+  return member ? 'group' : 'any';
+}
+
+type Concern = 'slot' | 'persona' | 'base' | 'change';
+
+/** Whose thing a method touches: besides root only its owner may. `key` is the parameter that names it. */
+type Owned = { [M in MethodName]?: { of: Concern; key: keyof Checked<M> & string } };
+
+/** Methods that touch what belongs to somebody. */
+export const owned: Owned = {
+  'change.show': { of: 'change', key: 'change' },
+  'change.follow': { of: 'change', key: 'change' },
+  'change.abort': { of: 'change', key: 'change' },
+  'change.continue': { of: 'change', key: 'change' },
+  'base.rm': { of: 'base', key: 'base' },
+  'persona.rm': { of: 'persona', key: 'persona' },
+  'persona.export': { of: 'persona', key: 'persona' },
+  'slot.rm': { of: 'slot', key: 'slot' },
+  'slot.swap': { of: 'slot', key: 'slot' },
+  'slot.rollback': { of: 'slot', key: 'slot' },
+  'slot.history': { of: 'slot', key: 'slot' },
+  'slot.exec': { of: 'slot', key: 'slot' },
+};
+
+/** Parameters that only root may use: what makes the call root's, or undefined. */
+type RootParameters = { [M in MethodName]?: (params: Checked<M>) => string | undefined };
+
+const ofInputs = (...inputs: ({ kind: string } | undefined)[]) =>
+  inputs.some((input) => input?.kind === 'path')
+    ? 'only root may name a path of the machine; send the data instead'
+    : undefined;
+const ofPrivileged = (wanted: boolean | undefined) =>
+  wanted === true ? 'only root may allow privileged files' : undefined;
+
+/** Parameters that are root's, by method. */
+export const rootParameters: RootParameters = {
+  'base.import': ({ source }) =>
+    source.kind === 'host' ? 'only root may import the running system' : ofInputs(source),
+  'persona.create': (params) =>
+    ofInputs(params.tree, params.diff, params.seed, params.config, params.applications) ??
+    ofPrivileged(params.allowPrivileged),
+  'persona.import': (params) => ofInputs(params.source) ?? ofPrivileged(params.allowPrivileged),
+  'slot.create': ({ owner }) =>
+    owner === undefined ? undefined : 'only root may give a slot to somebody',
+};
+
+/** Who owns what a method names; undefined when it does not exist. */
+export type OwnerOf = (of: Concern, key: string | number) => Promise<number | undefined>;
+
+const denied = (reason: string) => new PersonaError('permission-denied', { reason });
+
+/** Throws `permission-denied` unless the caller may do exactly this. `params` are checked. */
+export async function authorise(
+  method: MethodName,
+  params: Record<string, unknown>,
+  caller: Caller,
+  level: Access,
+  ownerOf: OwnerOf,
+): Promise<void> {
+  const { access } = methods[method];
+  if (rank[level] < rank[access]) {
+    throw denied(
+      access === 'root'
+        ? 'only root may, on the control socket'
+        : 'only root and members of the group persona may, on the control socket',
+    );
+  }
+  const isRoot = level === 'root';
+  const reserved = (rootParameters[method] as ((p: unknown) => string | undefined) | undefined)?.(
+    params,
+  );
+  if (reserved !== undefined && !isRoot) throw denied(reserved);
+  const thing = owned[method];
+  if (thing === undefined || caller.uid === 0) return;
+  const owner = await ownerOf(thing.of, params[thing.key] as string | number);
+  if (owner !== undefined && owner !== caller.uid)
+    throw denied(`this ${thing.of} belongs to another user`);
+}

@@ -1,0 +1,95 @@
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Caller } from '../../ipc/connection.ts';
+import { PersonaError, toWire } from '../../ipc/errors.ts';
+import type { BulkLimits, Download, TicketParts, Tickets } from './tickets.ts';
+
+/** What the raw connections need. */
+export interface BulkParts extends Pick<TicketParts, 'space'> {
+  tickets: Tickets;
+  limits: BulkLimits;
+  report(what: string, facts: Record<string, unknown>): void;
+}
+
+/** The line that answers a raw connection before (download) or after (upload) the data. */
+const line = (word: 'OK' | 'GO' | 'ERR', value: unknown) => `${word} ${JSON.stringify(value)}\n`;
+
+/**
+ * Serves one raw connection. Upload: `GO 0`, the bytes, the end of the peer's side, `OK n`. Download:
+ * `OK n` and n bytes. In both `ERR {error}` instead. Nothing moves faster than the slower side.
+ */
+export async function serveBulk(
+  socket: Socket,
+  name: string,
+  caller: Caller,
+  rest: Buffer,
+  parts: BulkParts,
+): Promise<void> {
+  socket.setTimeout(parts.limits.stallMs, () => socket.destroy());
+  try {
+    const { download, announced } = parts.tickets.begin(name, caller.uid);
+    if (download === undefined) await receive(socket, name, rest, announced, parts);
+    else await give(socket, name, download, parts);
+  } catch (error) {
+    const wire = toWire(error);
+    if (wire.code === 'internal' && !socket.destroyed)
+      parts.report('a transfer failed', { error, uid: caller.uid });
+    if (socket.writable) socket.end(line('ERR', wire));
+    socket.resume();
+  }
+}
+
+async function receive(
+  socket: Socket,
+  name: string,
+  rest: Buffer,
+  announced: number | undefined,
+  { tickets, limits, space }: BulkParts,
+): Promise<void> {
+  let complete = false;
+  try {
+    const file = await tickets.stage(name);
+    const most = announced ?? limits.uploadBytesMax;
+    let nextCheck = limits.spaceCheckBytes;
+    const take = async (chunk: Buffer) => {
+      if (file.bytes() + chunk.length > most)
+        throw new PersonaError('limit-exceeded', { what: 'the upload', limit: most });
+      await file.write(chunk);
+      if (file.bytes() < nextCheck) return;
+      nextCheck = file.bytes() + limits.spaceCheckBytes;
+      await space(limits.spaceCheckBytes);
+    };
+    socket.write(line('GO', 0));
+    await take(rest);
+    // Leaving the loop by a throw must not destroy the socket: the error is still to be said.
+    for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>)
+      await take(chunk);
+    if (announced !== undefined && file.bytes() !== announced) {
+      const reason = `${file.bytes()} of ${announced} bytes came`;
+      throw new PersonaError('bad-value', { name: 'the upload', reason });
+    }
+    await file.finish();
+    tickets.uploaded(name);
+    complete = true;
+    socket.end(line('OK', file.bytes()));
+  } finally {
+    if (!complete) await tickets.drop(name);
+  }
+}
+
+async function give(
+  socket: Socket,
+  name: string,
+  download: Download,
+  { tickets }: BulkParts,
+): Promise<void> {
+  try {
+    const source = await download.open();
+    socket.resume();
+    socket.write(line('OK', download.bytes));
+    await pipeline(source instanceof Readable ? source : Readable.from(source), socket);
+  } finally {
+    await tickets.drop(name);
+  }
+}

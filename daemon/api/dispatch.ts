@@ -1,0 +1,59 @@
+import type { CallContext } from '../../ipc/calls.ts';
+import type { MethodName } from '../../ipc/methods/index.ts';
+import { methods } from '../../ipc/methods/index.ts';
+import { authorise, levelOf, type OwnerOf } from './authorise.ts';
+import { runChange } from './changes.ts';
+import { changeOwner, type OwnParts, ownMethods } from './own.ts';
+import type { Planned, Request } from './rooms.ts';
+
+/** What dispatch needs. */
+export interface DispatchParts extends OwnParts {
+  /** Group of the control socket; undefined when the machine has none. */
+  groupGid: number | undefined;
+}
+
+type AnyParams = Record<string, unknown>;
+type AnySync = (params: AnyParams, request: Request, context: CallContext) => unknown;
+type AnyChange = (params: AnyParams, request: Request) => Promise<Planned<never>> | Planned<never>;
+
+/** One function for all methods: authorise, hand to the room, run the change. */
+export function createDispatch(parts: DispatchParts) {
+  const { rooms, engine, tickets } = parts;
+  const own = ownMethods(parts);
+  const ownerOf: OwnerOf = async (of, key) =>
+    of === 'change' ? changeOwner(engine, Number(key)) : rooms.owners[of](String(key));
+
+  function requestOf(context: CallContext, params: AnyParams, level: Request['level']): Request {
+    const { caller } = context;
+    const dryRun = params.dryRun === true;
+    return {
+      caller,
+      level,
+      dryRun,
+      input(input) {
+        if (input.kind === 'path') return { path: input.path, uploaded: false, bytes: undefined };
+        const take = dryRun ? tickets.peek : tickets.claim;
+        const { path, bytes } = take.call(tickets, input.ticket, caller.uid);
+        return { path, uploaded: true, bytes };
+      },
+    };
+  }
+
+  /** `params` are checked by the server; the answer will be. */
+  return async (name: string, given: unknown, context: CallContext): Promise<unknown> => {
+    const method = name as MethodName;
+    const params = given as AnyParams;
+    const level = levelOf(context.caller, parts.groupGid);
+    await authorise(method, params, context.caller, level, ownerOf);
+    const request = requestOf(context, params, level);
+    if (methods[method].kind === 'change') {
+      const planned = await (rooms as unknown as Record<string, AnyChange>)[method]?.(
+        params,
+        request,
+      );
+      return runChange(engine, planned as Planned<never>, params, context);
+    }
+    const table = (Object.hasOwn(own, method) ? own : rooms) as unknown as Record<string, AnySync>;
+    return await table[method]?.(params, request, context);
+  };
+}

@@ -1,0 +1,147 @@
+import type { CallContext } from '../../ipc/calls.ts';
+import { PersonaError } from '../../ipc/errors.ts';
+import { apiVersion } from '../../ipc/methods/daemon.ts';
+import type { Answer } from '../../ipc/methods/index.ts';
+import type { ChangeLine, SlotPage } from '../../ipc/methods/shapes.ts';
+import type { ChangeView } from '../changes/change.ts';
+import type { Engine } from '../changes/engine.ts';
+import { isEnded, isStuck } from '../changes/status.ts';
+import type { Checked, OwnMethod, Request, Rooms } from './rooms.ts';
+import type { Tickets } from './tickets.ts';
+
+/** What the methods of the API itself work with. */
+export interface OwnParts {
+  version: string;
+  engine: Engine;
+  tickets: Tickets;
+  rooms: Rooms;
+}
+
+/** Changes in a list when the caller names no limit. */
+const listDefault = 50;
+/** Changes on the status page. */
+const statusChangesMax = 20;
+
+type Own = {
+  [M in OwnMethod]: (
+    params: Checked<M>,
+    request: Request,
+    context: CallContext,
+  ) => Promise<Answer<M>> | Answer<M>;
+};
+
+function lineOf(view: ChangeView): ChangeLine {
+  const { id, kind, summary, ownerUid, status, createdMs, endedMs, error, tasks } = view;
+  const progress = tasks.find((task) => task.status === 'doing')?.progress;
+  return { id, kind, summary, ownerUid, status, createdMs, endedMs, error, progress };
+}
+
+/** A change as the contract has it. */
+function pageOf({ holds, tasks, ...view }: ChangeView): Answer<'change.show'>['change'] {
+  return { ...view, holds: [...holds], tasks: [...tasks] };
+}
+
+const sees = ({ caller }: Request, ownerUid: number) => caller.uid === 0 || caller.uid === ownerUid;
+
+/** Owner filter for lists: undefined shows all. */
+const filterOf = ({ caller }: Request) => (caller.uid === 0 ? undefined : caller.uid);
+
+/** Another user's slot: that it is there, and whether it is in use. Nothing of what is in it. */
+function slotsFor(request: Request, slots: SlotPage[]): SlotPage[] {
+  return slots.filter((slot) => sees(request, slot.owner.uid));
+}
+
+async function statusFor({ rooms, engine, version }: OwnParts, request: Request) {
+  const { status } = rooms;
+  const [slots, space, counts, changes, notices] = await Promise.all([
+    status.slots(),
+    status.space(),
+    status.counts(),
+    engine.list(statusChangesMax, filterOf(request)),
+    request.level === 'any' ? [] : status.notices(),
+  ]);
+  return {
+    apiVersion,
+    daemon: { ...status.daemon(), version, pid: process.pid },
+    machine: status.machine(),
+    caller: { uid: request.caller.uid, access: request.level },
+    slots: slotsFor(request, slots),
+    changes: changes.filter((one) => !isEnded(one.status)).map(lineOf),
+    space,
+    counts,
+    fallbacks: status.fallbacks(),
+    notices,
+  } satisfies Answer<'daemon.status'>;
+}
+
+async function followFor(
+  { engine }: OwnParts,
+  change: number,
+  context: CallContext,
+): Promise<Answer<'change.follow'>> {
+  const page = pageOf(await engine.show(change));
+  if (isEnded(page.status) || isStuck(page.status)) return { change: page };
+  const release = context.follow();
+  let unfollow: () => void = release;
+  const stop = () => {
+    release();
+    unfollow();
+  };
+  context.gone.addEventListener('abort', () => stop(), { once: true });
+  try {
+    const stopListening = await engine.follow(change, (event) => {
+      // Behind the answer: the client knows the request by then.
+      setImmediate(() => {
+        if (!context.event(event)) stop();
+        if (isEnded(event.status) || isStuck(event.status)) stop();
+      });
+    });
+    unfollow = () => {
+      stopListening();
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { change: page };
+}
+
+/** The methods that need no room. */
+export function ownMethods(parts: OwnParts): Own {
+  const { engine, tickets, rooms } = parts;
+  const show = async (id: number) => ({ change: pageOf(await engine.show(id)) });
+  return {
+    'daemon.ping': () => ({ version: parts.version, apiVersion, pid: process.pid }),
+    'daemon.status': (_, request) => statusFor(parts, request),
+    'bulk.open': ({ bytes }, { caller }) => tickets.forUpload(caller.uid, bytes),
+    async 'persona.export'(params, request) {
+      const { digest, fileName, bytes, open } = await rooms['persona.export'](params, request);
+      const ticket = tickets.forDownload(request.caller.uid, { bytes, open });
+      return { ticket, bytes, digest, fileName };
+    },
+    async 'change.list'({ all, limit = listDefault }, request) {
+      const changes = await engine.list(limit, filterOf(request));
+      return { changes: changes.filter((one) => all || !isEnded(one.status)).map(lineOf) };
+    },
+    'change.show': ({ change }) => show(change),
+    'change.follow': ({ change }, _, context) => followFor(parts, change, context),
+    async 'change.abort'({ change }) {
+      await engine.abort(change);
+      return show(change);
+    },
+    async 'change.continue'({ change }) {
+      await engine.continue(change);
+      return show(change);
+    },
+  };
+}
+
+/** The owner of a change, or undefined when there is none. */
+export async function changeOwner(engine: Engine, id: number): Promise<number | undefined> {
+  try {
+    return (await engine.show(id)).ownerUid;
+  } catch (error) {
+    if (error instanceof PersonaError && error.code === 'change-not-found') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,97 @@
+import type { Server, Socket } from 'node:net';
+import { join } from 'node:path';
+import type { Caller } from '../../ipc/connection.ts';
+import { methods } from '../../ipc/methods/index.ts';
+import type { WireLimits } from '../../ipc/protocol.ts';
+import { createServer } from '../../ipc/server.ts';
+import type { Engine } from '../changes/engine.ts';
+import { runPlaces } from '../config/paths.ts';
+import { listenAt, stopListening } from '../kernel/listen.ts';
+import { peerOf } from '../kernel/peer.ts';
+import { serveBulk } from './bulk.ts';
+import { createDispatch } from './dispatch.ts';
+import type { Rooms } from './rooms.ts';
+import { type BulkLimits, bulkLimits, Tickets } from './tickets.ts';
+
+/** What the API needs to serve. */
+export interface ApiParts {
+  version: string;
+  engine: Engine;
+  rooms: Rooms;
+  /** Folder of the sockets; it exists. */
+  run: string;
+  /** Folder of uploads; it exists, 0700. */
+  staging: string;
+  /** Group of the control socket; undefined when the machine has none: then it is root's alone. */
+  groupGid: number | undefined;
+  /** The owner of a subordinate uid. */
+  ownerOf(uid: number): number;
+  /** Throws `no-space` when `bytes` more do not fit. */
+  space(bytes: number): Promise<void> | void;
+  /** A faulty peer or handler, for the log. */
+  report(what: string, facts: Record<string, unknown>): void;
+  wireLimits?: Partial<WireLimits>;
+  bulkLimits?: Partial<BulkLimits>;
+}
+
+/** A serving API. */
+export interface Api {
+  connections(): number;
+  /** Takes no more connections, lets open calls finish for at most `graceMs`, removes the sockets. */
+  close(graceMs: number): Promise<void>;
+}
+
+/**
+ * Opens the two sockets. Throws `already-running` when another daemon listens on one of them; nothing
+ * is left open then.
+ */
+export async function startApi(parts: ApiParts): Promise<Api> {
+  const { run, staging, space, report, ownerOf, groupGid, engine, rooms, version } = parts;
+  const limits = { ...bulkLimits, ...parts.bulkLimits };
+  const now = () => Date.now();
+  const tickets = new Tickets({ staging, limits, space, ownerOf, now });
+  const server = createServer({
+    methods,
+    call: createDispatch({ version, engine, tickets, rooms, groupGid }),
+    bulk: (socket, ticket, caller, rest) =>
+      void serveBulk(socket, ticket, caller, rest, { tickets, limits, space, report }),
+    report,
+    ownerOf,
+    now: () => performance.now(),
+    ...(parts.wireLimits ? { limits: parts.wireLimits } : {}),
+  });
+  const accept = (kind: Caller['socket']) => (socket: Socket) => {
+    try {
+      server.accept(socket, { ...peerOf(socket), socket: kind });
+    } catch (error) {
+      // Gone before it could be asked who it is.
+      report('a peer without credentials', { error });
+      socket.destroy();
+    }
+  };
+  const open: [Server, string][] = [];
+  const stop = () => {
+    for (const [listener, path] of open) stopListening(listener, path);
+  };
+  try {
+    // Without the group the control socket is for root alone.
+    const control = { mode: groupGid === undefined ? 0o600 : 0o660, gid: groupGid };
+    const [controlPath, userPath] = [
+      join(run, runPlaces.controlSocket),
+      join(run, runPlaces.userSocket),
+    ];
+    open.push([await listenAt(controlPath, control, accept('control')), controlPath]);
+    open.push([await listenAt(userPath, { mode: 0o666 }, accept('user')), userPath]);
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return {
+    connections: () => server.connections(),
+    async close(graceMs) {
+      stop();
+      await server.close(graceMs);
+      await tickets.close();
+    },
+  };
+}

@@ -1,0 +1,171 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { PersonaError } from '../../ipc/errors.ts';
+import { createStaged, type StagedFile } from '../kernel/staged-file.ts';
+
+/** Bounds of bulk data. */
+export interface BulkLimits {
+  /** From the ticket to the connection that presents it. */
+  ticketMs: number;
+  /** From the end of an upload to the change that takes it. */
+  unclaimedMs: number;
+  /** Without a byte in either direction. */
+  stallMs: number;
+  /** One upload. */
+  uploadBytesMax: number;
+  /** Tickets and uploads of one user at a time. */
+  perUidMax: number;
+  /** Free space is looked at again after so many bytes. */
+  spaceCheckBytes: number;
+}
+
+/** The bounds in service. */
+export const bulkLimits: BulkLimits = {
+  ticketMs: 60_000,
+  unclaimedMs: 600_000,
+  stallMs: 60_000,
+  uploadBytesMax: 256 * 1024 ** 3,
+  perUidMax: 8,
+  spaceCheckBytes: 64 * 1024 ** 2,
+};
+
+/** Data for a caller to fetch. */
+export interface Download {
+  bytes: number;
+  /** Called once, when the caller connects. */
+  open(): Promise<Readable> | Readable;
+}
+
+interface Ticket {
+  uid: number;
+  state: 'issued' | 'running' | 'uploaded';
+  timer: NodeJS.Timeout;
+  /** Bytes that the caller said will come. */
+  announced: number | undefined;
+  download: Download | undefined;
+  file: StagedFile | undefined;
+}
+
+/** What tickets need from outside. */
+export interface TicketParts {
+  /** Folder of the uploads. */
+  staging: string;
+  limits: BulkLimits;
+  /** Throws `no-space` when `bytes` more do not fit. */
+  space(bytes: number): Promise<void> | void;
+  /** The owner of a subordinate uid. */
+  ownerOf(uid: number): number;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+/** One-time tickets, each bound to the uid that asked for it. */
+export class Tickets {
+  readonly #tickets = new Map<string, Ticket>();
+  readonly #parts: TicketParts;
+
+  constructor(parts: TicketParts) {
+    this.#parts = parts;
+  }
+
+  /** A ticket for an upload. `bytes` is exact when given. */
+  async forUpload(
+    uid: number,
+    bytes: number | undefined,
+  ): Promise<{ ticket: string; bytesMax: number; expiresMs: number }> {
+    const { uploadBytesMax, ticketMs } = this.#parts.limits;
+    if (bytes !== undefined && bytes > uploadBytesMax)
+      throw new PersonaError('limit-exceeded', { what: 'the upload', limit: uploadBytesMax });
+    await this.#parts.space(bytes ?? 0);
+    const ticket = this.#issue(uid, { announced: bytes, download: undefined });
+    const expiresMs = this.#parts.now() + ticketMs;
+    return { ticket, bytesMax: bytes ?? uploadBytesMax, expiresMs };
+  }
+
+  /** A ticket to fetch `download`. */
+  forDownload(uid: number, download: Download): string {
+    return this.#issue(uid, { announced: undefined, download });
+  }
+
+  #issue(uid: number, kind: Pick<Ticket, 'announced' | 'download'>): string {
+    const owner = this.#parts.ownerOf(uid);
+    const limit = this.#parts.limits.perUidMax;
+    const mine = [...this.#tickets.values()].filter(
+      (one) => this.#parts.ownerOf(one.uid) === owner,
+    );
+    if (mine.length >= limit) throw new PersonaError('too-many-requests', { limit });
+    const name = randomBytes(16).toString('hex');
+    const timer = this.#expire(name, this.#parts.limits.ticketMs);
+    this.#tickets.set(name, { uid, state: 'issued', timer, file: undefined, ...kind });
+    return name;
+  }
+
+  #expire(name: string, ms: number): NodeJS.Timeout {
+    return setTimeout(() => void this.drop(name), ms).unref();
+  }
+
+  #find(name: string, uid: number, state: Ticket['state']): Ticket {
+    const ticket = this.#tickets.get(name);
+    // One answer for unknown, foreign, used and expired: nothing to learn by trying.
+    if (ticket?.uid !== uid || ticket.state !== state) throw new PersonaError('ticket-not-found');
+    return ticket;
+  }
+
+  /** Begins the transfer of a ticket; it cannot begin again. */
+  begin(
+    name: string,
+    uid: number,
+  ): { announced: number | undefined; download: Download | undefined } {
+    const ticket = this.#find(name, uid, 'issued');
+    clearTimeout(ticket.timer);
+    ticket.state = 'running';
+    return ticket;
+  }
+
+  /** The file for a running upload. */
+  async stage(name: string): Promise<StagedFile> {
+    const file = await createStaged(join(this.#parts.staging, `upload-${name}`));
+    const ticket = this.#tickets.get(name);
+    if (ticket) ticket.file = file;
+    return file;
+  }
+
+  /** The upload is complete: it waits for the change that takes it. */
+  uploaded(name: string): void {
+    const ticket = this.#tickets.get(name);
+    if (ticket === undefined) return;
+    ticket.state = 'uploaded';
+    ticket.timer = this.#expire(name, this.#parts.limits.unclaimedMs);
+  }
+
+  /** The file of a complete upload, which stays with the ticket. */
+  peek(name: string, uid: number): { path: string; bytes: number } {
+    const { file } = this.#find(name, uid, 'uploaded');
+    if (file === undefined) throw new PersonaError('ticket-not-found');
+    return { path: file.path, bytes: file.bytes() };
+  }
+
+  /** The file of a complete upload, which now belongs to the caller of this function. */
+  claim(name: string, uid: number): { path: string; bytes: number } {
+    const found = this.peek(name, uid);
+    const ticket = this.#tickets.get(name);
+    if (ticket) clearTimeout(ticket.timer);
+    this.#tickets.delete(name);
+    return found;
+  }
+
+  /** Forgets a ticket and removes what was uploaded for it. */
+  async drop(name: string): Promise<void> {
+    const ticket = this.#tickets.get(name);
+    if (ticket === undefined) return;
+    clearTimeout(ticket.timer);
+    this.#tickets.delete(name);
+    await ticket.file?.abandon();
+  }
+
+  /** Forgets everything; unclaimed uploads are removed. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#tickets.keys()].map((name) => this.drop(name)));
+  }
+}
