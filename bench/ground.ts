@@ -1,0 +1,75 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, openSync, rmSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { type Client, connect, socketPaths } from '../ipc/client.ts';
+
+const execute = promisify(execFile);
+const project = `${import.meta.dirname}/..`;
+/** A start that takes longer has failed. */
+const START_MS = 15_000;
+
+/** A daemon of the bench's own, from the bundles that users run, on a private state tree on the disk. */
+export interface Ground {
+  /** Folder of everything the bench makes; gone after `stop`. */
+  root: string;
+  daemon: ChildProcess;
+  client: Client;
+  /** Runs the tool with `--json` and returns what it printed. */
+  tool(...args: string[]): Promise<unknown>;
+  /** Path of the tree that a slot shows. */
+  tree(slot: string): string;
+  stop(): Promise<void>;
+}
+
+/** Builds the bundles and starts the daemon. */
+export async function openGround(): Promise<Ground> {
+  execFileSync(process.execPath, [`${project}/scripts/build.ts`], { stdio: 'ignore' });
+  // Not the temporary folder: it is often in memory, and what is measured here is a disk.
+  const root = mkdtempSync('/var/tmp/personad-bench-');
+  const log = openSync(`${root}/daemon.log`, 'a');
+  const environment = { ...process.env, PERSONA_ROOT: root };
+  const daemon = spawn(process.execPath, [`${project}/dist/personad.mjs`], {
+    env: environment,
+    stdio: ['ignore', log, log],
+  });
+  const client = await reached(daemon, root);
+  return {
+    root,
+    daemon,
+    client,
+    tree: (slot) => `${root}/run/slots/${slot}/root`,
+    async tool(...args) {
+      const words = [`${project}/dist/personactl.cjs`, ...args, '--json'];
+      const options = { env: environment, maxBuffer: 1 << 26, timeout: 900_000 };
+      const { stdout } = await execute(process.execPath, words, options);
+      return stdout.trim() === '' ? undefined : JSON.parse(stdout);
+    },
+    async stop() {
+      for (const { name } of (await client.call('slot.list', {})).slots) {
+        await client.call('slot.rm', { slot: name, discard: true, busy: 'kill', wait: true });
+      }
+      client.close();
+      const ended = once(daemon, 'exit');
+      daemon.kill('SIGTERM');
+      await ended;
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+async function reached(daemon: ChildProcess, root: string): Promise<Client> {
+  const deadline = Date.now() + START_MS;
+  for (;;) {
+    try {
+      const client = await connect(socketPaths(`${root}/run`));
+      await client.call('daemon.ping', {});
+      return client;
+    } catch (error) {
+      if (Date.now() > deadline || daemon.exitCode !== null) {
+        throw new Error(`the daemon does not answer; see ${root}/daemon.log`, { cause: error });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
