@@ -88,5 +88,7 @@ export function defineTask<P, S extends Json = Json>(task: TaskKind<P, S>): Task
   return task;
 }
 
-/** A task kind with its own types forgotten: the form in which the engine's registry keeps it. */
-export type AnyTask = TaskKind<never, never>;
+/** A task kind with its own types forgotten: the form in which the engine's registry takes it. */
+export interface AnyTask extends Omit<TaskKind<never, Json>, 'undo'> {
+  undo: 'nothing-to-undo' | Undo<never, never>;
+}

@@ -1,0 +1,203 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Row, Store, Tx } from '../store/store.ts';
+import type { Failure, Plan } from './change.ts';
+import type { Faults } from './faults.ts';
+import type { ChangeStatus, ChangeStep, TaskStep } from './status.ts';
+import type { Json } from './task.ts';
+
+/** One line of the journal. `save` keeps a value for `undo` and changes no status. */
+export interface JournalEvent {
+  task?: number;
+  step: ChangeStep | TaskStep | 'create' | 'save';
+  detail?: Json;
+}
+
+/** What one commit of the journal holds: lines, the new status, and the room's own rows. */
+export interface Entry {
+  changeId: number;
+  events: JournalEvent[];
+  status?: ChangeStatus;
+  create?: Plan;
+  ended?: { error?: Failure | undefined; result?: Json | undefined };
+  /** Kept while the change is open, so that a restart still knows why it is being undone. */
+  error?: Failure | undefined;
+  /** The answer so far: recovery after the point of no return must not lose it. */
+  result?: Json | undefined;
+  record?: ((tx: Tx) => void) | undefined;
+}
+
+/** A change as the journal has it. */
+export interface Stored {
+  id: number;
+  plan: Plan;
+  status: ChangeStatus;
+  createdMs: number;
+  endedMs?: number;
+  error?: Failure;
+  result?: Json;
+  events: JournalEvent[];
+}
+
+/** The durable memory of the engine. */
+export interface Journal {
+  /** Commits an entry; resolves when it is on the disk. */
+  append(entry: Entry): Promise<void>;
+  /** Adds an entry to the next commit: only for what recovery would find again. */
+  appendSoon(entry: Entry): Promise<void>;
+  /** All changes that have not ended, oldest first. */
+  open(): Promise<Stored[]>;
+  load(id: number): Promise<Stored | undefined>;
+  /** Ended changes, newest first. */
+  ended(limit: number, ownerUid?: number): Promise<Stored[]>;
+  lastId(): Promise<number>;
+  /** Forgets ended changes but for the newest `keep`. */
+  prune(keep: number): Promise<void>;
+}
+
+interface ChangeRow extends Row {
+  id: number;
+  plan: string;
+  status: string;
+  created: number;
+  ended: number | null;
+  error: string | null;
+  result: string | null;
+}
+
+function text(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}
+
+function writeEntry(tx: Tx, entry: Entry, now: number): void {
+  const { changeId, create, ended } = entry;
+  if (create !== undefined)
+    tx.run(
+      'INSERT INTO changes (id, kind, summary, owner, plan, status, created) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      changeId,
+      create.kind,
+      create.summary,
+      create.ownerUid,
+      JSON.stringify(create),
+      entry.status ?? 'queued',
+      now,
+    );
+  else if (entry.status !== undefined)
+    tx.run('UPDATE changes SET status = ? WHERE id = ?', entry.status, changeId);
+  for (const event of entry.events)
+    tx.run(
+      'INSERT INTO events (change, task, event, at, detail) VALUES (?, ?, ?, ?, ?)',
+      changeId,
+      event.task ?? null,
+      event.step,
+      now,
+      text(event.detail),
+    );
+  if (entry.error !== undefined)
+    tx.run('UPDATE changes SET error = ? WHERE id = ?', text(entry.error), changeId);
+  if (entry.result !== undefined)
+    tx.run('UPDATE changes SET result = ? WHERE id = ?', text(entry.result), changeId);
+  if (ended !== undefined)
+    tx.run(
+      'UPDATE changes SET ended = ?, error = ?, result = ? WHERE id = ?',
+      now,
+      text(ended.error),
+      text(ended.result),
+      changeId,
+    );
+  entry.record?.(tx);
+}
+
+/** True when SQLite failed because the file system is full. */
+export function isFull(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'SQLITE_FULL';
+}
+
+/**
+ * The journal over `store`. `onFull` is called when the disk is full, and the write tried once more:
+ * it gives the reserve back. `now` is the time in milliseconds since 1970.
+ */
+export function journalOver(
+  store: Store,
+  faults: Faults,
+  now: () => number,
+  onFull: () => Promise<void> = async () => undefined,
+): Journal {
+  const load = async (rows: ChangeRow[]): Promise<Stored[]> => {
+    const found: Stored[] = [];
+    for (const row of rows) {
+      const events = await store.all<EventRow>(
+        'SELECT task, event, detail FROM events WHERE change = ? ORDER BY seq',
+        row.id,
+      );
+      found.push(storedOf(row, events));
+    }
+    return found;
+  };
+  const append = async (entry: Entry): Promise<void> => {
+    const point = entry.events.map((event) => `${event.step}${event.task ?? ''}`).join('+');
+    await faults.at(`journal:before:${point}`);
+    const collect = (tx: Tx) => writeEntry(tx, entry, now());
+    await store.commit(collect).catch(async (error) => {
+      if (!isFull(error)) throw error;
+      await onFull();
+      await store.commit(collect);
+    });
+    await faults.at(`journal:after:${point}`);
+  };
+  return {
+    append,
+    appendSoon: (entry) => store.commitSoon((tx) => writeEntry(tx, entry, now())),
+    open: async () =>
+      load(await store.all<ChangeRow>('SELECT * FROM changes WHERE ended IS NULL ORDER BY id')),
+    load: async (id) => (await load(await store.all('SELECT * FROM changes WHERE id = ?', id)))[0],
+    ended: async (limit, ownerUid) =>
+      load(
+        await store.all<ChangeRow>(
+          `SELECT * FROM changes WHERE ended IS NOT NULL AND owner = coalesce(?, owner)
+           ORDER BY id DESC LIMIT ?`,
+          ownerUid ?? null,
+          limit,
+        ),
+      ),
+    lastId: async () => Number((await store.get('SELECT max(id) AS id FROM changes'))?.id ?? 0),
+    prune: (keep) =>
+      store.commitSoon((tx) =>
+        tx.run(
+          `DELETE FROM changes WHERE ended IS NOT NULL AND id NOT IN
+           (SELECT id FROM changes ORDER BY id DESC LIMIT ?)`,
+          keep,
+        ),
+      ),
+  };
+}
+
+interface EventRow extends Row {
+  task: number | null;
+  event: string;
+  detail: string | null;
+}
+
+function storedOf(row: ChangeRow, events: EventRow[]): Stored {
+  return {
+    id: row.id,
+    plan: JSON.parse(row.plan) as Plan,
+    status: row.status as ChangeStatus,
+    createdMs: row.created,
+    ...(row.ended === null ? {} : { endedMs: row.ended }),
+    ...(row.error === null ? {} : { error: JSON.parse(row.error) as Failure }),
+    ...(row.result === null ? {} : { result: JSON.parse(row.result) as Json }),
+    events: events.map((one) => ({
+      step: one.event as JournalEvent['step'],
+      ...(one.task === null ? {} : { task: one.task }),
+      ...(one.detail === null ? {} : { detail: JSON.parse(one.detail) as Json }),
+    })),
+  };
+}
+
+/** `value` when it may be journalled; throws when it is too large or holds what JSON cannot keep. */
+export function checkedValue(value: Json, what: string, bytesMax: number): Json {
+  const size = JSON.stringify(value)?.length ?? 0;
+  if (size > bytesMax)
+    throw new PersonaError('limit-exceeded', { what, limit: `${bytesMax} bytes` });
+  return value;
+}

@@ -1,0 +1,142 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Plan } from './change.ts';
+import { blocker, type Holder } from './conflicts.ts';
+import { declare } from './forward.ts';
+import { type Live, newLive } from './live.ts';
+import type { RunnerParts } from './parts.ts';
+import { run } from './runner.ts';
+import { isEnded, isStuck, nextChange } from './status.ts';
+
+/** What admission needs from outside. */
+export interface QueueParts extends RunnerParts {
+  /** The owner a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
+}
+
+/** The open changes of the daemon in the order in which they came, and those that run. */
+export interface Queue {
+  open: Map<number, Live>;
+  running: Map<number, Promise<void>>;
+  /** Highest id given out; undefined until recovery has read it. */
+  lastId: number | undefined;
+  /** Why no change is taken or started, or undefined. */
+  refusal: string | undefined;
+}
+
+/** A queue that takes nothing yet. */
+export function newQueue(): Queue {
+  return { open: new Map(), running: new Map(), lastId: undefined, refusal: 'it is starting' };
+}
+
+/** Open changes that run, are stuck, or stand before `id` in the queue. */
+function before(queue: Queue, id: number): Holder[] {
+  return [...queue.open.values()]
+    .filter((one) => one.id !== id && (one.status !== 'queued' || one.id < id))
+    .map((one) => ({ id: one.id, holds: one.plan.holds }));
+}
+
+function mayStart(queue: Queue, live: Live, parts: QueueParts): boolean {
+  const { runningMax, runningForRootMin } = parts.limits;
+  const places = runningMax - (live.plan.ownerUid === 0 ? 0 : runningForRootMin);
+  return (
+    queue.running.size < places && blocker(live.plan.holds, before(queue, live.id)) === undefined
+  );
+}
+
+/** Throws when the owner, or all owners together, have too many open changes; keeps places for root. */
+export function checkPlaces(queue: Queue, plan: Plan, parts: QueueParts): void {
+  const { changesMax, changesForRootMin, changesPerOwnerMax } = parts.limits;
+  const isRoot = plan.ownerUid === 0;
+  const total = isRoot ? changesMax : changesMax - changesForRootMin;
+  if (queue.open.size >= total) throw new PersonaError('too-many-requests', { limit: total });
+  if (isRoot) return;
+  const account = parts.accountOf(plan.ownerUid);
+  let mine = 0;
+  for (const one of queue.open.values())
+    if (parts.accountOf(one.plan.ownerUid) === account) mine += 1;
+  if (mine >= changesPerOwnerMax)
+    throw new PersonaError('too-many-requests', { limit: changesPerOwnerMax });
+}
+
+/** Throws `change-conflict` for what could never start by itself, or was asked not to wait. */
+export function checkHolders(queue: Queue, plan: Plan): void {
+  const found = blocker(plan.holds, before(queue, Number.POSITIVE_INFINITY));
+  if (found === undefined) return;
+  const holder = queue.open.get(found.holder.id);
+  const stuck = holder !== undefined && isStuck(holder.status);
+  if (!stuck && plan.conflict !== 'refuse') return;
+  throw new PersonaError('change-conflict', {
+    change: found.holder.id,
+    what: found.thing,
+    ...(stuck ? { reason: 'it is stuck' } : {}),
+  });
+}
+
+/** Journals a new change and starts it, or leaves it queued. Takes its places before it waits. */
+export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promise<Live> {
+  if (queue.lastId === undefined) throw new PersonaError('internal', 'the engine did not recover');
+  queue.lastId += 1;
+  const live = newLive(queue.lastId, plan, parts.now());
+  const starts = mayStart(queue, live, parts);
+  queue.open.set(live.id, live);
+  const intent = Promise.withResolvers<void>();
+  if (starts) {
+    live.status = nextChange(live.status, 'start');
+    queue.running.set(live.id, intent.promise);
+  }
+  const create = { step: 'create' as const };
+  const begin = starts ? [{ step: 'start' as const }, ...declare(live, 0, parts.kinds)] : [];
+  try {
+    await parts.journal.append({
+      changeId: live.id,
+      create: plan,
+      events: [create, ...begin],
+      status: live.status,
+    });
+  } catch (error) {
+    queue.open.delete(live.id);
+    queue.running.delete(live.id);
+    parts.broken(error);
+    throw error;
+  } finally {
+    intent.resolve();
+  }
+  if (starts) launch(queue, live, parts);
+  else startQueued(queue, parts);
+  return live;
+}
+
+/** Runs a journalled change to its end, then starts what waited for it. */
+export function launch(queue: Queue, live: Live, parts: QueueParts): void {
+  const work = run(live, parts).then(() => {
+    queue.running.delete(live.id);
+    if (isEnded(live.status)) queue.open.delete(live.id);
+    if (live.id % pruneEvery === 0)
+      parts.journal.prune(parts.limits.historyMax).catch((err: unknown) => {
+        parts.log.warn({ err }, 'cannot prune the history of changes, ignoring');
+      });
+    startQueued(queue, parts);
+  });
+  queue.running.set(live.id, work);
+}
+
+/** Ended changes are forgotten once per so many. */
+const pruneEvery = 100;
+
+/** Starts every queued change that nothing stands in the way of, oldest first. */
+export function startQueued(queue: Queue, parts: QueueParts): void {
+  for (const live of queue.open.values()) {
+    if (queue.refusal !== undefined) return;
+    if (live.status !== 'queued' || !mayStart(queue, live, parts)) continue;
+    live.status = nextChange(live.status, 'start');
+    const events = [{ step: 'start' as const }, ...declare(live, 0, parts.kinds)];
+    const started = parts.journal.append({ changeId: live.id, events, status: live.status }).then(
+      () => launch(queue, live, parts),
+      (error: unknown) => {
+        queue.running.delete(live.id);
+        parts.broken(error);
+      },
+    );
+    queue.running.set(live.id, started);
+  }
+}

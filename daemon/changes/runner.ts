@@ -1,0 +1,36 @@
+import { goForward } from './forward.ts';
+import { type Live, resultOf, tell } from './live.ts';
+import { failureOf, type RunnerParts } from './parts.ts';
+import { isEnded, isStuck } from './status.ts';
+import { goBack } from './unwind.ts';
+
+/**
+ * Runs the change until it has ended or is stuck; never throws. Expects a change that is `doing` (its
+ * first tasks declared), `committed` or `undoing`.
+ */
+export async function run(live: Live, parts: RunnerParts): Promise<void> {
+  try {
+    if (live.status === 'doing' || live.status === 'committed') await goForward(live, parts);
+    if (live.status === 'undoing') await goBack(live, parts);
+  } catch (error) {
+    // The journal itself failed: nothing more is done, what is held stays held, a restart recovers.
+    live.error = failureOf(error);
+    parts.log.error(
+      { changeId: live.id, err: error },
+      'cannot write the journal; the change rests',
+    );
+    parts.broken(error);
+  }
+  if (isEnded(live.status) || isStuck(live.status)) {
+    const { error, result } = live;
+    parts.log.info(
+      { changeId: live.id, kind: live.plan.kind, status: live.status },
+      'change ended',
+    );
+    tell(live, {
+      ...(error === undefined ? {} : { error }),
+      ...(result === undefined ? {} : { result }),
+    });
+  }
+  if (live.status === 'done' || live.error !== undefined) live.ended.resolve(resultOf(live));
+}
