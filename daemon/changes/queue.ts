@@ -4,7 +4,7 @@ import { blocker, type Holder } from './conflicts.ts';
 import { declare } from './forward.ts';
 import { type Live, newLive } from './live.ts';
 import type { RunnerParts } from './parts.ts';
-import { run } from './runner.ts';
+import { run, settle } from './runner.ts';
 import { isEnded, isStuck, nextChange } from './status.ts';
 
 /** What admission needs from outside. */
@@ -111,6 +111,7 @@ export function launch(queue: Queue, live: Live, parts: QueueParts): void {
   const work = run(live, parts).then(() => {
     queue.running.delete(live.id);
     if (isEnded(live.status)) queue.open.delete(live.id);
+    settle(live, parts);
     if (live.id % pruneEvery === 0)
       parts.journal.prune(parts.limits.historyMax).catch((err: unknown) => {
         parts.log.warn({ err }, 'cannot prune the history of changes, ignoring');

@@ -1,7 +1,7 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import { type Live, replay } from './live.ts';
 import { failureOf, type RunnerParts } from './parts.ts';
-import { run } from './runner.ts';
+import { run, settle } from './runner.ts';
 import { isStuck, nextChange } from './status.ts';
 
 /**
@@ -17,6 +17,7 @@ export async function recover(parts: RunnerParts): Promise<Live[]> {
     parts.log.info({ changeId: live.id, kind: live.plan.kind, status: live.status }, 'recovering');
     await turnRound(live, parts);
     if (live.status === 'committed' || live.status === 'undoing') await run(live, parts);
+    settle(live, parts);
   }
   return found;
 }

@@ -21,16 +21,17 @@ export async function run(live: Live, parts: RunnerParts): Promise<void> {
     );
     parts.broken(error);
   }
-  if (isEnded(live.status) || isStuck(live.status)) {
-    const { error, result } = live;
-    parts.log.info(
-      { changeId: live.id, kind: live.plan.kind, status: live.status },
-      'change ended',
-    );
+}
+
+/** Tells everyone how the change ended, or where it rests. The queue calls it once the holds are free. */
+export function settle(live: Live, parts: RunnerParts): void {
+  const { error, result, status } = live;
+  if (isEnded(status) || isStuck(status)) {
+    parts.log.info({ changeId: live.id, kind: live.plan.kind, status }, 'change ended');
     tell(live, {
       ...(error === undefined ? {} : { error }),
       ...(result === undefined ? {} : { result }),
     });
   }
-  if (live.status === 'done' || live.error !== undefined) live.ended.resolve(resultOf(live));
+  live.ended.resolve(resultOf(live));
 }

@@ -1,0 +1,326 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import type { ChangeEvent, Plan } from '../../../daemon/changes/change.ts';
+import { type Faults, noFaults } from '../../../daemon/changes/faults.ts';
+import { type AnyTask, defineTask, type Json } from '../../../daemon/changes/task.ts';
+import type { ChangeLimits } from '../../../daemon/config/limits.ts';
+import { openDriver } from '../../../daemon/store/database.ts';
+import { openParts } from '../../changes/sample.ts';
+
+/** A task that waits until the test opens its gate, or until it is told to stop. */
+class Gates {
+  readonly waiting = new Map<string, PromiseWithResolvers<void>>();
+  readonly entered: string[] = [];
+  get(name: string): PromiseWithResolvers<void> {
+    const gate = this.waiting.get(name) ?? Promise.withResolvers<void>();
+    this.waiting.set(name, gate);
+    return gate;
+  }
+}
+
+interface Setup {
+  limits?: Partial<ChangeLimits>;
+  faults?: Faults;
+  more?: AnyTask[];
+}
+
+async function setUp(
+  t: ExecutionContext,
+  { limits = {}, faults = noFaults, more = [] }: Setup = {},
+) {
+  const folder = mkdtempSync(join(tmpdir(), 'personad-engine-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const gates = new Gates();
+  const undone: string[] = [];
+  const gate = defineTask<string>({
+    kind: 'test.gate',
+    summary: (name) => `wait at ${name}`,
+    async do({ signal }, name) {
+      gates.entered.push(name);
+      const stopped = Promise.withResolvers<void>();
+      signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
+      await Promise.race([gates.get(name).promise, stopped.promise]);
+      return { result: { passed: name } };
+    },
+    undo: async (_, name) => void undone.push(name),
+  });
+  const tasks = [gate, ...more];
+  const { store, engine } = await openParts(
+    folder,
+    tasks,
+    { faults, openDriver, wrapTask: (task) => task },
+    limits,
+  );
+  t.teardown(() => store.close());
+  await engine.recover();
+  return { engine, gates, undone, store, folder };
+}
+
+const plan = (name: string, holds: string[], more: Partial<Plan> = {}): Plan => ({
+  kind: 'test.run',
+  summary: `run ${name}`,
+  ownerUid: 0,
+  holds,
+  tasks: [{ kind: 'test.gate', params: name }],
+  ...more,
+});
+
+const code = (error: unknown): string => (error as { code: string }).code;
+
+test('a change runs, answers its result and stays in the history', async (t) => {
+  const { engine, gates } = await setUp(t);
+  const { changeId, done } = await engine.submit(plan('a', ['x']));
+  t.is((await engine.show(changeId)).status, 'doing');
+  gates.get('a').resolve();
+  t.deepEqual(await done, { changeId, status: 'done', result: { passed: 'a' } });
+  t.deepEqual(engine.open(), []);
+  const [kept] = await engine.list(10);
+  t.is(kept?.status, 'done');
+  t.is(kept?.tasks[0]?.status, 'done');
+});
+
+test('holders of one thing run one after the other, in order; others pass', async (t) => {
+  const { engine, gates } = await setUp(t);
+  const first = await engine.submit(plan('first', ['x']));
+  const second = await engine.submit(plan('second', ['x', 'y']));
+  const third = await engine.submit(plan('third', ['y']));
+  const other = await engine.submit(plan('other', ['z']));
+  t.is((await engine.show(second.changeId)).status, 'queued');
+  t.is((await engine.show(third.changeId)).status, 'queued', 'does not overtake the second');
+  gates.get('other').resolve();
+  await other.done;
+  gates.get('first').resolve();
+  await first.done;
+  gates.get('second').resolve();
+  await second.done;
+  gates.get('third').resolve();
+  await third.done;
+  t.deepEqual(gates.entered, ['first', 'other', 'second', 'third']);
+});
+
+test('a change that would have to wait may be refused instead', async (t) => {
+  const { engine, gates } = await setUp(t);
+  const { changeId, done } = await engine.submit(plan('a', ['x']));
+  const error = await t.throwsAsync(engine.submit(plan('b', ['x'], { conflict: 'refuse' })));
+  t.is(code(error), 'change-conflict');
+  t.regex(error!.message, new RegExp(`change ${changeId} holds x`));
+  gates.get('a').resolve();
+  await done;
+});
+
+test('abort undoes a running change and takes a queued one out', async (t) => {
+  const { engine, undone } = await setUp(t);
+  const running = await engine.submit(plan('a', ['x']));
+  const queued = await engine.submit(plan('b', ['x']));
+  t.is((await engine.abort(queued.changeId)).status, 'aborted');
+  const result = await engine.abort(running.changeId);
+  t.is(result.status, 'aborted');
+  t.is(result.error?.code, 'change-aborted');
+  t.deepEqual(undone, ['a'], 'the queued one had nothing to undo');
+  t.is(code(await t.throwsAsync(engine.abort(running.changeId))), 'change-not-abortable');
+  t.is(code(await t.throwsAsync(engine.abort(999))), 'change-not-found');
+  t.is(code(await t.throwsAsync(engine.continue(running.changeId))), 'change-not-stuck');
+});
+
+test('followers hear the state, each task, progress and the end; a broken one disturbs nobody', async (t) => {
+  const progress = defineTask<string>({
+    kind: 'test.progress',
+    summary: () => 'count to three',
+    async do(context) {
+      for (let done = 1; done <= 3; done++) context.progress({ done, total: 3, unit: 'steps' });
+    },
+    undo: 'nothing-to-undo',
+  });
+  const { engine, gates } = await setUp(t, { more: [progress], limits: { progressEveryMs: 0 } });
+  const tasks = [
+    { kind: 'test.gate', params: 'a' },
+    { kind: 'test.progress', params: '' },
+  ];
+  const { changeId, done } = await engine.submit(plan('a', ['x'], { tasks }));
+  const heard: ChangeEvent[] = [];
+  await engine.follow(changeId, (event) => heard.push(event));
+  const broken = t.throwsAsync(
+    engine.follow(changeId, () => {
+      throw new Error('gone');
+    }),
+  );
+  await broken;
+  gates.get('a').resolve();
+  await done;
+  t.is(heard[0]?.status, 'doing');
+  t.is(heard[0]?.task?.summary, 'wait at a');
+  t.deepEqual(
+    heard.flatMap((event) => (event.progress ? [event.progress.done] : [])),
+    [1, 2, 3],
+  );
+  t.is(heard.at(-1)?.status, 'done');
+  const late: ChangeEvent[] = [];
+  await engine.follow(changeId, (event) => late.push(event));
+  t.is(late[0]?.status, 'done');
+});
+
+test('progress is thinned out, but its end is always heard', async (t) => {
+  const noisy = defineTask<string>({
+    kind: 'test.noisy',
+    summary: () => 'count',
+    async do(context) {
+      for (let done = 1; done <= 1000; done++) context.progress({ done, total: 1000 });
+    },
+    undo: 'nothing-to-undo',
+  });
+  const { engine, gates } = await setUp(t, { more: [noisy], limits: { progressEveryMs: 60_000 } });
+  const tasks = [
+    { kind: 'test.gate', params: 'a' },
+    { kind: 'test.noisy', params: '' },
+  ];
+  const { changeId, done } = await engine.submit(plan('a', ['x'], { tasks }));
+  const heard: ChangeEvent[] = [];
+  await engine.follow(changeId, (event) => heard.push(event));
+  gates.get('a').resolve();
+  await done;
+  const counts = heard.flatMap((event) => (event.progress ? [event.progress.done] : []));
+  t.deepEqual(counts, [1, 1000]);
+});
+
+test('each owner has a bounded number of changes, and root always finds a place', async (t) => {
+  const some = { changesPerOwnerMax: 2, changesMax: 6, changesForRootMin: 2, runningMax: 3 };
+  const { engine, gates } = await setUp(t, { limits: { ...some, runningForRootMin: 1 } });
+  const started = [];
+  for (const ownerUid of [1000, 1000, 1001, 1001])
+    started.push(
+      await engine.submit(plan(`u${started.length}`, [`x${started.length}`], { ownerUid })),
+    );
+  const mine = await t.throwsAsync(engine.submit(plan('more', ['m'], { ownerUid: 1000 })));
+  t.is(code(mine), 'too-many-requests');
+  const others = await t.throwsAsync(engine.submit(plan('more', ['m'], { ownerUid: 1002 })));
+  t.is(code(others), 'too-many-requests');
+  t.is(gates.entered.length, 2, 'one running place is kept for root');
+  const root = await engine.submit(plan('root', ['r']));
+  t.is((await engine.show(root.changeId)).status, 'doing');
+  for (const name of ['root', 'u0', 'u1', 'u2', 'u3']) gates.get(name).resolve();
+  for (const one of [...started, root]) t.is((await one.done).status, 'done');
+});
+
+test('a task past its deadline is undone; one that does not end leaves the change stuck', async (t) => {
+  const release = Promise.withResolvers<void>();
+  const slow = defineTask<string>({
+    kind: 'test.deaf',
+    summary: () => 'ignore the signal',
+    timeoutMs: 1,
+    do: () => release.promise,
+    undo: async () => undefined,
+  });
+  const polite = defineTask<string>({
+    kind: 'test.polite',
+    summary: () => 'heed the signal',
+    timeoutMs: 1,
+    do: ({ signal }) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    undo: async () => undefined,
+  });
+  const keepAwake = setInterval(() => undefined, 1_000);
+  t.teardown(() => clearInterval(keepAwake));
+  const { engine } = await setUp(t, { more: [slow, polite], limits: { taskGraceMs: 1 } });
+  const one = await engine.submit(
+    plan('a', ['x'], { tasks: [{ kind: 'test.polite', params: '' }] }),
+  );
+  const late = await one.done;
+  t.is(late.status, 'failed');
+  t.is(late.error?.code, 'timed-out');
+  const two = await engine.submit(plan('b', ['x'], { tasks: [{ kind: 'test.deaf', params: '' }] }));
+  t.is((await two.done).status, 'stuck-undoing');
+  t.is(code(await t.throwsAsync(engine.continue(two.changeId))), 'change-stuck', 'it still runs');
+  t.is(code(await t.throwsAsync(engine.submit(plan('c', ['x'])))), 'change-conflict');
+  release.resolve();
+  t.is((await engine.continue(two.changeId)).status, 'failed');
+});
+
+test('a journal that cannot be written fails the change, changes nothing, takes no more', async (t) => {
+  let armed = false;
+  const faults: Faults = {
+    at: async (point) => {
+      if (armed && point.startsWith('journal:before'))
+        throw Object.assign(new Error('EIO'), { code: 'SQLITE_IOERR' });
+    },
+  };
+  const { engine, gates, undone } = await setUp(t, { faults });
+  const { done } = await engine.submit(plan('a', ['x']));
+  armed = true;
+  gates.get('a').resolve();
+  const result = await done;
+  t.is(result.status, 'doing', 'it rests where it was; the next start recovers it');
+  t.deepEqual(undone, []);
+  t.is(code(await t.throwsAsync(engine.submit(plan('b', ['y'])))), 'daemon-degraded');
+});
+
+test('rows that break a rule of the schema fail the change and are undone', async (t) => {
+  const bad = defineTask<string>({
+    kind: 'test.bad-rows',
+    summary: () => 'insert nonsense',
+    do: async () => ({ record: (tx) => tx.run('INSERT INTO facts VALUES (NULL, NULL)') }),
+    undo: async () => undefined,
+  });
+  const { engine } = await setUp(t, { more: [bad] });
+  const { done } = await engine.submit(
+    plan('a', ['x'], { tasks: [{ kind: 'test.bad-rows', params: '' }] }),
+  );
+  t.is((await done).status, 'failed');
+  t.is(engine.refusing(), undefined);
+});
+
+test('a swap-shaped change costs two durable commits', async (t) => {
+  const commits: string[] = [];
+  const faults: Faults = {
+    at: async (point) => void (point.startsWith('journal:after') && commits.push(point)),
+  };
+  const task = (kind: string, more: Partial<AnyTask>) =>
+    ({
+      kind,
+      summary: () => kind,
+      do: async () => undefined,
+      undo: 'nothing-to-undo',
+      ...more,
+    }) as AnyTask;
+  const more = [
+    task('test.prepare', { ephemeral: true }),
+    task('test.commit', { pointOfNoReturn: true }),
+    task('test.flip', { forward: true }),
+    task('test.release', { forward: true }),
+  ];
+  const { engine } = await setUp(t, { faults, more });
+  const tasks = more.map(({ kind }) => ({ kind, params: null as Json }));
+  t.is((await (await engine.submit(plan('swap', ['x'], { tasks }))).done).status, 'done');
+  t.deepEqual(commits, [
+    'journal:after:create+start+start0+start1',
+    'journal:after:finish1+commit',
+  ]);
+});
+
+test('plans that break the rules of the engine are refused before anything is journalled', async (t) => {
+  const forward = defineTask<Json>({
+    kind: 'test.forward',
+    summary: () => '',
+    forward: true,
+    do: async () => undefined,
+    undo: 'nothing-to-undo',
+  });
+  const { engine } = await setUp(t, { more: [forward] });
+  const bad: Plan[] = [
+    plan('none', [], { tasks: [] }),
+    plan('unknown', [], { tasks: [{ kind: 'test.nothing', params: null }] }),
+    plan('forward first', [], { tasks: [{ kind: 'test.forward', params: null }] }),
+    plan('large', [], { tasks: [{ kind: 'test.gate', params: 'x'.repeat(300_000) }] }),
+  ];
+  for (const one of bad) await t.throwsAsync(engine.submit(one), undefined, one.summary);
+  t.deepEqual(await engine.list(10), []);
+});
+
+test('the history is bounded', async (t) => {
+  const { engine, gates, store } = await setUp(t, { limits: { historyMax: 5 } });
+  gates.get('a').resolve();
+  for (let n = 0; n < 100; n++) await (await engine.submit(plan('a', ['x']))).done;
+  t.is((await store.get('SELECT count(*) AS n FROM changes'))?.n, 5);
+  t.is((await store.get('SELECT count(DISTINCT change) AS n FROM events'))?.n, 5);
+});
