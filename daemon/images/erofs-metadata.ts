@@ -38,7 +38,7 @@ export async function writeMetadata(sink: ImageSink, nodes: Node[], fd: number):
   const bytes = sink.position;
   if (bytes / blockBytes >= nullBlock) throw overLimit('the image', '16 TiB');
   const superblock = encodeSuperblock({
-    rootNid: firstSlot,
+    rootNid: nodes[0]?.nid ?? firstSlot,
     inodes: nodes.length,
     blocks: bytes / blockBytes,
     metaBlock: start / blockBytes,
