@@ -1,0 +1,154 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import { formatSize, parseSize } from '../../ipc/values.ts';
+import { readFragment, settingFiles, type Written } from './fragments.ts';
+
+const GiB = 1024 ** 3;
+const MiB = 1024 ** 2;
+
+type Kind = 'size' | 'count' | 'days' | 'percent' | 'word';
+
+/** One setting: its default, its form, what it is for. */
+interface Setting<T> {
+  value: T;
+  kind: Kind;
+  /** For words: the allowed ones, or a pattern. */
+  allowed?: readonly string[] | RegExp;
+  max?: number;
+  doc: string;
+}
+
+const size = (value: number, doc: string): Setting<number> => ({ value, kind: 'size', doc });
+const number = (value: number, kind: Kind, max: number, doc: string): Setting<number> => ({
+  value,
+  kind,
+  max,
+  doc,
+});
+const word = (
+  value: string,
+  allowed: readonly string[] | RegExp,
+  doc: string,
+): Setting<string> => ({ value, kind: 'word', allowed, doc });
+
+/** Every setting there is, by the key it has in a file. An unknown key is an error. */
+export const settingTable = {
+  'daemon.log_level': word('info', ['debug', 'info', 'warn', 'error'], 'Least severity logged.'),
+  'daemon.group': word(
+    'persona',
+    /^[a-z_][a-z0-9_-]{0,31}$/,
+    'Group of control.sock: its members may run personas and change what is theirs.',
+  ),
+  'space.reserve': size(
+    64 * MiB,
+    'Preallocated in the state tree; given back when the disk is full, so that undo succeeds.',
+  ),
+  'space.keep_free': size(GiB, 'New work is refused when less than this would stay free.'),
+  'space.keep_free_percent': number(
+    5,
+    'percent',
+    90,
+    'The same as a share of the file system; the larger of both counts.',
+  ),
+  'slots.keep_generations': number(
+    20,
+    'count',
+    10_000,
+    'Ended generations kept per slot for rollback; older ones may be collected.',
+  ),
+  'slots.keep_failed_days': number(
+    7,
+    'days',
+    3_650,
+    'The upper of a failed generation is kept at least this long.',
+  ),
+  'images.bytes_max': size(64 * GiB, 'Largest image or archive that is accepted.'),
+  'uploads.bytes_max': size(64 * GiB, 'Largest upload; one user may have this much in staging.'),
+} as const satisfies Record<string, Setting<number> | Setting<string>>;
+
+/** The name of a setting. */
+export type SettingKey = keyof typeof settingTable;
+
+type Values = {
+  readonly [K in SettingKey]: (typeof settingTable)[K] extends Setting<number> ? number : string;
+};
+
+/** All settings in force, frozen. Sizes in bytes. */
+export interface Settings {
+  values: Values;
+  /** Where each value comes from: `default` or `FILE:LINE`. */
+  origins: Readonly<Record<SettingKey, string>>;
+}
+
+const wants: Record<Kind, string> = {
+  size: 'a size such as "1GiB"',
+  count: 'a whole number',
+  days: 'a whole number of days',
+  percent: 'a whole number of percent',
+  word: 'one of',
+};
+
+function refuse({ key, origin }: Written, reason: string): never {
+  const file = origin.replace(/:\d+$/, '');
+  throw new PersonaError('bad-config', { file, reason: `${origin}: ${key} ${reason}` });
+}
+
+function checked(written: Written, setting: Setting<number> | Setting<string>): number | string {
+  const { value } = written;
+  if (setting.kind === 'word') {
+    const { allowed = [] } = setting;
+    const fits =
+      allowed instanceof RegExp ? allowed.test(String(value)) : allowed.includes(`${value}`);
+    if (typeof value === 'string' && fits) return value;
+    return refuse(
+      written,
+      `must be ${allowed instanceof RegExp ? allowed : `one of ${allowed.join(', ')}`}`,
+    );
+  }
+  if (setting.kind === 'size') {
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+    if (typeof value !== 'string') return refuse(written, `must be ${wants.size}`);
+    try {
+      return parseSize(value);
+    } catch {
+      return refuse(written, `must be ${wants.size}`);
+    }
+  }
+  const max = setting.max ?? Number.MAX_SAFE_INTEGER;
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value <= max)
+    return value;
+  return refuse(written, `must be ${wants[setting.kind]} from 0 to ${max}`);
+}
+
+/** The settings that `written` gives, later ones winning. Throws `bad-config` with file and line. */
+export function settingsOf(written: readonly Written[]): Settings {
+  const values: Record<string, number | string> = {};
+  const origins: Record<string, string> = {};
+  for (const [key, { value }] of Object.entries(settingTable)) {
+    values[key] = value;
+    origins[key] = 'default';
+  }
+  for (const one of written) {
+    if (!Object.hasOwn(settingTable, one.key))
+      refuse(one, `is not a setting; there are: ${Object.keys(settingTable).join(', ')}`);
+    values[one.key] = checked(one, settingTable[one.key as SettingKey]);
+    origins[one.key] = one.origin;
+  }
+  return Object.freeze({
+    values: Object.freeze(values) as Values,
+    origins: Object.freeze(origins) as Settings['origins'],
+  });
+}
+
+/** Reads all settings below `etc`. */
+export function readSettings(etc: string): Settings {
+  return settingsOf(settingFiles(etc).flatMap(readFragment));
+}
+
+/** Every setting with value, origin and purpose, for the log at start and for people. */
+export function describeSettings({ values, origins }: Settings): string[] {
+  return Object.entries(settingTable).map(([key, { kind, doc }]) => {
+    const value = values[key as SettingKey];
+    const shown = kind === 'size' ? formatSize(Number(value)) : String(value);
+    return `${key} = ${shown} (${origins[key as SettingKey]}): ${doc}`;
+  });
+}
