@@ -1,0 +1,57 @@
+import { join } from 'node:path';
+import { type Paths, statePlaces } from '../config/paths.ts';
+import { ensureFolder } from '../kernel/files.ts';
+import type { Store } from '../store/store.ts';
+import { putKey } from './key-rows.ts';
+import { ensureMachineKey, type MachineKey } from './machine-key.ts';
+import { PersonaBook } from './persona-book.ts';
+
+/** What the functions and tasks about personas and keys are handed. */
+export interface PersonasRoom {
+  store: Store;
+  paths: Pick<Paths, 'state'>;
+  book: PersonaBook;
+  machineKey: MachineKey;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+/** What the room is opened with. */
+export type PersonasRoomParts = Pick<PersonasRoom, 'store' | 'paths' | 'now'>;
+
+/**
+ * Opens the room: makes its folders and, at the first start, this machine's key; reads what is there.
+ * Throws state-damaged when the key cannot be read.
+ */
+export async function openPersonasRoom(parts: PersonasRoomParts): Promise<PersonasRoom> {
+  const { store, paths, now } = parts;
+  for (const place of [statePlaces.personas, statePlaces.layers, statePlaces.staging]) {
+    await ensureFolder(join(paths.state, place));
+  }
+  const room: PersonasRoom = {
+    store,
+    paths,
+    now,
+    machineKey: await ensureMachineKey(paths),
+    book: new PersonaBook(store),
+  };
+  await room.book.load();
+  await recordMachineKey(room);
+  return room;
+}
+
+/** Gives the machine key its row. A key it had before (the file was lost or replaced) stays trusted. */
+async function recordMachineKey({ store, book, machineKey, now }: PersonasRoom): Promise<void> {
+  const { id, publicKey } = machineKey;
+  const earlier = book.keys().filter((key) => key.state === 'machine' && key.id !== id);
+  if (earlier.length === 0 && book.key(id)?.state === 'machine') return;
+  const atMs = now();
+  await store.commit((tx) => {
+    for (const key of earlier) {
+      putKey(tx, { ...key, state: 'trusted', comment: 'an earlier key of this machine' });
+    }
+    const comment = 'this machine';
+    putKey(tx, { id, publicKey, comment, state: 'machine', addedMs: atMs, changedMs: atMs });
+  });
+  await book.load();
+}
