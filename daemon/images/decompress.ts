@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs';
 import { createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib';
 import { PersonaError } from '../../ipc/errors.ts';
 import { overLimit } from './faults.ts';
@@ -162,20 +161,4 @@ function checkOutput(counter: { in: number; out: number }, limits: DecompressLim
   if (counter.out > limits.ratioFromBytes && counter.out > counter.in * limits.ratio) {
     throw overLimit('the ratio of unpacked to packed', `1:${limits.ratio}`);
   }
-}
-
-/** Writes pieces to a file from `offset` on, whole. Returns the number of bytes. */
-export async function spool(
-  pieces: AsyncIterable<Buffer>,
-  fd: number,
-  offset = 0,
-): Promise<number> {
-  let at = offset;
-  for await (const piece of pieces) {
-    for (let done = 0; done < piece.length; ) {
-      done += writeSync(fd, piece, done, piece.length - done, at + done);
-    }
-    at += piece.length;
-  }
-  return at - offset;
 }

@@ -136,7 +136,9 @@ class Walk {
   private placeContent(entry: Entry, inode: Ext4Inode, tail: Buffer | undefined): void {
     entry.size = inode.size;
     if ((inode.flags & inodeFlags.inlineData) !== 0) {
-      this.content.set(entry, inlineContent(inode, tail));
+      const bytes = inlineContent(inode, tail);
+      if (bytes.length < inode.size) entry.extents = [[0, bytes.length]];
+      this.content.set(entry, bytes);
       return;
     }
     const runs = blockRuns(this.volume, inode, this.limits.extents);
