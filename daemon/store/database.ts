@@ -71,15 +71,22 @@ export async function checkIntegrity(driver: Driver): Promise<void> {
     throw new PersonaError('state-damaged', `the database is damaged: ${faults[0]}`);
 }
 
+/** How a database is opened. */
+export interface OpenOptions {
+  open?: (file: string) => Promise<Driver>;
+  /** Looks at an existing database before anything is written to it; throws to leave it untouched. */
+  verify?: (read: Driver['all']) => Promise<void>;
+}
+
 /** Opens the database of the daemon: checked, configured and brought up to the newest schema. */
 export async function openStore(
   file: string,
-  open: (file: string) => Promise<Driver> = openDriver,
+  { open = openDriver, verify }: OpenOptions = {},
 ): Promise<Store> {
   const driver = await open(file);
   try {
     await checkIntegrity(driver);
-    await checkOwner(driver);
+    if ((await checkOwner(driver)) > 0) await verify?.(driver.all);
     await configure(driver);
     await migrate(driver);
   } catch (error) {

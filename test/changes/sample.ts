@@ -124,7 +124,7 @@ export async function openParts(
   hooks: Hooks,
   some: Partial<ChangeLimits> = {},
 ): Promise<{ store: Store; engine: Engine }> {
-  const store = await openStore(join(folder, 'test.db'), hooks.openDriver);
+  const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
   const now = () => Date.now();
   const engine = startEngine({
     kinds: kindsOf(tasks.map(hooks.wrapTask)),

@@ -21,7 +21,7 @@ function place(t: ExecutionContext): string {
 }
 
 async function opened(t: ExecutionContext, open: Open, file = place(t)): Promise<Store> {
-  const store = await openStore(file, open);
+  const store = await openStore(file, { open });
   t.teardown(() => store.close());
   return store;
 }
@@ -77,7 +77,7 @@ for (const [name, open] of drivers) {
 
   test(`${name}: a soon-commit is seen by the next read, keeps order, survives the close`, async (t) => {
     const file = place(t);
-    const store = await openStore(file, open);
+    const store = await openStore(file, { open });
     const first = store.commitSoon((tx) => tx.run(fact, 'a', '1'));
     await store.commit((tx) => tx.run("UPDATE facts SET value = value || '2'"));
     await first;
@@ -145,7 +145,7 @@ for (const [name, open] of drivers) {
       PRAGMA application_id = ${applicationId}; PRAGMA user_version = 999`);
     await driver.close();
     const before = readFileSync(file);
-    const error = await t.throwsAsync(openStore(file, open));
+    const error = await t.throwsAsync(openStore(file, { open }));
     t.is((error as unknown as { code: string }).code, 'format-too-new');
     t.true(readFileSync(file).equals(before));
   });
@@ -155,17 +155,17 @@ for (const [name, open] of drivers) {
     const driver = await open(file);
     await driver.exec('CREATE TABLE theirs (x)');
     await driver.close();
-    const error = await t.throwsAsync(openStore(file, open));
+    const error = await t.throwsAsync(openStore(file, { open }));
     t.is((error as unknown as { code: string }).code, 'state-damaged');
   });
 
   test(`${name}: a damaged file is said to be damaged`, async (t) => {
     const file = place(t);
     writeFileSync(file, Buffer.alloc(8192, 'garbage'));
-    const error = await t.throwsAsync(openStore(file, open));
+    const error = await t.throwsAsync(openStore(file, { open }));
     t.is((error as unknown as { code: string }).code, 'state-damaged');
     const whole = place(t);
-    const store = await openStore(whole, open);
+    const store = await openStore(whole, { open });
     await store.commit((tx) => {
       for (let n = 0; n < 200; n++) tx.run(fact, `${n}`, 'x'.repeat(99));
     });
@@ -173,7 +173,7 @@ for (const [name, open] of drivers) {
     const bytes = readFileSync(whole);
     bytes.fill(0xa5, 8192, 40_000);
     writeFileSync(whole, bytes);
-    const second = await t.throwsAsync(openStore(whole, open));
+    const second = await t.throwsAsync(openStore(whole, { open }));
     t.is((second as unknown as { code: string }).code, 'state-damaged');
   });
 

@@ -1,0 +1,86 @@
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { PersonaError } from '../../ipc/errors.ts';
+import { formatSize } from '../../ipc/values.ts';
+import type { Log } from '../changes/log.ts';
+import { statePlaces } from '../config/paths.ts';
+import type { Settings } from '../config/settings.ts';
+import { type DiskUsage, diskUsageOf } from '../kernel/disk-usage.ts';
+import { preallocate, removeFile } from '../kernel/files.ts';
+
+/** A measurement this old still answers whether a change that writes next to nothing may start. */
+const freshMs = 250;
+
+/** The free space of the state tree, and the reserve that keeps undo and rollback possible. */
+export interface Space {
+  /** Throws `no-space` when `bytes` more would leave less than is kept free; a rescue always may. */
+  check(bytes: number, rescue?: boolean): Promise<void>;
+  usage(): Promise<DiskUsage & { keepFreeBytes: number; reserveBytes: number }>;
+  /** Gives the reserve's blocks back to the file system, because a write of the journal found none. */
+  release(): Promise<void>;
+  /** Takes the reserve again when there is room for it. True when it stands. */
+  refill(): Promise<boolean>;
+}
+
+/** What the space of a state tree depends on. */
+export interface SpaceParts {
+  state: string;
+  settings: Settings['values'];
+  log: Log;
+  now(): number;
+}
+
+/** The space of the file system that holds `state`. */
+export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
+  const reserve = join(state, statePlaces.reserve);
+  const wanted = settings['space.reserve'];
+  let last: { at: number; usage: Promise<DiskUsage> } | undefined;
+
+  const measure = (maxAgeMs: number): Promise<DiskUsage> => {
+    if (last === undefined || now() - last.at > maxAgeMs)
+      last = { at: now(), usage: diskUsageOf(state) };
+    return last.usage;
+  };
+  const keepFree = ({ totalBytes }: DiskUsage): number =>
+    Math.max(
+      settings['space.keep_free'],
+      Math.ceil((totalBytes * settings['space.keep_free_percent']) / 100),
+    );
+  const reserveBytes = (): number => {
+    try {
+      return lstatSync(reserve).blocks * 512;
+    } catch {
+      return 0;
+    }
+  };
+
+  return {
+    async check(bytes, rescue = false) {
+      const usage = await measure(bytes === 0 ? freshMs : 0);
+      const free = usage.availableBytes;
+      if (rescue || free - bytes >= keepFree(usage)) return;
+      throw new PersonaError('no-space', {
+        needed: `${formatSize(bytes)} beside ${formatSize(keepFree(usage))} kept free`,
+        free: formatSize(free),
+        path: state,
+      });
+    },
+    async usage() {
+      const usage = await measure(0);
+      return { ...usage, keepFreeBytes: keepFree(usage), reserveBytes: reserveBytes() };
+    },
+    async release() {
+      log.warn({ state }, 'the disk is full: the journal reserve is given back');
+      last = undefined;
+      await removeFile(reserve);
+    },
+    async refill() {
+      if (wanted === 0 || reserveBytes() >= wanted) return true;
+      last = undefined;
+      const { availableBytes } = await diskUsageOf(state);
+      if (availableBytes < wanted * 2) return false;
+      await preallocate(reserve, wanted);
+      return reserveBytes() >= wanted;
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { PersonaError } from '../../ipc/errors.ts';
+import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
+import type { Fd } from '../kernel/fd.ts';
+import { ensureFolder, lockFile } from '../kernel/files.ts';
+
+/** Folders of the state tree: root's alone, for ever. What users may see appears below `run`. */
+const stateFolders = [
+  statePlaces.keys,
+  statePlaces.trustedKeys,
+  statePlaces.layers,
+  statePlaces.personas,
+  statePlaces.slots,
+  statePlaces.staging,
+  statePlaces.quarantine,
+];
+
+function folderMode(path: string): number | undefined {
+  try {
+    const stat = lstatSync(path);
+    if (!stat.isDirectory()) throw new PersonaError('state-damaged', `${path} is not a folder`);
+    if (stat.uid !== process.getuid?.())
+      throw new PersonaError('state-damaged', `${path} belongs to uid ${stat.uid}`);
+    return stat.mode & 0o7777;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** A folder with exactly this mode. Its parents are made as needed, for everyone to pass. */
+async function settle(path: string, mode: number): Promise<void> {
+  const found = folderMode(path);
+  if (found === mode) return;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  await ensureFolder(path, mode);
+  chmodSync(path, mode);
+}
+
+/**
+ * Takes the lock of the state tree for the life of the process. Throws `already-running` when another
+ * daemon has it, which is not disturbed: nothing but the two folders has been touched by then.
+ */
+export async function lockState({ state, run }: Paths): Promise<Fd> {
+  await settle(state, 0o700);
+  await settle(run, 0o755);
+  // On the state tree itself: two run folders must not make two daemons of one state.
+  const lock = await lockFile(join(state, '.lock'));
+  if (lock === undefined) throw new PersonaError('already-running', { path: state });
+  return lock;
+}
+
+/** Makes what is missing of the trees and sets every mode. Call with the lock held. */
+export async function makeTrees({ state, run }: Paths): Promise<void> {
+  for (const name of stateFolders) await settle(join(state, name), 0o700);
+  await settle(join(run, runPlaces.slots), 0o711);
+}

@@ -1,0 +1,120 @@
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { noFaults } from '../../../daemon/changes/faults.ts';
+import { journalOver } from '../../../daemon/changes/journal.ts';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import { settingsOf } from '../../../daemon/config/settings.ts';
+import { openStore } from '../../../daemon/store/database.ts';
+import { spaceOf } from '../../../daemon/system/space.ts';
+import { run, when } from '../../support/needs.ts';
+
+const MiB = 1024 ** 2;
+
+/** A real, small ext4 of its own. */
+function smallDisk(t: ExecutionContext, mib: number): string {
+  const folder = mkdtempSync(join(tmpdir(), 'personad-space-'));
+  const image = join(folder, 'disk.img');
+  const disk = join(folder, 'disk');
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(image, '');
+  run('truncate', '-s', `${mib}M`, image);
+  run('mkfs.ext4', '-q', '-F', '-m', '0', image);
+  mkdirSync(disk);
+  run('mount', '-o', 'loop', image, disk);
+  t.teardown(() => run('umount', '-l', disk));
+  return disk;
+}
+
+const settings = (reserve: string, keepFree: string) =>
+  settingsOf([
+    { key: 'space.reserve', value: reserve, origin: 'test:1' },
+    { key: 'space.keep_free', value: keepFree, origin: 'test:2' },
+    { key: 'space.keep_free_percent', value: 0, origin: 'test:3' },
+  ]).values;
+
+/** Fills the file system to its last block. */
+function fill(disk: string): void {
+  for (const [name, block] of [
+    ['large', MiB],
+    ['small', 4096],
+  ] as const) {
+    try {
+      for (let n = 0; ; n++) writeFileSync(join(disk, `${name}-${n}`), Buffer.alloc(block, 1));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    }
+  }
+}
+
+const needs = { root: true, tools: ['mkfs.ext4', 'mount', 'truncate'] };
+
+when(test, needs)('work is refused before the disk is full; a rescue is not', async (t) => {
+  const disk = smallDisk(t, 64);
+  const space = spaceOf({
+    state: disk,
+    settings: settings('0', '32MiB'),
+    log: silentLog,
+    now: () => 0,
+  });
+  await space.check(8 * MiB);
+  const error = await t.throwsAsync(space.check(48 * MiB));
+  t.is((error as unknown as { code: string }).code, 'no-space');
+  await space.check(48 * MiB, true);
+  const { keepFreeBytes, availableBytes } = await space.usage();
+  t.is(keepFreeBytes, 32 * MiB);
+  t.true(availableBytes > 0 && availableBytes <= 64 * MiB);
+});
+
+when(test, needs)('the reserve owns its blocks, is given back, and is taken again', async (t) => {
+  const disk = smallDisk(t, 64);
+  const space = spaceOf({
+    state: disk,
+    settings: settings('8MiB', '0'),
+    log: silentLog,
+    now: () => 0,
+  });
+  t.true(await space.refill());
+  t.true(statSync(join(disk, 'reserve')).blocks * 512 >= 8 * MiB);
+  const before = (await space.usage()).availableBytes;
+  await space.release();
+  t.true((await space.usage()).availableBytes >= before + 8 * MiB);
+  t.true(await space.refill());
+  t.is((await space.usage()).reserveBytes >= 8 * MiB, true);
+});
+
+when(test, needs)(
+  'with no block left the journal is still written, from the reserve',
+  async (t) => {
+    const disk = smallDisk(t, 64);
+    const space = spaceOf({
+      state: disk,
+      settings: settings('4MiB', '0'),
+      log: silentLog,
+      now: () => 0,
+    });
+    const store = await openStore(join(disk, 'personad.db'));
+    t.teardown(() => store.close());
+    const journal = journalOver(
+      store,
+      noFaults,
+      () => 0,
+      () => space.release(),
+    );
+    await space.refill();
+    fill(disk);
+    t.is((await space.usage()).availableBytes < 64 * 1024, true);
+    const plan = { kind: 'test', summary: 'x'.repeat(100_000), ownerUid: 0, holds: [], tasks: [] };
+    for (let changeId = 1; changeId <= 10; changeId++)
+      await journal.append({
+        changeId,
+        create: plan,
+        events: [{ step: 'create' }],
+        status: 'queued',
+      });
+    t.is(await journal.lastId(), 10);
+    t.is((await space.usage()).reserveBytes, 0);
+    t.false(await space.refill(), 'there is no room for it yet');
+  },
+);
