@@ -5,6 +5,7 @@ import { readErofs } from './erofs-reader.ts';
 import { ext4Tree } from './ext4-reader.ts';
 import { badImage } from './faults.ts';
 import { detectFormat, type ImageFormat } from './format-detect.ts';
+import { layerTarTree } from './layer-tar.ts';
 import { isContainerImage, ociTree } from './oci-reader.ts';
 import { rootPartition } from './partition-table.ts';
 import type { OpenOptions } from './readers.ts';
@@ -64,6 +65,7 @@ async function openPart(part: Part, options: OpenOptions): Promise<Tree> {
 }
 
 async function openArchive(source: ByteSource, options: OpenOptions): Promise<Tree> {
+  if (options.kind === 'layer') return layerTarTree(source, options.limits);
   const tree = tarTree(source, options.limits);
   return isContainerImage(tree) ? ociTree(tree, options) : tree;
 }

@@ -23,6 +23,8 @@ export interface WorkerArguments {
   most?: number;
 }
 
+const modesWithSides = new Set(['merge', 'compare', 'layer', 'seed', 'runtime']);
+
 /**
  * Parses the command line of the worker: MODE, its words, and options `--layer`, `--offset=N`,
  * `--second-offset=N`, `--size=N`, `--spool=FD`, `--most=N`, and `--limits=JSON` (narrower limits by
@@ -50,7 +52,7 @@ export function parseArguments(argv: readonly string[]): WorkerArguments {
   const args: WorkerArguments = {
     mode,
     format: rest[0] ?? '',
-    sides: mode === 'merge' || mode === 'compare' ? rest.map(parseSide) : [],
+    sides: modesWithSides.has(mode) ? rest.map(parseSide) : [],
     limits: parseLimits(options.get('limits')),
     kind: options.has('layer') ? 'layer' : 'tree',
     offset: number('offset') ?? 0,

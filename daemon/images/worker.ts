@@ -10,6 +10,7 @@ import { readers } from './readers.ts';
 import { decode, encode } from './stream.ts';
 import { itemsOf, type Tree } from './tree.ts';
 import { parseArguments, type Side, type WorkerArguments } from './worker-arguments.ts';
+import type { Answers } from './worker-persona.ts';
 
 // The program that the daemon runs in confined children: everything foreign is parsed here, and
 // images are written here. It gets open descriptors and arguments, and opens nothing itself.
@@ -19,13 +20,14 @@ import { parseArguments, type Side, type WorkerArguments } from './worker-argume
 //   diff          fd 3: base image, fd 4: wanted one  -> entry stream of the layer
 //   merge SIDE    images, the base first              -> entry stream of the tree they show together
 //   compare A B   two such sides                      -> JSON on standard output
+//   (and the modes for persona files: worker-persona.ts)
 //
 // It ends with status 0, or 1 and one line of JSON (the wire form of the error) on standard error.
 
 const input = 3;
 const second = 4;
 
-type Mode = (args: WorkerArguments) => Promise<void>;
+type Mode = (args: WorkerArguments, answers: Answers) => Promise<void>;
 
 const modes: Record<string, Mode> = {
   async read(args) {
@@ -86,9 +88,10 @@ function sendJson(value: unknown): void {
 
 async function main(): Promise<void> {
   const args = parseArguments(process.argv.slice(2));
-  const mode = modes[args.mode];
+  const answers = { tree: sendTree, json: sendJson };
+  const mode = modes[args.mode] ?? (await import('./worker-persona.ts')).personaModes[args.mode];
   if (mode === undefined) throw new PersonaError('internal', `no mode ${args.mode}`);
-  await mode(args);
+  await mode(args, answers);
 }
 
 try {

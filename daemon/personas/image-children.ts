@@ -1,0 +1,209 @@
+import type { FileHandle } from 'node:fs/promises';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { fromWire, PersonaError, type WireError } from '../../ipc/errors.ts';
+import type { Privileges } from '../images/privileges.ts';
+import { startConfined } from '../kernel/confined.ts';
+import { type Child, ProgramFailed } from '../kernel/exec.ts';
+import { removeFile } from '../kernel/files.ts';
+import { confinedWorker } from '../kernel/program-files.ts';
+import { createSealed, hashOf } from '../kernel/sealed.ts';
+
+/** Longest time of one child: as long as a task may take by itself, and more than the largest image needs. */
+const childDeadlineMs = 4 * 60 * 60_000;
+/** Answers of children that are one JSON value: a list of differences is the longest. */
+const answerBytesMax = 64 * 1024 * 1024;
+
+/** What every piece of work in children is told. */
+export interface Work {
+  signal: AbortSignal;
+  /** Sees the number of bytes that have passed so far. */
+  onBytes?: (done: number) => void;
+}
+
+/** An image written by our own writer: complete, durable, hashed through its own descriptor. */
+export interface BuiltImage {
+  digest: string;
+  bytes: number;
+  entries: number;
+  privileges: Privileges;
+}
+
+/** Starts the image worker in a confined child; it sees `files` as descriptors 3, 4, ... and nothing else. */
+export async function startWorker(
+  args: readonly string[],
+  files: readonly FileHandle[],
+  options: { input?: boolean; fileBytes?: number } = {},
+): Promise<Child> {
+  return await startConfined({
+    ...confinedWorker(args),
+    deadlineMs: childDeadlineMs,
+    fds: files.map(({ fd }) => fd),
+    ...(options.input === undefined ? {} : { input: options.input }),
+    ...(options.fileBytes === undefined ? {} : { limits: { fileBytes: options.fileBytes } }),
+  });
+}
+
+/** The error that a child's end means: the one it reported, or that it could not even do that. */
+export function childFailure(error: unknown): unknown {
+  if (!(error instanceof ProgramFailed)) return error;
+  const wire = reported(error.stderr);
+  if (wire === undefined) {
+    const { timedOut, signal } = error.ended;
+    if (timedOut) return new PersonaError('timed-out', { what: 'reading the image' });
+    // The kernel ends a child that grows over its memory; the input made it do so.
+    const reason = signal === undefined ? lastLine(error.stderr) : `it was ended by ${signal}`;
+    return new PersonaError('tool-failed', { tool: 'the image worker', reason });
+  }
+  if (wire.code === 'internal' && wire.message.includes('ENOSPC')) {
+    return new PersonaError('no-space', {
+      needed: 'more',
+      free: 'nothing',
+      path: 'the state tree',
+    });
+  }
+  return fromWire(wire);
+}
+
+function reported(stderr: string): WireError | undefined {
+  for (const line of stderr.trim().split('\n').reverse()) {
+    try {
+      const wire = JSON.parse(line) as Partial<WireError>;
+      if (typeof wire.code === 'string' && typeof wire.message === 'string') {
+        return { hint: '', exit: 1, ...wire, code: wire.code, message: wire.message };
+      }
+    } catch {
+      // a warning of the runtime beside our one line
+    }
+  }
+  return undefined;
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1)?.slice(0, 300) ?? '';
+}
+
+/** Runs a worker to its end and returns the JSON it answers. Throws what it reports. */
+export async function askWorker(
+  args: readonly string[],
+  files: readonly FileHandle[],
+  { signal }: Work,
+  input?: (child: Child) => void,
+): Promise<unknown> {
+  const child = await startWorker(args, files, { input: input !== undefined });
+  return await guarded([child], signal, async () => {
+    input?.(child);
+    const text = await readText(child);
+    await child.done;
+    return JSON.parse(text) as unknown;
+  });
+}
+
+async function readText(child: Child): Promise<string> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of child.stdout as AsyncIterable<Buffer>) {
+    bytes += piece.length;
+    if (bytes > answerBytesMax) {
+      throw new PersonaError('limit-exceeded', {
+        what: 'an answer about it',
+        limit: answerBytesMax,
+      });
+    }
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+/** Does `work` with children that all end with it, however it ends. A child's own report is the error that counts. */
+async function guarded<T>(
+  children: readonly Child[],
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  const stop = (): void => {
+    for (const child of children) child.kill();
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    signal.throwIfAborted();
+    return await work();
+  } catch (error) {
+    const reports = await settledReports(children, stop);
+    if (signal.aborted) throw new PersonaError('cancelled');
+    throw reports.find(isTold) ?? reports[0] ?? childFailure(error);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    stop();
+    await Promise.allSettled(children.map(({ done }) => done));
+  }
+}
+
+function isTold(error: unknown): boolean {
+  return error instanceof PersonaError && error.code !== 'tool-failed';
+}
+
+/** How long the others may take to say why they ended, once one of them has failed. */
+const lastWordsMs = 2000;
+
+/** What the children say went wrong, in the order of the pipe: the first fault is upstream. */
+async function settledReports(children: readonly Child[], stop: () => void): Promise<unknown[]> {
+  const timer = setTimeout(stop, lastWordsMs);
+  const ends = await Promise.allSettled(children.map(({ done }) => done));
+  clearTimeout(timer);
+  return ends.flatMap((end) => (end.status === 'rejected' ? [childFailure(end.reason)] : []));
+}
+
+/**
+ * Builds an image from an entry stream: `source` (a reader in a child) -> the daemon, which counts -> the writer in
+ * another confined child -> the new file at `path`, which is synced and hashed by its own descriptor. A file that a
+ * run before left there is replaced. Throws what the children report; the file is then of no use.
+ */
+export async function buildImage(
+  source: Child,
+  path: string,
+  work: Work & { layer?: boolean },
+): Promise<BuiltImage> {
+  await removeFile(path);
+  const out = await createSealed(path);
+  try {
+    const writer = await startWorker(
+      ['write', ...(work.layer === true ? ['--layer'] : [])],
+      [out],
+      {
+        input: true,
+      },
+    ).catch((error: unknown) => {
+      source.kill();
+      throw error;
+    });
+    const written = await guarded([source, writer], work.signal, async () => {
+      const answer = readText(writer);
+      answer.catch(() => {});
+      await pipeline(source.stdout, counter(work.onBytes), writer.stdin!);
+      await Promise.all([source.done, writer.done]);
+      return JSON.parse(await answer) as { bytes: number; entries: number; privileged: Privileges };
+    });
+    await out.sync();
+    const digest = await hashOf(out);
+    return {
+      digest,
+      bytes: written.bytes,
+      entries: written.entries,
+      privileges: written.privileged,
+    };
+  } finally {
+    await out.close();
+  }
+}
+
+function counter(onBytes: (done: number) => void = () => {}): Transform {
+  let done = 0;
+  return new Transform({
+    transform(piece: Buffer, _encoding, next) {
+      done += piece.length;
+      onBytes(done);
+      next(null, piece);
+    },
+  });
+}
