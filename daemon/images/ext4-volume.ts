@@ -146,11 +146,14 @@ function inodeTables(
   const perBlock = blockBytes / descriptorBytes;
   return (group) => {
     const index = Math.floor(group / perBlock);
-    let block = firstBlock + 1 + index;
+    // The superblock lies at byte 1024: in block 1 of 1 KiB blocks, else in block 0.
+    const superBlock = blockBytes === 1024 ? 1 : 0;
+    let block = superBlock + 1 + index;
     if (firstMetaGroup >= 0 && index >= firstMetaGroup) {
       const first = index * perBlock;
       const backup = (groups.readOnlyCompat & sparseSuper) === 0 || holdsBackup(first);
-      block = firstBlock + first * blocksPerGroup + (backup ? 1 : 0);
+      const shift = index === 0 ? superBlock - firstBlock : 0;
+      block = firstBlock + shift + first * blocksPerGroup + (backup ? 1 : 0);
     }
     if (block >= blocks) throw badImage('its ext4 group descriptors lie outside');
     const at = block * blockBytes + (group % perBlock) * descriptorBytes;

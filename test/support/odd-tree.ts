@@ -18,6 +18,8 @@ export interface OddTreeOptions {
   attributes?: boolean;
   /** Device nodes and fifos (default true). */
   devices?: boolean;
+  /** Only what old file systems hold: times before 2038, few attributes (default false). */
+  small?: boolean;
 }
 
 /**
@@ -72,7 +74,7 @@ export function fillOddTree(root: string, options: OddTreeOptions = {}): void {
   execFileSync('find', [root, '-exec', 'touch', '-h', '-d', '@1234567890', '{}', '+']);
   touch(root, 'etc/passwd', '1');
   touch(root, 'foo/b', '-86400');
-  touch(root, 'foo.c', '3000000000');
+  touch(root, 'foo.c', options.small === true ? '2000000000' : '3000000000');
 }
 
 function touch(root: string, path: string, seconds: string): void {

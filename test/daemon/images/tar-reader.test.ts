@@ -580,7 +580,11 @@ when(test, { root: true, tools: ['tar'] })(
   },
 );
 
-const gather = async (tree: Tree) => Buffer.concat(await Array.fromAsync(treeToTar(tree)));
+async function gather(tree: Tree): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of treeToTar(tree)) pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces);
+}
 
 test('what our writer packs, our reader gives back', async (t) => {
   await fc.assert(
