@@ -1,0 +1,161 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  createGroup,
+  knobsFor,
+  moveProcess,
+  processesOf,
+  readHierarchies,
+  readKnob,
+  removeGroup,
+  writeKnob,
+} from './cgroups.ts';
+import { failedWith } from './errno.ts';
+
+/** The cgroup of one child process, in every hierarchy that is of use. */
+export interface ChildGroup {
+  /** Its groups; empty on a machine that lets us make none (the child then has only its rlimits). */
+  readonly folders: readonly string[];
+  add(pids: readonly number[]): Promise<void>;
+  /** Ends every process in it at once, forks in progress included, where the kernel has cgroup.kill (5.14). */
+  kill(): void;
+  /** Kills what is left, and removes the group. */
+  end(): Promise<void>;
+}
+
+/** All groups of children lie in this one, below the root: never inside a limited or measured group of others. */
+const PARENT = 'personad-children';
+/** Another daemon (or test) may remove the empty parent between our two steps. */
+const MAKE_TRIES = 10;
+/** A killed process leaves its group within moments; a hung one must not hold up its change. */
+const LEAVE_TRIES = 200;
+const LEAVE_PAUSE_MS = 10;
+
+interface Group {
+  folder: string;
+  parent: string;
+  version: 1 | 2;
+}
+
+const REFUSALS = ['EROFS', 'EACCES', 'EPERM', 'EBUSY', 'EINVAL', 'EOPNOTSUPP'];
+
+async function makeFolders(name: string): Promise<Group[]> {
+  const found: Group[] = [];
+  for (const { version, at, controllers } of readHierarchies()) {
+    // Version 1: only the memory and pids hierarchies limit a child; of version 2 any is wanted, to kill.
+    if (version === 1 && !controllers.some((one) => one === 'memory' || one === 'pids')) continue;
+    const group: Group = { parent: `${at}/${PARENT}`, folder: `${at}/${PARENT}/${name}`, version };
+    try {
+      await makeFolder(group);
+      found.push(group);
+    } catch (error) {
+      // A read-only or foreign hierarchy: said by the probe; rlimits and the pid namespace still hold.
+      if (!failedWith(error, ...REFUSALS)) throw error;
+    }
+  }
+  return found;
+}
+
+async function makeFolder({ parent, folder, version }: Group): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      createGroup(parent);
+      if (version === 2) await offerControllers(parent);
+      createGroup(folder);
+      return;
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT') || tries === MAKE_TRIES) throw error;
+    }
+  }
+}
+
+/** Our own parent passes on what the root group offers it; the root group itself is never written. */
+async function offerControllers(parent: string): Promise<void> {
+  const offered = readKnob(parent, 'cgroup.controllers')?.split(' ') ?? [];
+  const on = readKnob(parent, 'cgroup.subtree_control')?.split(' ') ?? [];
+  for (const one of ['memory', 'pids']) {
+    if (offered.includes(one) && !on.includes(one)) {
+      await writeKnob(parent, 'cgroup.subtree_control', `+${one}`);
+    }
+  }
+}
+
+async function limit(
+  groups: Group[],
+  limits: { memoryBytes: number; processes: number },
+): Promise<void> {
+  for (const { folder, version } of groups) {
+    const knobs = knobsFor(version, {
+      memoryMax: limits.memoryBytes,
+      pidsMax: limits.processes + 8,
+    });
+    for (const [knob, value] of knobs) {
+      if (readKnob(folder, knob) !== undefined) await writeKnob(folder, knob, value);
+    }
+  }
+}
+
+/** Makes a cgroup of its own for one child, limited where the controllers are there. */
+export async function childGroup(
+  name: string,
+  limits: { memoryBytes: number; processes: number },
+): Promise<ChildGroup> {
+  const groups = await makeFolders(`${name}-${randomBytes(4).toString('hex')}`);
+  await limit(groups, limits);
+  const folders = groups.map(({ folder }) => folder);
+  const killable = groups.find(
+    ({ folder, version }) => version === 2 && readKnob(folder, 'cgroup.type') !== undefined,
+  )?.folder;
+  const kill = (): void => {
+    if (killable === undefined) return;
+    writeKnob(killable, 'cgroup.kill', '1').catch(() => {});
+  };
+  return {
+    folders,
+    kill,
+    async add(pids) {
+      for (const folder of folders) {
+        for (const pid of pids) {
+          await moveProcess(folder, pid).catch((error) => {
+            if (!failedWith(error, 'ESRCH')) throw error;
+          });
+        }
+      }
+    },
+    async end() {
+      kill();
+      for (const { folder, parent } of groups) {
+        await leave(folder);
+        removeGroup(parent);
+      }
+    },
+  };
+}
+
+async function leave(folder: string): Promise<void> {
+  for (let tries = 0; tries < LEAVE_TRIES; tries += 1) {
+    if (removeGroup(folder)) return;
+    for (const pid of processesOf(folder)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // it has ended meanwhile
+      }
+    }
+    await pause(LEAVE_PAUSE_MS);
+  }
+}
+
+/** The end of a child together with that of its group: settles as `child.done` does, after the group is gone. */
+export function endTogether(child: { done: Promise<void> }, group: ChildGroup): Promise<void> {
+  const done = (async () => {
+    try {
+      await child.done;
+    } finally {
+      await group.end();
+    }
+  })();
+  // Whoever does not await it learns of a failure by the end of the stream.
+  done.catch(() => {});
+  return done;
+}

@@ -1,0 +1,41 @@
+import { fileURLToPath } from 'node:url';
+import type { Shown } from './confined.ts';
+
+/** Programs of ours that run in children of their own. */
+export type ChildProgram = 'worker' | 'walker';
+
+/** Where the sources of each lie, from the root of the project. */
+const SOURCES: Record<ChildProgram, string> = {
+  worker: 'daemon/images/worker.ts',
+  walker: 'daemon/walker.ts',
+};
+/** What the worker's sources import, and what tells node that they are modules. */
+const WORKER_SOURCES = [
+  ...['daemon/images', 'ipc/errors.ts', 'ipc/values.ts', 'package.json'],
+  'node_modules/valibot',
+];
+
+const here = fileURLToPath(import.meta.url);
+const fromSource = here.endsWith('.ts');
+
+/** The program's file on the host: a source file in a checkout, a bundle beside the daemon's own when built. */
+export function programFile(program: ChildProgram): string {
+  return fromSource
+    ? fileURLToPath(new URL(`../../${SOURCES[program]}`, import.meta.url))
+    : fileURLToPath(new URL(`./${program}.mjs`, import.meta.url));
+}
+
+/** What a confined child must be shown to run the worker, and its command line there. */
+export function confinedWorker(args: readonly string[]): { argv: string[]; shown: Shown[] } {
+  const shown: Shown[] = [{ from: process.execPath, at: '/program/node' }];
+  const node = ['/program/node', '--no-warnings', '--max-old-space-size=1024'];
+  if (!fromSource) {
+    shown.push({ from: programFile('worker'), at: '/program/worker.mjs' });
+    return { argv: [...node, '/program/worker.mjs', ...args], shown };
+  }
+  for (const source of WORKER_SOURCES) {
+    const from = fileURLToPath(new URL(`../../${source}`, import.meta.url));
+    shown.push({ from, at: `/program/${source}` });
+  }
+  return { argv: [...node, `/program/${SOURCES.worker}`, ...args], shown };
+}

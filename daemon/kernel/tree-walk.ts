@@ -1,0 +1,281 @@
+import { type BigIntStats, fstatSync, lstatSync, readlinkSync, readSync } from 'node:fs';
+import { failedWith, KernelError } from './errno.ts';
+import type { Fd } from './fd.ts';
+import { namesIn, OPEN, openBeneath } from './openat.ts';
+import { dataRanges } from './sparse.ts';
+import { readXattrs, readXattrsOf } from './xattrs.ts';
+
+/** One name of a walked tree, in the form of an entry of the canonical stream (byte strings). */
+export interface Walked {
+  path: string;
+  type: 'dir' | 'file' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo' | 'socket';
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: number;
+  mtimeNs: number;
+  xattrs: [name: string, value: string][];
+  target?: string;
+  rdev?: [major: number, minor: number];
+  size?: number;
+  extents?: [offset: number, length: number][];
+}
+
+/** A walked name with the data of its extents, to be read before the next is asked for. */
+export interface WalkedItem {
+  entry: Walked;
+  content: AsyncIterable<Buffer>;
+}
+
+/** What to leave out, and how strict to be. */
+export interface WalkOptions {
+  /** Folders, relative to the root, whose content is left out; they themselves stay, empty. */
+  exclude: readonly string[];
+  /**
+   * The tree is in use: what vanishes is left out, what shrinks is filled up with zeros, sockets are skipped.
+   * Otherwise a change under the walker is an error.
+   */
+  live: boolean;
+  depthMax: number;
+  extentsMax: number;
+}
+
+const PIECE_BYTES = 256 * 1024;
+const NO_BYTES = 0n;
+const nothing: AsyncIterable<Buffer> = {
+  [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true as const, value: undefined }) }),
+};
+
+const FILE_FLAGS = OPEN.read | OPEN.nonBlocking;
+/** Marks of overlayfs in an upper folder that mean nothing once the tree stands alone. */
+const OVERLAY_NOTES = /^trusted\.overlay\.(origin|impure|uuid|nlink|upper|protattr)$/;
+
+interface Walk {
+  options: WalkOptions;
+  /** First path of each inode with several names. */
+  links: Map<string, string>;
+}
+
+/** The path changed, vanished, or is not what it was a moment ago. */
+function changed(path: string): KernelError {
+  return new KernelError('read', 'ESTALE', path);
+}
+
+/**
+ * Walks the tree at `root`: every name with all its metadata, in path order (depth first, names bytewise), the
+ * root first. Goes by descriptor, follows no link, enters no other mount: a mounted folder stays as an empty folder.
+ * Throws KernelError with the path as detail: EACCES where the process may not read, ESTALE when it changed.
+ */
+export async function* walkTree(root: Fd, options: WalkOptions): AsyncGenerator<WalkedItem> {
+  const walk: Walk = { options, links: new Map() };
+  const stats = fstatSync(root.number, { bigint: true });
+  yield { entry: describe('', 'dir', stats, root), content: nothing };
+  yield* walkFolder(walk, root, '', 1);
+}
+
+async function* walkFolder(
+  walk: Walk,
+  dir: Fd,
+  path: string,
+  depth: number,
+): AsyncGenerator<WalkedItem> {
+  if (walk.options.exclude.includes(path) && path !== '') return;
+  if (depth > walk.options.depthMax) throw new KernelError('walk', 'ENAMETOOLONG', path);
+  for (const name of namesIn(dir).sort()) {
+    const inside = path === '' ? name : `${path}/${name}`;
+    try {
+      yield* walkName(walk, dir, name, inside, depth);
+    } catch (error) {
+      if (walk.options.live && failedWith(error, 'ENOENT', 'ESTALE')) continue;
+      throw error instanceof KernelError || !(error instanceof Error)
+        ? error
+        : new KernelError('read', (error as NodeJS.ErrnoException).code ?? 'EIO', inside);
+    }
+  }
+}
+
+const TYPES = new Map<bigint, Walked['type']>([
+  [0o040000n, 'dir'],
+  [0o100000n, 'file'],
+  [0o120000n, 'symlink'],
+  [0o020000n, 'char'],
+  [0o060000n, 'block'],
+  [0o010000n, 'fifo'],
+  [0o140000n, 'socket'],
+]);
+
+async function* walkName(
+  walk: Walk,
+  dir: Fd,
+  name: string,
+  path: string,
+  depth: number,
+): AsyncGenerator<WalkedItem> {
+  const place = `${dir.path}/${name}`;
+  const stats = lstatSync(Buffer.from(place, 'latin1'), { bigint: true });
+  const type = TYPES.get(stats.mode & 0o170000n);
+  if (type === undefined) throw changed(path);
+  if (type === 'dir') {
+    yield* walkDown(walk, dir, name, path, depth);
+    return;
+  }
+  if (type === 'socket' && walk.options.live) return;
+  const first = firstName(walk, stats, path);
+  if (first !== path) yield { entry: linkTo(first, path), content: nothing };
+  else if (type === 'file') yield* walkFile(walk, dir, name, path, stats);
+  else {
+    const entry = describe(path, type, stats, place);
+    if (type === 'symlink') {
+      entry.target = readlinkSync(Buffer.from(place, 'latin1'), { encoding: 'latin1' });
+    }
+    if (type === 'char' || type === 'block') entry.rdev = deviceOf(stats.rdev);
+    yield { entry, content: nothing };
+  }
+}
+
+async function* walkDown(
+  walk: Walk,
+  dir: Fd,
+  name: string,
+  path: string,
+  depth: number,
+): AsyncGenerator<WalkedItem> {
+  let folder: Fd | undefined;
+  try {
+    folder = openBeneath(dir, name, { flags: OPEN.folder, sameMount: true });
+  } catch (error) {
+    if (failedWith(error, 'ENOTDIR', 'ELOOP')) throw changed(path);
+    if (!failedWith(error, 'EXDEV')) throw new KernelError('open', codeOf(error), path);
+  }
+  if (folder === undefined) {
+    const place = `${dir.path}/${name}`;
+    const stats = lstatSync(Buffer.from(place, 'latin1'), { bigint: true });
+    yield { entry: describe(path, 'dir', stats, place), content: nothing };
+    return;
+  }
+  try {
+    const stats = fstatSync(folder.number, { bigint: true });
+    yield { entry: describe(path, 'dir', stats, folder), content: nothing };
+    yield* walkFolder(walk, folder, path, depth + 1);
+  } finally {
+    folder.close();
+  }
+}
+
+async function* walkFile(
+  walk: Walk,
+  dir: Fd,
+  name: string,
+  path: string,
+  seen: BigIntStats,
+): AsyncGenerator<WalkedItem> {
+  let file: Fd;
+  try {
+    file = openBeneath(dir, name, { flags: FILE_FLAGS, sameMount: true });
+  } catch (error) {
+    // A mounted file: like a mounted folder, its name stays, empty.
+    if (failedWith(error, 'EXDEV')) {
+      const entry = describe(path, 'file', seen, `${dir.path}/${name}`);
+      yield { entry: { ...entry, size: 0 }, content: nothing };
+      return;
+    }
+    throw failedWith(error, 'ELOOP', 'ENXIO') ? changed(path) : withPath(error, path);
+  }
+  try {
+    const stats = fstatSync(file.number, { bigint: true });
+    if (stats.ino !== seen.ino || stats.dev !== seen.dev) throw changed(path);
+    const entry = describe(path, 'file', stats, file);
+    const size = Number(stats.size);
+    entry.size = size;
+    if (size > 0 && stats.blocks * 512n < stats.size) {
+      const ranges = dataRanges(file.number, size, walk.options.extentsMax);
+      const whole = ranges.length === 1 && ranges[0]?.[0] === 0 && ranges[0][1] === size;
+      if (!whole) entry.extents = ranges;
+    }
+    const ranges = entry.extents ?? (size === 0 ? [] : [[0, size] as [number, number]]);
+    yield { entry, content: contentOf(file.number, ranges, path, walk.options.live) };
+  } finally {
+    file.close();
+  }
+}
+
+async function* contentOf(
+  fd: number,
+  ranges: readonly (readonly [number, number])[],
+  path: string,
+  live: boolean,
+): AsyncGenerator<Buffer> {
+  for (const [offset, length] of ranges) {
+    for (let done = 0; done < length; ) {
+      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, length - done));
+      const got = readSync(fd, piece, 0, piece.length, offset + done);
+      if (got === 0) {
+        if (!live) throw changed(path);
+        piece.fill(0);
+      }
+      const bytes = got === 0 ? piece : piece.subarray(0, got);
+      done += bytes.length;
+      yield bytes;
+    }
+  }
+}
+
+/** The path that owns this inode in the stream: this one, or an earlier name of a hard-link group. */
+function firstName(walk: Walk, stats: BigIntStats, path: string): string {
+  if (stats.nlink < 2n) return path;
+  const id = `${stats.dev}:${stats.ino}`;
+  const first = walk.links.get(id);
+  if (first === undefined) walk.links.set(id, path);
+  return first ?? path;
+}
+
+function linkTo(target: string, path: string): Walked {
+  const none = { mode: 0, uid: 0, gid: 0, mtime: 0, mtimeNs: 0, xattrs: [] };
+  return { path, type: 'hardlink', ...none, target };
+}
+
+function describe(
+  path: string,
+  type: Walked['type'],
+  stats: BigIntStats,
+  place: string | Fd,
+): Walked {
+  // Rounded down for times before 1970: the nanoseconds always count upwards.
+  const seconds =
+    stats.mtimeNs / 1_000_000_000n - (stats.mtimeNs % 1_000_000_000n < NO_BYTES ? 1n : 0n);
+  return {
+    path,
+    type,
+    mode: type === 'symlink' ? 0o777 : Number(stats.mode & 0o7777n),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    mtime: Number(seconds),
+    mtimeNs: Number(stats.mtimeNs - seconds * 1_000_000_000n),
+    xattrs: xattrsOf(place, path),
+  };
+}
+
+function xattrsOf(place: string | Fd, path: string): [string, string][] {
+  let all: [string, string][];
+  try {
+    all = typeof place === 'string' ? readXattrs(place) : readXattrsOf(place);
+  } catch (error) {
+    throw withPath(error, path);
+  }
+  return all.filter(([name]) => !OVERLAY_NOTES.test(name));
+}
+
+/** Major and minor of a device number (new_decode_dev of the kernel's 64-bit form). */
+function deviceOf(rdev: bigint): [major: number, minor: number] {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n);
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n);
+  return [Number(major), Number(minor)];
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string } | null)?.code ?? 'EIO';
+}
+
+function withPath(error: unknown, path: string): KernelError {
+  return new KernelError('read', codeOf(error), path);
+}
