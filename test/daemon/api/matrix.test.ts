@@ -1,0 +1,117 @@
+import test from 'ava';
+import { methods } from '../../../ipc/methods/index.ts';
+import { when } from '../../support/needs.ts';
+import { groupGid, outcomesOf, startTestApi, users } from './harness.ts';
+
+// Who may call what (SECURITY 1): every method with every kind of caller, over the real sockets. The
+// things in the parameters belong to `owner`, a member of the group; `other` is a member, too; `user`
+// is none; `subuid` is a subordinate id of `owner`.
+
+type Who = keyof typeof users;
+interface Row {
+  params: unknown;
+  allowed: readonly Who[];
+}
+
+const everybody: Who[] = ['root', 'owner', 'other', 'user', 'subuid'];
+const members: Who[] = ['root', 'owner', 'other'];
+const owners: Who[] = ['root', 'owner'];
+const root: Who[] = ['root'];
+const upload = { kind: 'upload', ticket: 'abcdefgh12345678' };
+const byPath = { kind: 'path', path: '/srv/x.tar' };
+const change = 1;
+const row = (allowed: readonly Who[], params: unknown = {}): Row => ({ params, allowed });
+
+/** A method without a row fails the test; `method words` are further rows of a method. */
+const rows: Record<string, Row> = {
+  'daemon.ping': row(everybody),
+  'daemon.status': row(everybody),
+  'daemon.doctor': row(everybody),
+  'system.df': row(everybody),
+  'system.gc': row(root),
+  'change.list': row(everybody),
+  'change.show': row(owners, { change }),
+  'change.follow': row(owners, { change }),
+  'change.abort': row(owners, { change }),
+  'change.continue': row(owners, { change }),
+  'bulk.open': row(members, { direction: 'up' }),
+  'base.import': row(members, { name: 'b', source: upload }),
+  'base.import by path': row(root, { name: 'b', source: byPath }),
+  'base.import of the host': row(root, { name: 'b', source: { kind: 'host' } }),
+  'base.list': row(everybody),
+  'base.show': row(everybody, { base: 'b' }),
+  'base.rm': row(owners, { base: 'b' }),
+  'persona.create': row(members, { name: 'p', base: 'b', tree: upload }),
+  'persona.create by path': row(root, { name: 'p', base: 'b', tree: byPath }),
+  'persona.create with a seed by path': row(root, {
+    name: 'p',
+    base: 'b',
+    diff: upload,
+    seed: byPath,
+  }),
+  'persona.create with privileged files': row(root, {
+    name: 'p',
+    base: 'b',
+    tree: upload,
+    allowPrivileged: true,
+  }),
+  'persona.import': row(members, { source: upload }),
+  'persona.import by path': row(root, { source: byPath }),
+  'persona.import with privileged files': row(root, { source: upload, allowPrivileged: true }),
+  'persona.list': row(everybody),
+  'persona.show': row(everybody, { persona: 'p' }),
+  'persona.verify': row(everybody, { persona: 'p' }),
+  'persona.export': row(owners, { persona: 'p' }),
+  'persona.rm': row(owners, { persona: 'p' }),
+  'persona.diff': row(everybody, { from: 'p', to: 'q' }),
+  'key.list': row(everybody),
+  'key.trust': row(root, { publicKey: 'x' }),
+  'key.revoke': row(root, { key: 'ed25519:0123456789abcdef' }),
+  'slot.create': row(members, { name: 's' }),
+  'slot.create for somebody else': row(root, { name: 's', owner: 5 }),
+  'slot.list': row(everybody),
+  'slot.rm': row(owners, { slot: 'work' }),
+  'slot.swap': row(owners, { slot: 'work', persona: 'p' }),
+  'slot.rollback': row(owners, { slot: 'work' }),
+  'slot.history': row(owners, { slot: 'work' }),
+  'slot.exec': row(owners, { slot: 'work', grants: {} }),
+  "slot.exec in the user's own slot": row(['root', 'user'], { slot: 'mine', grants: {} }),
+  "slot.swap of the user's own slot": row(root, { slot: 'mine', persona: 'p' }),
+};
+
+test('every method has a row, and every row a method', (t) => {
+  const named = new Set(Object.keys(rows).map((name) => name.split(' ')[0]));
+  t.deepEqual([...named].sort(), Object.keys(methods).sort());
+});
+
+for (const who of everybody)
+  when(test, { root: true })(`the access matrix holds for ${who}`, async (t) => {
+    const { run, engine, gates, gatePlan } = await startTestApi(t);
+    const { changeId, done } = await engine.submit(gatePlan('one', users.owner));
+    t.is(changeId, change);
+    // Ended, so that abort and continue say so instead of doing something.
+    gates.get('one').resolve();
+    await done;
+    const names = Object.keys(rows);
+    const requests = names.map((name) => [name.split(' ')[0] ?? '', rows[name]?.params] as const);
+    const groups = who === 'owner' || who === 'other' ? [groupGid] : [];
+    const outcomes = await outcomesOf(users[who], groups, run, requests);
+    for (const [at, name] of names.entries()) {
+      const allowed = rows[name]?.allowed.includes(who) === true;
+      t.is(outcomes[at] !== 'permission-denied', allowed, `${name}: ${outcomes[at]}`);
+      t.not(outcomes[at], 'bad-request', name);
+      t.not(outcomes[at], 'internal', name);
+    }
+  });
+
+when(test, { root: true })(
+  'root has only what everybody has on the socket of everybody',
+  async (t) => {
+    const { run } = await startTestApi(t);
+    const { connect } = await import('../../../ipc/client.ts');
+    const client = await connect([`${run}/user.sock`]);
+    t.teardown(() => client.close());
+    await t.throwsAsync(client.call('system.gc', {}), { code: 'permission-denied' });
+    t.is((await client.call('daemon.ping', {})).version, '1.2.3');
+  },
+);
