@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { type Entry, extentsOf } from '../../daemon/images/entry.ts';
 import { defaultLimits } from '../../daemon/images/limits.ts';
@@ -20,6 +21,18 @@ export async function treeFacts(tree: Tree): Promise<Record<string, unknown>> {
       entry.type === 'file' ? { ...rest, digest: await contentDigest(tree, entry) } : rest;
   }
   return facts;
+}
+
+/** What differs between two trees, path by path: empty when they are equal. Short, unlike both. */
+export function differences(
+  seen: Record<string, unknown>,
+  expected: Record<string, unknown>,
+): Record<string, unknown> {
+  const paths = new Set([...Object.keys(seen), ...Object.keys(expected)]);
+  const different = [...paths].filter((path) => !isDeepStrictEqual(seen[path], expected[path]));
+  return Object.fromEntries(
+    different.map((path) => [path, { seen: seen[path], expected: expected[path] }]),
+  );
 }
 
 async function contentDigest(tree: Tree, entry: Entry): Promise<string> {
