@@ -28,7 +28,7 @@ type Engine = Gunzip | ZstdDecompress;
 const zstdWindowLog = 27;
 
 /**
- * The content of a gzip or zstd stream, also of several joined ones; zeros at the end are padding.
+ * The content of a gzip or zstd stream, also of several joined ones; zeros after gzip are padding.
  * The next piece of input is asked for only when the last one is used up.
  * @throws PersonaError 'bad-archive' when it is damaged, cut off or followed by something else;
  *   'limit-exceeded' when more comes out than the limits allow.
@@ -49,7 +49,7 @@ export async function* decompressed(
       checkOutput(counter, limits);
       yield piece;
     }
-    rest = await nextFrame(end.rest, pieces, counter);
+    rest = await nextFrame(end.rest, pieces, format, counter);
   }
 }
 
@@ -65,14 +65,15 @@ async function nextPiece(
   }
 }
 
-/** What follows a frame: another one, padding of zeros (skipped whole), or nothing. */
+/** What follows a frame: another one, padding of zeros (after gzip, skipped whole), or nothing. */
 async function nextFrame(
   rest: Buffer | undefined,
   pieces: AsyncIterator<Buffer>,
+  format: 'gzip' | 'zstd',
   counter: { in: number },
 ): Promise<Buffer | undefined> {
   let piece = rest !== undefined && rest.length > 0 ? rest : await nextPiece(pieces, counter);
-  if (piece === undefined || piece[0] !== 0) return piece;
+  if (piece === undefined || piece[0] !== 0 || format === 'zstd') return piece;
   for (; piece !== undefined; piece = await nextPiece(pieces, counter)) {
     if (!piece.every((byte) => byte === 0)) throw badArchive('something follows its end');
   }
