@@ -1,0 +1,78 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { PersonaError } from '../ipc/errors.ts';
+import type { Call } from './call.ts';
+import { progressLine } from './print/progress.ts';
+import { download } from './transfer.ts';
+
+/** A file that was written. */
+export interface Written {
+  path: string;
+  bytes: number;
+  /** SHA-256 of its bytes. */
+  digest: string;
+}
+
+/** Throws `already-exists` when something is at `path`. */
+export async function refuseExisting(call: Call, path: string): Promise<void> {
+  const found = await stat(resolve(call.io.cwd(), path)).catch(() => undefined);
+  if (found) throw new PersonaError('already-exists', { what: path });
+}
+
+/**
+ * Exports a persona to a file. It appears under its name only when it is complete, correct and on
+ * disk. Throws `digest-mismatch`, `connection-lost`.
+ */
+export async function exportTo(
+  call: Call,
+  persona: string,
+  path: string,
+  original: boolean,
+): Promise<Written> {
+  const client = await call.client();
+  const answer = await client.call('persona.export', { persona, ...(original && { original }) });
+  const full = resolve(call.io.cwd(), path);
+  const partial = `${full}.${randomBytes(4).toString('hex')}.part`;
+  const progress = progressLine(call.io, call.out);
+  const hash = createHash('sha256');
+  const label = `writing ${path}`;
+  const total = answer.bytes;
+  const file = await open(partial, 'wx', 0o666);
+  try {
+    const data = download(client.path, answer.ticket, (done) =>
+      progress.show({ label, done, total, unit: 'bytes' }),
+    );
+    for await (const chunk of data) {
+      hash.update(chunk);
+      await file.appendFile(chunk);
+    }
+    const digest = `sha256:${hash.digest('hex')}`;
+    if (digest !== answer.digest)
+      throw new PersonaError('digest-mismatch', {
+        what: path,
+        expected: answer.digest,
+        found: digest,
+      });
+    await file.sync();
+    await file.close();
+    await rename(partial, full);
+    await syncFolder(dirname(full));
+    return { path: full, bytes: total, digest };
+  } catch (error) {
+    await file.close().catch(() => {});
+    await rm(partial, { force: true });
+    throw error;
+  } finally {
+    progress.clear();
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,54 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+
+/** A larger file is not the small program we look for. */
+const programBytesMax = 32 * 1024 * 1024;
+const place = '/usr/bin/env';
+const signals = 'INT,QUIT';
+
+/** What the program `env` of one tree can do for us. */
+type Ability = 'signals' | 'runs' | 'absent';
+
+/** Reads, does not run: the tree may be foreign. */
+function abilityIn(root: string): Ability {
+  let fd: number;
+  try {
+    fd = openSync(
+      `${root}${place}`,
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ELOOP' ? 'runs' : 'absent';
+  }
+  try {
+    const found = fstatSync(fd);
+    if (!found.isFile() || found.size > programBytesMax) return 'absent';
+    const both = ['ignore-signal', 'default-signal'];
+    const bytes = readFileSync(fd);
+    return both.every((option) => bytes.includes(option)) ? 'signals' : 'runs';
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Words to put before the sandbox and before the command in it. */
+export interface Wrapping {
+  outside: readonly string[];
+  inside: readonly string[];
+}
+
+/**
+ * How to make Ctrl-C reach the program only. The terminal sends it to the sandbox's own process, too,
+ * whose death would end a program that handles Ctrl-C by itself (a debugger, an interpreter). So the
+ * sandbox ignores it, and the program gets the default back, where `env` can do both. Inside, `env`
+ * also tells a missing program (127) from one that cannot be executed (126).
+ */
+export function wrapping(root: string, command: string): Wrapping {
+  // A first word with "=" would be a variable to it.
+  const inside = command.includes('=') ? 'absent' : abilityIn(root);
+  if (inside === 'absent') return { outside: [], inside: [] };
+  if (inside === 'runs' || abilityIn('') !== 'signals') return { outside: [], inside: [place] };
+  return {
+    outside: [place, `--ignore-signal=${signals}`],
+    inside: [place, `--default-signal=${signals}`],
+  };
+}

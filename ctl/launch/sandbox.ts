@@ -1,0 +1,140 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { basename } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import type { Answer } from '../../ipc/methods/index.ts';
+import type { Wrapping } from './env-program.ts';
+
+type ExecPlan = Answer<'slot.exec'>;
+
+/** How a program in a sandbox ended. */
+export interface Ended {
+  /** Status of the launcher: that of the program, or its own. */
+  status: number;
+  /** The sandbox stood: its namespaces were made. */
+  began: boolean;
+  /** The program was started, and the status is its own. */
+  ran: boolean;
+  /** The launcher could not even be started. */
+  failure?: NodeJS.ErrnoException;
+}
+
+/** What bubblewrap tells on its status descriptor, so far. */
+interface Report {
+  text: string;
+  pid?: number | undefined;
+  status?: number | undefined;
+}
+
+function hear(report: Report, chunk: string): void {
+  report.text += chunk;
+  report.pid = numberIn(report.text, 'child-pid');
+  report.status = numberIn(report.text, 'exit-code');
+}
+
+function numberIn(text: string, name: string): number | undefined {
+  const found = new RegExp(`"${name}"\\s*:\\s*(\\d+)`).exec(text)?.[1];
+  return found === undefined ? undefined : Number(found);
+}
+
+/** The program itself: the first child of the sandbox's own first process. */
+function programPid(report: Report): number | undefined {
+  const first = report.pid;
+  if (first === undefined) return undefined;
+  try {
+    if (readFileSync(`/proc/${first}/comm`, 'utf8').trim() !== 'bwrap') return first;
+    const children = readFileSync(`/proc/${first}/task/${first}/children`, 'utf8');
+    return Number(children.split(' ')[0]) || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Sends a signal to the program, or to the launcher while there is no program. */
+function forward(child: ChildProcess, report: Report, signal: NodeJS.Signals): void {
+  const pid = programPid(report);
+  try {
+    if (pid === undefined) child.kill(signal);
+    else process.kill(pid, signal);
+  } catch {
+    child.kill(signal);
+  }
+}
+
+/**
+ * We stay until the program has ended: what the terminal sends goes to it by itself, what others send
+ * to us is passed on. Returns a function that ends this.
+ */
+function standBy(child: ChildProcess, report: Report): () => void {
+  const ignore = () => {};
+  const term = () => forward(child, report, 'SIGTERM');
+  const hangup = () => forward(child, report, 'SIGHUP');
+  const handlers = [
+    ['SIGINT', ignore],
+    ['SIGQUIT', ignore],
+    ['SIGTERM', term],
+    ['SIGHUP', hangup],
+  ] as const;
+  for (const [signal, handler] of handlers) process.on(signal, handler);
+  return () => {
+    for (const [signal, handler] of handlers) process.off(signal, handler);
+  };
+}
+
+/** The command line: the plan's words with ours in their places. */
+export function launchWords(
+  argv: readonly string[],
+  wrap: Wrapping,
+  command: readonly string[],
+  statusFd: number,
+): string[] {
+  const words = [...argv];
+  const end = words.at(-1) === '--' ? words.length - 1 : words.length;
+  if (basename(words[0] ?? '') === 'bwrap')
+    words.splice(end, 0, '--json-status-fd', String(statusFd));
+  return [...wrap.outside, ...words, ...wrap.inside, ...command];
+}
+
+/**
+ * Starts a command by a plan of the daemon and waits for its end. It shares our terminal, process
+ * group and standard streams, so that job control works as for any program. Never rejects.
+ */
+export function runPlan(
+  plan: ExecPlan,
+  wrap: Wrapping,
+  command: readonly string[],
+): Promise<Ended> {
+  const filterFd = plan.seccomp?.fd ?? 2;
+  const statusFd = Math.max(3, filterFd + 1);
+  const [file = '', ...args] = launchWords(plan.argv, wrap, command, statusFd);
+  const stdio: ('inherit' | 'ignore' | 'pipe')[] = ['inherit', 'inherit', 'inherit'];
+  while (stdio.length < statusFd) stdio.push('ignore');
+  if (filterFd >= 3) stdio[filterFd] = 'pipe';
+  stdio[statusFd] = 'pipe';
+  const report: Report = { text: '' };
+  return new Promise((resolve) => {
+    const child = spawn(file, args, { stdio, env: plan.environment });
+    const leave = standBy(child, report);
+    const filter = child.stdio[filterFd] as Writable | null | undefined;
+    if (plan.seccomp && filter) {
+      filter.on('error', () => {});
+      filter.end(Buffer.from(plan.seccomp.program, 'base64'));
+    }
+    const status = child.stdio[statusFd] as Readable | null | undefined;
+    status?.setEncoding('utf8').on('data', (chunk: string) => hear(report, chunk));
+    status?.on('error', () => {});
+    child.on('error', (failure: NodeJS.ErrnoException) => {
+      leave();
+      resolve({ status: 125, began: false, ran: false, failure });
+    });
+    child.on('close', (code, signal) => {
+      leave();
+      resolve({
+        status: code ?? 128 + (signal === null ? 0 : constants.signals[signal]),
+        began: report.pid !== undefined,
+        ran: report.status !== undefined || basename(plan.argv[0] ?? '') !== 'bwrap',
+      });
+    });
+  });
+}

@@ -1,0 +1,59 @@
+import type { Answer } from '../../ipc/methods/index.ts';
+import type { Difference } from '../../ipc/methods/shapes.ts';
+import { formatSize } from '../../ipc/values.ts';
+import type { Call } from '../call.ts';
+import { padded, type Safe, say } from '../print/safe.ts';
+import type { Style } from '../print/style.ts';
+
+type Page = Answer<'persona.diff'>;
+
+const marks = { added: '+', removed: '-', changed: '~' } as const;
+
+function sizeText({ op, bytesBefore, bytesAfter }: Difference): string {
+  if (op === 'added') return bytesAfter === undefined ? '' : formatSize(bytesAfter);
+  if (op === 'removed') return bytesBefore === undefined ? '' : formatSize(bytesBefore);
+  if (bytesBefore === undefined || bytesAfter === undefined) return '';
+  if (bytesBefore === bytesAfter) return formatSize(bytesAfter);
+  const delta = bytesAfter - bytesBefore;
+  return `${delta > 0 ? '+' : ''}${formatSize(delta)}`;
+}
+
+function differenceLine(one: Difference, style: Style): Safe {
+  const paint = { added: style.green, removed: style.red, changed: style.yellow }[one.op];
+  const kind = one.type === 'file' ? '' : ` (${one.type})`;
+  const what = one.what && one.what.length > 0 ? `  ${one.what.join(', ')}` : '';
+  const path = one.path.startsWith('/') ? one.path : `/${one.path}`;
+  return say`${paint(say`${marks[one.op]} ${padded(sizeText(one), 9, 'right')}  ${path}`)}${style.dim(say`${kind}${what}`)}`;
+}
+
+function totalsLine({ totals }: Page, style: Style): Safe {
+  const { added, removed, changed, bytesAdded, bytesRemoved } = totals;
+  if (added + removed + changed === 0) return style.dim('No difference.');
+  return say`${style.green(`${added} added`)}, ${style.red(`${removed} removed`)}, ${style.yellow(`${changed} changed`)}; ${formatSize(bytesAdded)} more, ${formatSize(bytesRemoved)} less`;
+}
+
+/**
+ * `personactl persona diff`: pages of the daemon one after the other. With --json one object per
+ * difference and line, then one with the totals.
+ */
+export async function diff(call: Call): Promise<undefined> {
+  const client = await call.client();
+  const under = call.text('under');
+  const params = {
+    from: call.operand('A'),
+    to: call.operand('B'),
+    ...(under !== undefined && { under }),
+  };
+  const { style } = call.out;
+  let page = await client.call('persona.diff', params);
+  for (;;) {
+    const { differences, more } = page;
+    if (call.out.json)
+      for (const one of differences) call.out.stream({ difference: one }, () => []);
+    else call.out.lines(differences.map((one) => differenceLine(one, style)));
+    const last = differences.at(-1);
+    if (!more || last === undefined) break;
+    page = await client.call('persona.diff', { ...params, after: last.path });
+  }
+  call.out.stream({ totals: page.totals }, () => [totalsLine(page, style)]);
+}

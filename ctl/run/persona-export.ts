@@ -1,0 +1,16 @@
+import { formatSize } from '../../ipc/values.ts';
+import type { Call } from '../call.ts';
+import { exportTo, refuseExisting } from '../download.ts';
+import { say } from '../print/safe.ts';
+import { shortDigest } from '../print/time.ts';
+
+/** `personactl persona export`: to the file that is named, or to PERSONA.osp in this folder. */
+export async function exportPersona(call: Call): Promise<undefined> {
+  const persona = call.operand('PERSONA');
+  const path = call.text('output') ?? `${persona.replace('sha256:', '')}.osp`;
+  if (!call.has('force')) await refuseExisting(call, path);
+  const file = await exportTo(call, persona, path, call.has('original'));
+  call.out.done({ file }, () => [
+    say`Written to ${file.path}, ${formatSize(file.bytes)}. ${call.out.style.dim(shortDigest(file.digest))}`,
+  ]);
+}

@@ -1,0 +1,104 @@
+import type { Answer } from '../../ipc/methods/index.ts';
+import { formatDuration, formatSize } from '../../ipc/values.ts';
+import type { Call } from '../call.ts';
+import { bar, percent } from '../print/bar.ts';
+import { changeLineText } from '../print/change-lines.ts';
+import { columns, indented } from '../print/columns.ts';
+import { joined, padded, type Safe, say } from '../print/safe.ts';
+import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
+
+type Status = Answer<'daemon.status'>;
+
+const empty: Safe = { safe: '', width: 0 };
+
+function headLines({ daemon, machine }: Status, { out, io }: Call): Safe[] {
+  const { style } = out;
+  const paint = {
+    ready: style.green,
+    starting: style.yellow,
+    degraded: style.red,
+    stopping: style.yellow,
+  };
+  const up = `up ${formatDuration(Math.max(1000, io.now() - daemon.startedMs))}`;
+  const where = [machine.hostName, machine.os, `Linux ${machine.kernel}`].filter(
+    (one) => one !== undefined,
+  );
+  const dot = out.unicode ? ' · ' : ', ';
+  const state = paint[daemon.state](`${out.unicode ? '● ' : ''}${daemon.state}`);
+  const lines = [
+    joined([say`${style.bold('personad')} ${daemon.version}`, state, up], dot),
+    style.dim(joined(where, dot)),
+  ];
+  if (daemon.reason) lines.push(say`${style.red('Reason')}  ${daemon.reason}`);
+  return lines;
+}
+
+function slotLines({ slots, caller }: Status, { out, io }: Call): Safe[] {
+  if (slots.length === 0)
+    return [out.style.dim('none yet: `personactl slot create NAME` makes one')];
+  const rows = slots.map((slot) => slotCells(slot, io.now(), caller.uid, out.style));
+  const [titles, ...lines] = columns(slotTitles, rows, out.style);
+  const text = lines.flatMap((line, index) => {
+    const slot = slots[index];
+    return slot ? [line, ...indented(slotRemarks(slot, out.style), 4)] : [line];
+  });
+  return [titles ?? empty, ...text];
+}
+
+function spaceLines({ space, counts, daemon }: Status, { out }: Call): Safe[] {
+  const { style } = out;
+  const used = 1 - space.freeBytes / Math.max(1, space.totalBytes);
+  const usable = space.freeBytes - space.reserveBytes;
+  const paint = usable <= 0 ? style.red : used > 0.85 ? style.yellow : style.green;
+  const uppers = space.uppers === 'loop-volume' ? ', written data in a loop volume' : '';
+  const things = [
+    [counts.bases, 'base'],
+    [counts.personas, 'persona'],
+    [counts.slots, 'slot'],
+  ] as const;
+  const counted = things.map(([count, name]) => `${count} ${name}${count === 1 ? '' : 's'}`);
+  return [
+    say`${paint(bar(used, 30, out.unicode))} ${percent(used)} used, ${formatSize(space.freeBytes)} free of ${formatSize(space.totalBytes)} (${formatSize(space.reserveBytes)} kept back)`,
+    style.dim(say`${counted.join(', ')}; ${daemon.stateFolder} on ${space.fileSystem}${uppers}`),
+  ];
+}
+
+function changeLines({ changes }: Status, call: Call): Safe[] {
+  return changes.map((change) => changeLineText(change, call.out, call.io.now()));
+}
+
+function fallbackLines({ fallbacks }: Status, { out }: Call): Safe[] {
+  const width = Math.max(0, ...fallbacks.map(({ capability }) => capability.length));
+  return fallbacks.map(
+    ({ capability, using, reason }) =>
+      say`${out.style.yellow('!')} ${padded(capability, width)}  ${using} ${out.style.dim(say`(${reason})`)}`,
+  );
+}
+
+function noticeLines({ notices }: Status, { out }: Call): Safe[] {
+  return notices.flatMap(({ text, command }) => {
+    const line = say`${out.style.yellow('!')} ${text}`;
+    return command === undefined ? [line] : [line, say`    ${out.style.cyan(command)}`];
+  });
+}
+
+/** The status page: sections that have nothing to say are left out, but slots and space. */
+function page(status: Status, call: Call): Safe[] {
+  const section = (title: string, lines: Safe[]): Safe[] =>
+    lines.length === 0 ? [] : [empty, call.out.style.bold(title), ...indented(lines)];
+  return [
+    ...headLines(status, call),
+    ...section('Slots', slotLines(status, call)),
+    ...section('Changes', changeLines(status, call)),
+    ...section('Space', spaceLines(status, call)),
+    ...section('Fallbacks in use', fallbackLines(status, call)),
+    ...section('Needs attention', noticeLines(status, call)),
+  ];
+}
+
+/** `personactl status` */
+export async function status(call: Call): Promise<undefined> {
+  const client = await call.client();
+  const answer = await client.call('daemon.status', {});
+  call.out.result(answer, () => page(answer, call));
+}
