@@ -1,4 +1,12 @@
-import { lstatSync, mkdirSync, readlinkSync, renameSync, rmdirSync, symlinkSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 import { failedWith, KernelError } from './errno.ts';
 import type { Fd } from './fd.ts';
@@ -112,11 +120,13 @@ async function untilShown(before: Shown, settled: Promise<void>): Promise<void> 
 }
 
 function flipLink(anchor: string, tree: Fd, now: Shown | undefined): Promise<void> {
-  const number = 1 + Number(now?.at.split('/').at(-1) ?? 0);
+  const number = 1 + (Number(now?.at.split('/').at(-1)) || 0);
   const target = `${TREES}/${number}`;
   mkdirSync(`${anchor}/${target}`, { recursive: true, mode: 0o755 });
   attach(tree, `${anchor}/${target}`);
   const link = `${anchor}/${TREE}`;
+  // Of a slot that was empty, or was used the other way.
+  if (now === undefined) clearName(link);
   try {
     changeMount(tree, { propagation: 'private' });
     symlinkSync(target, `${link}.new`);
@@ -125,6 +135,15 @@ function flipLink(anchor: string, tree: Fd, now: Shown | undefined): Promise<voi
     return takeOff(`${anchor}/${target}`).then(() => Promise.reject(error));
   }
   return now === undefined ? Promise.resolve() : pause(WALK_GRACE_MS).then(() => takeOff(now.at));
+}
+
+function clearName(link: string): void {
+  try {
+    if (lstatSync(link).isDirectory()) rmdirSync(link);
+    else unlinkSync(link);
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT')) throw error;
+  }
 }
 
 async function takeOff(place: string): Promise<void> {

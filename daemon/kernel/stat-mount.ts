@@ -66,3 +66,23 @@ export function statMount(at: string | Fd): MountStat {
     gid: out.readUInt32LE(24),
   };
 }
+
+const fstatfs = declareInt('fstatfs', ['int', 'bytes']);
+/** struct statfs of 64-bit machines; ST_* flags of sys/statvfs.h. */
+const STATFS_SIZE = 120;
+const STATFS_FLAGS = 80;
+const ST_RDONLY = 1;
+const ST_NOSUID = 2;
+const ST_NODEV = 4;
+
+/** Flags that hold for whoever reaches a file through this very mount, attached or not. */
+export function mountFlags(mount: Fd): { readOnly: boolean; nosuid: boolean; nodev: boolean } {
+  const out = Buffer.alloc(STATFS_SIZE);
+  fstatfs(mount.number, out);
+  const flags = out.readUInt32LE(STATFS_FLAGS);
+  return {
+    readOnly: (flags & ST_RDONLY) !== 0,
+    nosuid: (flags & ST_NOSUID) !== 0,
+    nodev: (flags & ST_NODEV) !== 0,
+  };
+}

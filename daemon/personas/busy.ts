@@ -1,0 +1,95 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { PersonaError } from '../../ipc/errors.ts';
+import { shownTree } from '../kernel/flip.ts';
+import { type Inside, openProcess, signalProcess, whoIsInside } from '../kernel/processes.ts';
+import { anchorOf, type SlotRoom } from './slot-room.ts';
+import type { Slot } from './slot-rows.ts';
+
+/** What to do about programs inside: wait for them, end them, or refuse. */
+export type Busy = 'wait' | 'kill' | 'refuse';
+
+/** Time a program gets to end by itself after the polite signal, and then to be gone after the other. */
+const TERM_MS = 5_000;
+const KILL_MS = 5_000;
+const LOOK_MS = 100;
+const LOOK_MAX_MS = 1_000;
+
+/** Programs inside the tree that the slot shows. */
+export async function insideOf(room: SlotRoom, slot: string): Promise<Inside[]> {
+  const device = shownTree(anchorOf(room, slot))?.device;
+  return device === undefined ? [] : whoIsInside(new Set([device]));
+}
+
+function refuse(slot: string, inside: Inside[]): never {
+  const who = inside.slice(0, 5).map(({ pid, name }) => `${name} (pid ${pid})`);
+  const more = inside.length > 5 ? ` and ${inside.length - 5} more` : '';
+  throw new PersonaError('slot-busy', { slot, who: `${who.join(', ')}${more}` });
+}
+
+/** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
+function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
+  if (uid === 0 || one.uid === uid) return true;
+  const { ids } = slot;
+  return (
+    slot.owner === uid &&
+    ids !== undefined &&
+    one.uid >= ids.first &&
+    one.uid < ids.first + ids.count
+  );
+}
+
+function signal(inside: Inside[], name: 'SIGTERM' | 'SIGKILL'): void {
+  for (const one of inside) {
+    using handle = openProcess(one);
+    if (handle !== undefined) signalProcess(handle, name);
+  }
+}
+
+/** Looks until nobody is inside or the time is over; returns who is left. */
+async function untilEmpty(
+  room: SlotRoom,
+  slot: string,
+  deadlineMs: number,
+  stop: AbortSignal,
+  told: (inside: Inside[]) => void = () => undefined,
+): Promise<Inside[]> {
+  const end = performance.now() + deadlineMs;
+  for (let wait = LOOK_MS; ; wait = Math.min(wait * 1.3, LOOK_MAX_MS)) {
+    const inside = await insideOf(room, slot);
+    if (inside.length === 0 || performance.now() >= end) return inside;
+    told(inside);
+    await pause(wait, undefined, { signal: stop });
+  }
+}
+
+/**
+ * Sees to it that nobody is inside the slot's tree: `refuse` throws slot-busy at once, `wait` waits until the change is
+ * aborted, `kill` ends what the user may end.
+ * @param uid who asks; @param told hears of who is still inside.
+ */
+export async function vacate(
+  room: SlotRoom,
+  slot: Slot,
+  busy: Busy,
+  uid: number,
+  stop: AbortSignal,
+  told: (inside: Inside[]) => void,
+): Promise<void> {
+  const inside = await insideOf(room, slot.name);
+  if (inside.length === 0) return;
+  if (busy === 'refuse') refuse(slot.name, inside);
+  if (busy === 'wait') {
+    await untilEmpty(room, slot.name, Number.POSITIVE_INFINITY, stop, told);
+    return;
+  }
+  const others = inside.filter((one) => !mayEnd(slot, uid, one));
+  if (others.length > 0) refuse(slot.name, others);
+  signal(inside, 'SIGTERM');
+  const left = await untilEmpty(room, slot.name, TERM_MS, stop, told);
+  signal(
+    left.filter((one) => mayEnd(slot, uid, one)),
+    'SIGKILL',
+  );
+  const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told);
+  if (stubborn.length > 0) refuse(slot.name, stubborn);
+}

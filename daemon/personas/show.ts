@@ -1,0 +1,42 @@
+import type { Fd } from '../kernel/fd.ts';
+import { flip, shownTree } from '../kernel/flip.ts';
+import { statMount } from '../kernel/stat-mount.ts';
+import { anchorOf, flipWayOf, type SlotRoom } from './slot-room.ts';
+import type { Upper } from './slot-rows.ts';
+
+/**
+ * Shows a detached tree in its slot in place of what is there, and gives the replaced one to the keeper.
+ * From success on the caller no longer owns `mount`. On failure the slot shows what it showed.
+ * @param left the upper of what is shown now; undefined for an empty slot.
+ */
+export async function showTree(
+  room: SlotRoom,
+  slot: string,
+  mount: Fd,
+  left: Upper | undefined,
+): Promise<void> {
+  const anchor = anchorOf(room, slot);
+  const { device } = statMount(mount);
+  const { old, settled } = await flip(anchor, mount, flipWayOf(room));
+  if (old !== undefined) keepOld(room, old, device, left);
+  settled
+    .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot take the old tree off'))
+    .then(() => mount.closeLater())
+    .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot close a tree'));
+  if (shownTree(anchor)?.device !== device) {
+    // Somebody else mounted there: the flip itself has happened and cannot be taken back.
+    room.problems.set(slot, `${anchor}/root shows something that is not of this slot`);
+  } else room.problems.delete(slot);
+}
+
+function keepOld(room: SlotRoom, old: Fd, device: string, left: Upper | undefined): void {
+  const oldDevice = statMount(old).device;
+  if (oldDevice !== device && left !== undefined) {
+    room.keeper.hold(left, old, oldDevice);
+    return;
+  }
+  // The same superblock shown anew, or one we know nothing of: nothing to keep.
+  old
+    .closeLater()
+    .catch((error: unknown) => room.log.warn({ err: error }, 'cannot close a replaced tree'));
+}

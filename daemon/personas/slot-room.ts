@@ -1,0 +1,64 @@
+import type { FlipWay } from '../kernel/flip.ts';
+import type { Ways } from '../kernel/probe.ts';
+import type { Store } from '../store/store.ts';
+import type { DrainKeeper } from './draining.ts';
+import type { GenerationRecords } from './generation-records.ts';
+import type { LayerMounts } from './layer-mounts.ts';
+import type { PersonaSource } from './persona-source.ts';
+import type { SlotBook } from './slot-book.ts';
+import type { SlotNamespaces } from './slot-ids.ts';
+import type { Slot } from './slot-rows.ts';
+import type { Uppers } from './uppers.ts';
+
+/** What slots need of a log. */
+export interface SlotLog {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+/** The parts that the files of slots share. */
+export interface SlotRoom {
+  store: Store;
+  source: PersonaSource;
+  log: SlotLog;
+  book: SlotBook;
+  layers: LayerMounts;
+  uppers: Uppers;
+  keeper: DrainKeeper;
+  records: GenerationRecords;
+  namespaces: SlotNamespaces;
+  ways: Ways;
+  /** Whether the machine has a capability of this id (see `doctor`). */
+  able(id: string): boolean;
+  /** The folder `slots` of the run tree: anchors. */
+  anchors: string;
+  /** The folder `slots` of the state tree: uppers and records. */
+  state: string;
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** What is wrong with a slot, for status; absent when all is well. */
+  problems: Map<string, string>;
+}
+
+/** The slot's folder in the run tree; its tree is at `root` below. */
+export function anchorOf(room: SlotRoom, slot: string): string {
+  return `${room.anchors}/${slot}`;
+}
+
+/** How this slot's tree is replaced. */
+export function flipWayOf(room: SlotRoom): FlipWay {
+  return room.ways.flip;
+}
+
+/** Where mount tables show what a tree is: the slot and the upper, which names the superblock. */
+export function sourceOf(slot: string, upper: string): string {
+  return `persona:${slot}:${upper}`;
+}
+
+/** Shift of the ids of a slot's layers, once its namespace is there. */
+export async function shiftOf(room: SlotRoom, slot: Slot) {
+  if (slot.ids === undefined || !room.ways.idmap) return undefined;
+  const namespace = await room.namespaces.of(slot);
+  return namespace === undefined ? undefined : { namespace, first: slot.ids.first };
+}

@@ -1,0 +1,64 @@
+import { chmodSync, rmdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { failedWith } from '../../kernel/errno.ts';
+import { syncFolder } from '../../kernel/files.ts';
+import { closeAnchor, openAnchor } from '../anchor.ts';
+import type { SlotRoom } from '../slot-room.ts';
+import { insertSlot, type Slot } from '../slot-rows.ts';
+
+export interface CreateSlotParams {
+  slot: Slot;
+}
+
+async function makeFolders(room: SlotRoom, name: string): Promise<void> {
+  for (const part of ['', '/uppers', '/generations']) {
+    await mkdir(`${room.state}/${name}${part}`, { recursive: true, mode: 0o700 });
+  }
+  chmodSync(`${room.state}/${name}`, 0o700);
+  await syncFolder(`${room.state}/${name}`);
+  await syncFolder(room.state);
+}
+
+/** Makes the folders of a slot and its row. */
+export function createSlotTask(room: SlotRoom): AnyTask {
+  return defineTask<CreateSlotParams>({
+    kind: 'slots.create-slot',
+    summary: ({ slot }) => `make the folders of slot ${slot.name}`,
+    pointOfNoReturn: true,
+    async do(context, { slot }) {
+      await makeFolders(room, slot.name);
+      return { record: (tx) => insertSlot(tx, slot, context.changeId) };
+    },
+    // Not recursive: folders of a slot that was never committed are empty, and nothing else may go.
+    async undo(_context, { slot }) {
+      await closeAnchor(room, slot.name);
+      for (const part of ['/uppers', '/generations', '']) {
+        rmdirIfThere(`${room.state}/${slot.name}${part}`);
+      }
+    },
+  });
+}
+
+function rmdirIfThere(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT')) throw error;
+  }
+}
+
+/** Opens the anchor of a slot that has its row. */
+export function openSlotTask(room: SlotRoom): AnyTask {
+  return defineTask<CreateSlotParams>({
+    kind: 'slots.open-slot',
+    summary: ({ slot }) => `open the place of slot ${slot.name}`,
+    forward: true,
+    undo: 'nothing-to-undo',
+    async do(_context, { slot }) {
+      if (room.book.find(slot.name) === undefined) room.book.putSlot(slot);
+      openAnchor(room, slot);
+      room.uppers.refill(slot.name);
+    },
+  });
+}

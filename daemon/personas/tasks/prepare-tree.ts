@@ -1,0 +1,60 @@
+import { type AnyTask, defineTask, type TaskContext } from '../../changes/task.ts';
+import { statMount } from '../../kernel/stat-mount.ts';
+import { continues, type Target } from '../generation.ts';
+import { stackDigest } from '../slot-book.ts';
+import type { SlotRoom } from '../slot-room.ts';
+import { newTree, type Tree, treeAfter } from '../tree.ts';
+import { bagOf, dropBag, putBag } from './swap-bag.ts';
+
+export interface PrepareParams {
+  slot: string;
+  target: Target;
+}
+
+async function prepare(room: SlotRoom, context: TaskContext, params: PrepareParams): Promise<void> {
+  const startedMs = performance.now();
+  const { target } = params;
+  const slot = room.book.slot(params.slot);
+  const { layers } = target.what;
+  const from = continues(room.book, slot, target, stackDigest(layers));
+  const tree =
+    from === undefined
+      ? await newTree(room, slot, layers, [])
+      : await treeAfter(room, slot, layers, room.book.upper(from.upper));
+  putBag(context, { startedMs, preparedMs: performance.now(), target, tree });
+}
+
+/** Puts everything back as it was before `prepare`. */
+async function discard(room: SlotRoom, tree: Tree): Promise<void> {
+  const { mount, upper, again } = tree;
+  if (!again) {
+    await mount.closeLater();
+    await room.uppers.remove(upper.slot, upper.id);
+  } else if (room.book.current(room.book.slot(upper.slot))?.upper === upper.id) {
+    await mount.closeLater(); // a copy of what the slot shows
+  } else {
+    room.keeper.hold(upper, mount, statMount(mount).device);
+  }
+}
+
+/** Makes the new tree, attached nowhere. Its effect dies with the process. */
+export function prepareTreeTask(room: SlotRoom): AnyTask {
+  return defineTask<PrepareParams>({
+    kind: 'slots.prepare-tree',
+    summary: ({ slot, target }) => {
+      const { persona, layers } = target.what;
+      const name = persona?.name ?? 'the clean base';
+      return `join ${layers.length} layers of ${name} for slot ${slot}`;
+    },
+    ephemeral: true,
+    timeoutMs: 60_000,
+    async do(context, params) {
+      if (bagOf(context) === undefined) await prepare(room, context, params);
+    },
+    async undo(context) {
+      const bag = bagOf(context);
+      dropBag(context);
+      if (bag !== undefined) await discard(room, bag.tree);
+    },
+  });
+}

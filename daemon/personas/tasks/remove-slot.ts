@@ -1,0 +1,81 @@
+import { PersonaError } from '../../../ipc/errors.ts';
+import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { syncFolder } from '../../kernel/files.ts';
+import { clearTree, shownTree } from '../../kernel/flip.ts';
+import { removeTree } from '../../kernel/remove-tree.ts';
+import { closeAnchor } from '../anchor.ts';
+import { restoreSlot } from '../slot-recovery.ts';
+import { anchorOf, type SlotRoom } from '../slot-room.ts';
+import { deleteSlot } from '../slot-rows.ts';
+
+export interface RemoveSlotParams {
+  slot: string;
+}
+
+/** How long the trees of a slot may take to end once nobody is inside. */
+const END_MS = 10_000;
+
+async function endTrees(room: SlotRoom, name: string): Promise<void> {
+  const slot = room.book.slot(name);
+  const anchor = anchorOf(room, name);
+  const shown = shownTree(anchor);
+  const current = room.book.current(slot);
+  const tree = await clearTree(anchor);
+  if (tree !== undefined && shown !== undefined && current !== undefined) {
+    room.keeper.hold(room.book.upper(current.upper), tree, shown.device);
+  }
+  if (await room.keeper.end(name, END_MS)) return;
+  const held = room.keeper.of(name).flatMap(({ inside }) => inside);
+  const who = held.map(({ pid }) => `pid ${pid}`).join(', ') || 'programs of an earlier generation';
+  throw new PersonaError('slot-busy', { slot: name, who });
+}
+
+/** Takes the slot's trees off and waits until the kernel has ended them: nothing may write to what is then removed. */
+export function endSlotTask(room: SlotRoom): AnyTask {
+  return defineTask<RemoveSlotParams>({
+    kind: 'slots.end-slot',
+    summary: ({ slot }) => `take off the trees of slot ${slot}`,
+    async do(_context, { slot }) {
+      await endTrees(room, slot);
+    },
+    async undo(_context, { slot }) {
+      if (room.book.find(slot) === undefined) return undefined;
+      return await restoreSlot(room, slot);
+    },
+  });
+}
+
+/** Forgets the slot and all its generations. */
+export function forgetSlotTask(): AnyTask {
+  return defineTask<RemoveSlotParams>({
+    kind: 'slots.forget-slot',
+    summary: ({ slot }) => `forget slot ${slot} and its history`,
+    pointOfNoReturn: true,
+    undo: 'nothing-to-undo',
+    async do(_context, { slot }) {
+      return { record: (tx) => deleteSlot(tx, slot) };
+    },
+  });
+}
+
+/** Removes what a forgotten slot has left on the disk. */
+export function removeSlotTask(room: SlotRoom): AnyTask {
+  return defineTask<RemoveSlotParams>({
+    kind: 'slots.remove-slot',
+    summary: ({ slot }) => `remove the written data of slot ${slot}`,
+    forward: true,
+    undo: 'nothing-to-undo',
+    timeoutMs: 3_600_000,
+    async do(_context, { slot }) {
+      const freedBytes = room.book.uppersOf(slot).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+      room.book.dropSlot(slot);
+      await room.records.forget(slot);
+      await room.uppers.forget(slot);
+      room.problems.delete(slot);
+      await closeAnchor(room, slot);
+      await removeTree(`${room.state}/${slot}`);
+      await syncFolder(room.state);
+      return { result: { slot, freedBytes } };
+    },
+  });
+}

@@ -1,0 +1,163 @@
+import { readdirSync } from 'node:fs';
+import { PersonaError } from '../../ipc/errors.ts';
+import { bootId } from '../kernel/clock.ts';
+import { KernelError } from '../kernel/errno.ts';
+import { Fd } from '../kernel/fd.ts';
+import { shownTree } from '../kernel/flip.ts';
+import { cloneTree } from '../kernel/mounts.ts';
+import { LOWERS_LIMIT, type Lower, mountOverlay, upperInUse } from '../kernel/overlay.ts';
+import { mountFlags, statMount } from '../kernel/stat-mount.ts';
+import type { Layer } from './layer.ts';
+import { stackDigest } from './slot-book.ts';
+import { anchorOf, type SlotRoom, shiftOf, sourceOf } from './slot-room.ts';
+import type { RootShape, Slot, Upper } from './slot-rows.ts';
+
+/** A slot's tree, made and checked, attached nowhere. */
+export interface Tree {
+  mount: Fd;
+  upper: Upper;
+  /** The superblock of an earlier generation, still alive: writers in it go on. */
+  again: boolean;
+  /** It shows what an earlier generation had written. */
+  resumed: boolean;
+}
+
+/** How long a superblock may take to end that was let go already. */
+const END_MS = 5_000;
+
+/** Makes the tree of `layers` on a new upper, over the sealed uppers `below` (top first). */
+export async function newTree(
+  room: SlotRoom,
+  slot: Slot,
+  layers: Layer[],
+  below: string[],
+): Promise<Tree> {
+  if (layers.length + below.length > LOWERS_LIMIT) {
+    throw new PersonaError('limit-exceeded', {
+      what: `the number of earlier states below this persona (${below.length})`,
+      limit: LOWERS_LIMIT - layers.length,
+    });
+  }
+  const id = await room.uppers.take(slot.name);
+  const upper: Upper = {
+    id,
+    slot: slot.name,
+    stack: stackDigest(layers),
+    below,
+    state: 'active',
+    boot: bootId(),
+    createdMs: room.now(),
+    root: { mode: 0o755, uid: 0, gid: 0 },
+  };
+  try {
+    const mount = await mountTree(room, slot, layers, upper, { shape: true });
+    return { mount, upper, again: false, resumed: below.length > 0 };
+  } catch (error) {
+    await room.uppers.remove(slot.name, id);
+    throw error;
+  }
+}
+
+/** Mounts `layers` with an upper of this slot. The caller made sure that the upper is in no superblock. */
+export async function mountTree(
+  room: SlotRoom,
+  slot: Slot,
+  layers: Layer[],
+  upper: Upper,
+  options: { shape: boolean },
+): Promise<Fd> {
+  const shift = await shiftOf(room, slot);
+  const sealed = upper.below.map((id) => room.uppers.lower(slot.name, id, shift?.namespace));
+  let writable: string | Fd | undefined;
+  try {
+    const lowers: Lower[] = [...sealed];
+    for (const layer of layers) lowers.push(await room.layers.lower(layer, shift));
+    if (options.shape) {
+      upper.root = rootShape(lowers[0]!.mount, shift?.first ?? 0);
+      room.uppers.shape(slot.name, upper.id, upper.root);
+    }
+    writable = room.uppers.writable(slot.name, upper.id, shift?.namespace);
+    const mount = await mountOverlay(
+      {
+        lowers,
+        upper: writable,
+        volatile: slot.ephemeral,
+        source: sourceOf(slot.name, upper.id),
+      },
+      room.ways.lowers,
+    );
+    return await checkedTree(mount);
+  } catch (error) {
+    throw error instanceof KernelError
+      ? new PersonaError(
+          'kernel-refused',
+          { call: error.syscall, reason: error.message },
+          { cause: error },
+        )
+      : error;
+  } finally {
+    for (const { mount } of sealed) mount.close();
+    if (writable instanceof Fd) writable.close();
+  }
+}
+
+function rootShape(mount: Fd, first: number): RootShape {
+  const { mode, uid, gid } = statMount(mount);
+  return { mode: mode & 0o7777, uid: uid - first, gid: gid - first };
+}
+
+/** The checks every tree passes before it is committed to; a tree that fails is closed. */
+async function checkedTree(mount: Fd): Promise<Fd> {
+  try {
+    const flags = mountFlags(mount);
+    if (!flags.nosuid || !flags.nodev) failed('nosuid and nodev', 'the kernel dropped a flag');
+    if (!statMount(mount).isMountRoot) failed('root of the tree', 'it is not the root of a mount');
+    if (readdirSync(mount.path).length === 0) failed('content', 'the tree is empty');
+    return mount;
+  } catch (error) {
+    await mount.closeLater();
+    throw error;
+  }
+}
+
+function failed(check: string, reason: string): never {
+  throw new PersonaError('check-failed', { check, reason });
+}
+
+/**
+ * The tree that goes on from `upper`: its own superblock while that is alive, else a new upper on top of it.
+ * Throws slot-busy when someone invisible keeps the old superblock: there is never a second one on an upper.
+ */
+export async function treeAfter(
+  room: SlotRoom,
+  slot: Slot,
+  layers: Layer[],
+  upper: Upper,
+): Promise<Tree> {
+  const again = shownOf(room, slot, upper) ?? room.keeper.take(upper.id);
+  if (again !== undefined) return { mount: again, upper, again: true, resumed: true };
+  if (upper.state === 'draining' || upper.state === 'active') await untilSealed(room, slot, upper);
+  const below = [upper.id, ...upper.below].filter((id) => room.book.upper(id).state === 'sealed');
+  const tree = await newTree(room, slot, layers, below);
+  return { ...tree, resumed: true };
+}
+
+/** A copy of what the slot shows, when that is the superblock of this upper. */
+function shownOf(room: SlotRoom, slot: Slot, upper: Upper): Fd | undefined {
+  if (room.book.current(slot)?.upper !== upper.id) return undefined;
+  const shown = shownTree(anchorOf(room, slot.name));
+  return shown === undefined ? undefined : cloneTree(shown.at);
+}
+
+async function untilSealed(room: SlotRoom, slot: Slot, upper: Upper): Promise<void> {
+  const path = room.uppers.path(slot.name, upper.id);
+  if (!room.keeper.has(upper.id)) room.keeper.await(upper);
+  if (await room.keeper.ended(upper.id, END_MS)) return;
+  if (!(await upperInUse(path, room.state))) return;
+  const inside = room.keeper.of(slot.name).find((one) => one.upper.id === upper.id)?.inside ?? [];
+  const who = inside.map(({ pid }) => `pid ${pid}`).join(', ');
+  throw new PersonaError('slot-busy', {
+    slot: slot.name,
+    who: who === '' ? 'a program that cannot be seen still holds the earlier state' : who,
+  });
+}

@@ -1,0 +1,168 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, mkdirSync, openSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { failedWith } from '../kernel/errno.ts';
+import { Fd } from '../kernel/fd.ts';
+import { removeFile, syncFolder } from '../kernel/files.ts';
+import { changeMount, cloneTree } from '../kernel/mounts.ts';
+import type { Lower } from '../kernel/overlay.ts';
+import { readRecord, writeRecord } from '../kernel/records.ts';
+import { removeTree } from '../kernel/remove-tree.ts';
+import { statMount } from '../kernel/stat-mount.ts';
+import { readXattrs } from '../kernel/xattrs.ts';
+import type { RootShape, Upper } from './slot-rows.ts';
+
+/** Empty uppers kept ready in each slot, so that a swap waits for no folder to become durable. */
+const READY = 4;
+const RECORD = 'upper';
+/** Mode and owner that a ready upper has: those of nearly every root folder. */
+const USUAL: RootShape = { mode: 0o755, uid: 0, gid: 0 };
+
+/** Folders of writable layers: `slots/NAME/uppers/ID/{fs,work}` with `ID.json` beside. */
+export class Uppers {
+  #slots: string;
+  #ready = new Map<string, Promise<string>[]>();
+
+  /** @param slots the folder `slots` of the state tree. */
+  constructor(slots: string) {
+    this.#slots = slots;
+  }
+
+  /** The folder of all uppers of a slot. */
+  folder(slot: string): string {
+    return `${this.#slots}/${slot}/uppers`;
+  }
+
+  /** The folder of one upper. */
+  path(slot: string, id: string): string {
+    return `${this.folder(slot)}/${id}`;
+  }
+
+  /** An empty, durable upper; from those kept ready when there is one. */
+  take(slot: string): Promise<string> {
+    const ready = this.#ready.get(slot)?.shift();
+    return ready ?? this.#make(slot);
+  }
+
+  /** Puts an upper back that was never written to. */
+  giveBack(slot: string, id: string): void {
+    this.#pool(slot).push(Promise.resolve(id));
+  }
+
+  /** Makes ready what is missing. Failures show at the next `take`. */
+  refill(slot: string): void {
+    const pool = this.#pool(slot);
+    while (pool.length < READY) {
+      const made = this.#make(slot);
+      made.catch(() => {
+        const at = pool.indexOf(made);
+        if (at >= 0) pool.splice(at, 1);
+      });
+      pool.push(made);
+    }
+  }
+
+  #pool(slot: string): Promise<string>[] {
+    const pool = this.#ready.get(slot) ?? [];
+    this.#ready.set(slot, pool);
+    return pool;
+  }
+
+  async #make(slot: string): Promise<string> {
+    const id = randomBytes(8).toString('hex');
+    const folder = this.path(slot, id);
+    await mkdir(`${folder}/fs`, { recursive: true, mode: 0o700 });
+    await mkdir(`${folder}/work`, { mode: 0o700 });
+    chmodSync(`${folder}/fs`, USUAL.mode); // whatever our umask is
+    await writeRecord(`${folder}.json`, RECORD, { id, slot, state: 'ready' });
+    await syncFolder(folder);
+    return id;
+  }
+
+  /** Gives the upper's root folder the mode and owner that the tree's root shall have. */
+  shape(slot: string, id: string, root: RootShape): void {
+    const mode = root.mode & 0o7777;
+    if (mode === USUAL.mode && root.uid === USUAL.uid && root.gid === USUAL.gid) return;
+    const path = `${this.path(slot, id)}/fs`;
+    chownSync(path, root.uid, root.gid);
+    chmodSync(path, mode);
+  }
+
+  /** Writes what the upper is, beside it: enough to find out by hand what it belongs to. */
+  describe(upper: Upper, generation: number): Promise<void> {
+    const body = { ...upper, generation };
+    return writeRecord(`${this.path(upper.slot, upper.id)}.json`, RECORD, body);
+  }
+
+  /** The upper as a writable layer of an overlay: its path, or a mount with shifted ids. */
+  writable(slot: string, id: string, namespace: Fd | undefined): string | Fd {
+    return namespace === undefined ? this.path(slot, id) : shifted(this.path(slot, id), namespace);
+  }
+
+  /** A sealed upper as a read-only layer. */
+  lower(slot: string, id: string, namespace: Fd | undefined): Lower {
+    const path = `${this.path(slot, id)}/fs`;
+    if (namespace !== undefined) return { mount: shifted(path, namespace) };
+    return { mount: new Fd(openSync(path, 'r'), path), attachedAt: path };
+  }
+
+  /** True when nothing was ever changed in it: no entry, and a root folder as it was made. */
+  isEmpty(slot: string, id: string, root: RootShape): boolean {
+    const path = `${this.path(slot, id)}/fs`;
+    if (readdirSync(path).length > 0) return false;
+    // What the overlay itself notes on its upper is nobody's data.
+    if (readXattrs(path).some(([name]) => !name.startsWith('trusted.overlay.'))) return false;
+    const { mode, uid, gid } = statMount(path);
+    return (mode & 0o7777) === (root.mode & 0o7777) && uid === root.uid && gid === root.gid;
+  }
+
+  /** Removes an upper that nothing refers to. Safe to repeat. */
+  async remove(slot: string, id: string): Promise<void> {
+    await removeTree(this.path(slot, id));
+    await removeFile(`${this.path(slot, id)}.json`);
+  }
+
+  /**
+   * After a start: takes up the ready uppers of an earlier run, and returns the ids of folders that have no row and are not ours to
+   * judge. Those stay untouched.
+   */
+  async adopt(slot: string, known: (id: string) => boolean): Promise<string[]> {
+    const unknown: string[] = [];
+    mkdirSync(this.folder(slot), { recursive: true, mode: 0o700 });
+    for (const name of readdirSync(this.folder(slot))) {
+      if (name.endsWith('.json') || name.startsWith('.') || known(name)) continue;
+      const record = await readRecord(`${this.path(slot, name)}.json`, RECORD);
+      if (record?.state === 'ready' && this.#pristine(slot, name)) this.giveBack(slot, name);
+      else unknown.push(name);
+    }
+    return unknown;
+  }
+
+  #pristine(slot: string, id: string): boolean {
+    try {
+      const path = this.path(slot, id);
+      return readdirSync(`${path}/work`).length === 0 && this.isEmpty(slot, id, USUAL);
+    } catch (error) {
+      if (failedWith(error, 'ENOENT')) return false;
+      throw error;
+    }
+  }
+
+  /** Forgets what is ready in a slot that is being removed, after what is being made. */
+  async forget(slot: string): Promise<void> {
+    const ready = this.#ready.get(slot) ?? [];
+    this.#ready.delete(slot);
+    await Promise.allSettled(ready);
+  }
+}
+
+function shifted(path: string, namespace: Fd): Fd {
+  const mount = cloneTree(path);
+  try {
+    changeMount(mount, { idmap: namespace });
+    return mount;
+  } catch (error) {
+    mount.close();
+    throw error;
+  }
+}
