@@ -29,7 +29,7 @@ export async function serveBulk(
   socket.setTimeout(parts.limits.stallMs, () => socket.destroy());
   try {
     const { download, announced } = parts.tickets.begin(name, caller.uid);
-    if (download === undefined) await receive(socket, name, rest, announced, parts);
+    if (download === undefined) await receive(socket, name, caller.uid, rest, announced, parts);
     else await give(socket, name, download, parts);
   } catch (error) {
     const wire = toWire(error);
@@ -43,6 +43,7 @@ export async function serveBulk(
 async function receive(
   socket: Socket,
   name: string,
+  uid: number,
   rest: Buffer,
   announced: number | undefined,
   { tickets, limits, space }: BulkParts,
@@ -55,6 +56,11 @@ async function receive(
     const take = async (chunk: Buffer) => {
       if (file.bytes() + chunk.length > most)
         throw new PersonaError('limit-exceeded', { what: 'the upload', limit: most });
+      if (tickets.staged(uid) + chunk.length > limits.stagedPerUidMax)
+        throw new PersonaError('limit-exceeded', {
+          what: 'all uploads of this user',
+          limit: limits.stagedPerUidMax,
+        });
       await file.write(chunk);
       if (file.bytes() < nextCheck) return;
       nextCheck = file.bytes() + limits.spaceCheckBytes;

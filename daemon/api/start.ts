@@ -11,7 +11,7 @@ import { peerOf } from '../kernel/peer.ts';
 import { serveBulk } from './bulk.ts';
 import { createDispatch } from './dispatch.ts';
 import type { Rooms } from './rooms.ts';
-import { type BulkLimits, bulkLimits, Tickets } from './tickets.ts';
+import { type BulkLimits, bulkLimits, removeUnclaimed, Tickets } from './tickets.ts';
 
 /** What the API needs to serve. */
 export interface ApiParts {
@@ -49,6 +49,7 @@ export async function startApi(parts: ApiParts): Promise<Api> {
   const { run, staging, space, report, ownerOf, groupGid, engine, rooms, version } = parts;
   const limits = { ...bulkLimits, ...parts.bulkLimits };
   const now = () => Date.now();
+  await removeUnclaimed(staging, engine);
   const tickets = new Tickets({ staging, limits, space, ownerOf, now });
   const server = createServer({
     methods,

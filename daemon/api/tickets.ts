@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { PersonaError } from '../../ipc/errors.ts';
+import type { Engine } from '../changes/engine.ts';
+import { removeFile } from '../kernel/files.ts';
 import { createStaged, type StagedFile } from '../kernel/staged-file.ts';
 
 /** Bounds of bulk data. */
@@ -14,6 +17,8 @@ export interface BulkLimits {
   stallMs: number;
   /** One upload. */
   uploadBytesMax: number;
+  /** All uploads of one user that no change has taken yet. */
+  stagedPerUidMax: number;
   /** Tickets and uploads of one user at a time. */
   perUidMax: number;
   /** Free space is looked at again after so many bytes. */
@@ -26,9 +31,20 @@ export const bulkLimits: BulkLimits = {
   unclaimedMs: 600_000,
   stallMs: 60_000,
   uploadBytesMax: 256 * 1024 ** 3,
+  stagedPerUidMax: 256 * 1024 ** 3,
   perUidMax: 8,
   spaceCheckBytes: 64 * 1024 ** 2,
 };
+
+const uploadPrefix = 'upload-';
+
+/** Removes uploads of an earlier process, except those that an open change still speaks of. */
+export async function removeUnclaimed(staging: string, engine: Engine): Promise<void> {
+  const spoken = JSON.stringify(engine.open());
+  for (const name of await readdir(staging))
+    if (name.startsWith(uploadPrefix) && !spoken.includes(name))
+      await removeFile(join(staging, name));
+}
 
 /** Data for a caller to fetch. */
 export interface Download {
@@ -88,13 +104,19 @@ export class Tickets {
     return this.#issue(uid, { announced: undefined, download });
   }
 
-  #issue(uid: number, kind: Pick<Ticket, 'announced' | 'download'>): string {
+  /** Bytes of a user that no change has taken yet. */
+  staged(uid: number): number {
+    return this.#of(uid).reduce((sum, { file }) => sum + (file?.bytes() ?? 0), 0);
+  }
+
+  #of(uid: number): Ticket[] {
     const owner = this.#parts.ownerOf(uid);
+    return [...this.#tickets.values()].filter((one) => this.#parts.ownerOf(one.uid) === owner);
+  }
+
+  #issue(uid: number, kind: Pick<Ticket, 'announced' | 'download'>): string {
     const limit = this.#parts.limits.perUidMax;
-    const mine = [...this.#tickets.values()].filter(
-      (one) => this.#parts.ownerOf(one.uid) === owner,
-    );
-    if (mine.length >= limit) throw new PersonaError('too-many-requests', { limit });
+    if (this.#of(uid).length >= limit) throw new PersonaError('too-many-requests', { limit });
     const name = randomBytes(16).toString('hex');
     const timer = this.#expire(name, this.#parts.limits.ticketMs);
     this.#tickets.set(name, { uid, state: 'issued', timer, file: undefined, ...kind });
@@ -125,7 +147,7 @@ export class Tickets {
 
   /** The file for a running upload. */
   async stage(name: string): Promise<StagedFile> {
-    const file = await createStaged(join(this.#parts.staging, `upload-${name}`));
+    const file = await createStaged(join(this.#parts.staging, `${uploadPrefix}${name}`));
     const ticket = this.#tickets.get(name);
     if (ticket) ticket.file = file;
     return file;

@@ -1,0 +1,213 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import test, { type ExecutionContext } from 'ava';
+import type { Request, Rooms } from '../../../daemon/api/rooms.ts';
+import { removeUnclaimed } from '../../../daemon/api/tickets.ts';
+import { PersonaError } from '../../../ipc/errors.ts';
+import { when } from '../../support/needs.ts';
+import { groupGid, outcomesOf, rootClient, startTestApi, users } from './harness.ts';
+import { present } from './raw.ts';
+
+const rooted = when(test, { root: true });
+
+/** Rooms in which an import keeps what `request.input` gave, and an export sends `bytes`. */
+function rooms(bytes: Buffer = Buffer.alloc(0)) {
+  const inputs: ReturnType<Request['input']>[] = [];
+  const given: Partial<Rooms> = {
+    'persona.import'({ source }, request) {
+      inputs.push(request.input(source));
+      throw new PersonaError('not-supported', { what: 'the test' });
+    },
+    'persona.export': async () => ({
+      bytes: bytes.length,
+      digest: `sha256:${'0'.repeat(64)}`,
+      fileName: 'x.osp',
+      open: () => Readable.from(bytes.length === 0 ? [] : [bytes]),
+    }),
+  };
+  return { inputs, given };
+}
+
+async function uploaded(t: ExecutionContext, run: string, data: Buffer): Promise<string> {
+  const client = await rootClient(t, run);
+  const { ticket } = await client.call('bulk.open', { direction: 'up', bytes: data.length });
+  const raw = await present(t, run, ticket);
+  t.is(await raw.line(), 'GO 0');
+  raw.socket.end(data);
+  t.is((await raw.all()).toString(), `GO 0\nOK ${data.length}\n`);
+  return ticket;
+}
+
+rooted('an upload arrives whole, read-only, and belongs to the change that takes it', async (t) => {
+  const { inputs, given } = rooms();
+  const { run, staging } = await startTestApi(t, given);
+  const client = await rootClient(t, run);
+  const data = randomBytes(3_000_000);
+  const ticket = await uploaded(t, run, data);
+  const [name = ''] = readdirSync(staging);
+  t.is(statSync(`${staging}/${name}`).mode & 0o777, 0o400);
+  t.true(readFileSync(`${staging}/${name}`).equals(data));
+  const source = { kind: 'upload' as const, ticket };
+  // A dry run takes nothing.
+  await t.throwsAsync(client.call('persona.import', { source, dryRun: true }), {
+    code: 'not-supported',
+  });
+  await t.throwsAsync(client.call('persona.import', { source }), { code: 'not-supported' });
+  t.like(inputs[1], { path: `${staging}/${name}`, uploaded: true, bytes: data.length });
+  await t.throwsAsync(client.call('persona.import', { source }), { code: 'ticket-not-found' });
+});
+
+rooted('a ticket works once, for its uid, until it expires', async (t) => {
+  const { given } = rooms();
+  const { run } = await startTestApi(t, given);
+  const client = await rootClient(t, run);
+  const data = Buffer.from('x');
+  const used = await uploaded(t, run, data);
+  t.regex(await (await present(t, run, used)).line(), /^ERR .*ticket-not-found/);
+  t.regex(await (await present(t, run, 'ab'.repeat(16))).line(), /^ERR .*ticket-not-found/);
+  // Of another uid: the same answer.
+  const source = { kind: 'upload', ticket: used };
+  const stolen = await outcomesOf(users.other, [groupGid], run, [['persona.import', { source }]]);
+  t.deepEqual(stolen, ['ticket-not-found']);
+  // It is still there for its owner.
+  await t.throwsAsync(client.call('persona.import', { source: source as never }), {
+    code: 'not-supported',
+  });
+});
+
+rooted('an expired ticket is gone, and so is an upload that nobody takes', async (t) => {
+  const { given } = rooms();
+  const { run, staging } = await startTestApi(t, given, {
+    bulkLimits: { ticketMs: 60, unclaimedMs: 120 },
+  });
+  const client = await rootClient(t, run);
+  const { ticket } = await client.call('bulk.open', { direction: 'up' });
+  await uploaded(t, run, Buffer.from('data'));
+  t.is(readdirSync(staging).length, 1);
+  while (readdirSync(staging).length > 0) await client.call('daemon.ping', {});
+  t.regex(await (await present(t, run, ticket)).line(), /^ERR .*ticket-not-found/);
+});
+
+for (const [title, announced, sent] of [
+  ['shorter than announced', 100, 50],
+  ['longer than announced', 100, 200_000],
+] as const)
+  rooted(`an upload ${title} is refused and leaves nothing`, async (t) => {
+    const { run, staging } = await startTestApi(t);
+    const client = await rootClient(t, run);
+    const { ticket } = await client.call('bulk.open', { direction: 'up', bytes: announced });
+    const raw = await present(t, run, ticket);
+    raw.socket.end(Buffer.alloc(sent));
+    t.regex((await raw.all()).toString(), /^GO 0\nERR /);
+    t.deepEqual(readdirSync(staging), []);
+  });
+
+rooted('a peer that stalls or goes away in an upload leaves nothing', async (t) => {
+  const { run, staging } = await startTestApi(t, {}, { bulkLimits: { stallMs: 150 } });
+  const client = await rootClient(t, run);
+  const stalled = await client.call('bulk.open', { direction: 'up' });
+  const gone = await client.call('bulk.open', { direction: 'up', bytes: 10 });
+  const first = await present(t, run, stalled.ticket);
+  await first.line();
+  first.socket.write('half');
+  const second = await present(t, run, gone.ticket);
+  await second.line();
+  second.socket.destroy();
+  await first.all();
+  while (readdirSync(staging).length > 0) await client.call('daemon.ping', {});
+  t.pass();
+});
+
+rooted('an upload larger than the limit is refused when it is announced', async (t) => {
+  const { run } = await startTestApi(t, {}, { bulkLimits: { uploadBytesMax: 10 } });
+  const client = await rootClient(t, run);
+  await t.throwsAsync(client.call('bulk.open', { direction: 'up', bytes: 11 }), {
+    code: 'limit-exceeded',
+  });
+});
+
+rooted('a full disk ends an upload with an error, and leaves nothing', async (t) => {
+  const { run, staging } = await startTestApi(
+    t,
+    {},
+    {
+      bulkLimits: { spaceCheckBytes: 1000 },
+      space(bytes) {
+        if (bytes > 0) throw new PersonaError('no-space', { needed: bytes, free: 0, path: '/' });
+      },
+    },
+  );
+  const client = await rootClient(t, run);
+  const { ticket } = await client.call('bulk.open', { direction: 'up' });
+  const raw = await present(t, run, ticket);
+  await raw.line();
+  raw.socket.end(Buffer.alloc(5000));
+  t.regex((await raw.all()).toString(), /no-space/);
+  t.deepEqual(readdirSync(staging), []);
+});
+
+rooted('all uploads of a user together have a limit', async (t) => {
+  const { run, staging } = await startTestApi(t, {}, { bulkLimits: { stagedPerUidMax: 1000 } });
+  await uploaded(t, run, Buffer.alloc(600));
+  const client = await rootClient(t, run);
+  const { ticket } = await client.call('bulk.open', { direction: 'up' });
+  const raw = await present(t, run, ticket);
+  await raw.line();
+  raw.socket.end(Buffer.alloc(600));
+  t.regex((await raw.all()).toString(), /limit-exceeded/);
+  t.is(readdirSync(staging).length, 1);
+});
+
+rooted(
+  'a start removes the uploads of a dead daemon, but not those of its open changes',
+  async (t) => {
+    const staging = mkdtempSync(join(tmpdir(), 'persona-staging-'));
+    t.teardown(() => rmSync(staging, { recursive: true, force: true }));
+    for (const name of ['upload-dead', 'upload-live', 'other'])
+      writeFileSync(join(staging, name), 'x');
+    const open = [{ tasks: [{ params: { path: join(staging, 'upload-live') } }] }];
+    await removeUnclaimed(staging, { open: () => open } as never);
+    t.deepEqual(readdirSync(staging).sort(), ['other', 'upload-live']);
+  },
+);
+
+rooted('one user holds so many tickets and no more', async (t) => {
+  const { run } = await startTestApi(t, {}, { bulkLimits: { perUidMax: 2 } });
+  const open = ['bulk.open', { direction: 'up' }] as const;
+  t.deepEqual(await outcomesOf(users.owner, [groupGid], run, [open, open, open]), [
+    'ok',
+    'ok',
+    'too-many-requests',
+  ]);
+  t.deepEqual(await outcomesOf(users.other, [groupGid], run, [open]), ['ok']);
+});
+
+rooted('a download comes whole, with backpressure', async (t) => {
+  const data = randomBytes(5_000_000);
+  const { given } = rooms(data);
+  const { run } = await startTestApi(t, given);
+  const client = await rootClient(t, run);
+  const { ticket, bytes } = await client.call('persona.export', { persona: 'p' });
+  t.is(bytes, data.length);
+  const raw = await present(t, run, ticket);
+  const all = await raw.all();
+  t.true(all.subarray(`OK ${bytes}\n`.length).equals(data));
+  t.regex(await (await present(t, run, ticket)).line(), /^ERR .*ticket-not-found/);
+});
+
+rooted('a peer that does not read its download is cut off; others are served', async (t) => {
+  const { given } = rooms(randomBytes(8_000_000));
+  const { run } = await startTestApi(t, given, { bulkLimits: { stallMs: 150 } });
+  const client = await rootClient(t, run);
+  const { ticket } = await client.call('persona.export', { persona: 'p' });
+  const raw = await present(t, run, ticket);
+  await raw.line();
+  raw.socket.pause();
+  const before = performance.now();
+  while (performance.now() - before < 400) await client.call('daemon.ping', {});
+  raw.socket.resume();
+  t.true((await raw.all()).length < 8_000_000);
+});
