@@ -5,9 +5,9 @@ import { readErofs } from './erofs-reader.ts';
 import { ext4Tree } from './ext4-reader.ts';
 import { badImage } from './faults.ts';
 import { detectFormat, type ImageFormat } from './format-detect.ts';
-import { layerTarTree } from './layer-tar.ts';
+import { layerTarTree, layerTarTree } from './layer-tar.ts';
 import { isContainerImage, ociTree } from './oci-reader.ts';
-import { rootPartition } from './partition-table.ts';
+import { type Partition, readPartitions, rootPartition } from './partition-table.ts';
 import type { OpenOptions } from './readers.ts';
 import { spool, spoolOf } from './spool.ts';
 import { squashfsTree } from './squashfs-reader.ts';
@@ -28,6 +28,7 @@ const wrappersMax = 3;
 /**
  * Opens whatever the file is, by its magic numbers: tar, container image archive, ext4, squashfs,
  * erofs, a disk image with one Linux root, each also packed by gzip or zstd (which needs a spool file).
+ * As a layer a tar may hold deletions by name, as layers of container images do.
  * @throws PersonaError 'bad-image', 'bad-archive', 'digest-mismatch', 'limit-exceeded' or
  *   'not-supported'.
  */
@@ -47,7 +48,7 @@ async function openPart(part: Part, options: OpenOptions): Promise<Tree> {
       return openPart(await unpackedPart(part, source, format, options), options);
     case 'gpt':
     case 'mbr': {
-      const { offset, size } = rootPartition(source);
+      const { offset, size } = chosenPartition(source, options.partition);
       const inside = { ...part, offset: part.offset + offset, size, depth: part.depth + 1 };
       return openPart(inside, options);
     }
@@ -58,13 +59,29 @@ async function openPart(part: Part, options: OpenOptions): Promise<Tree> {
     case 'squashfs':
       return squashfsTree(source, options.limits);
     case 'erofs':
-      return readErofs(source, options);
+      return openOwn(await readErofs(source, options), options);
     default:
       throw unreadable(format);
   }
 }
 
+/** The partition of this number, or the one that holds the root. */
+function chosenPartition(disk: ByteSource, number: number | undefined): Partition {
+  if (number === undefined) return rootPartition(disk);
+  const found = readPartitions(disk).find((one) => one.number === number);
+  if (found === undefined) throw badImage(`it has no partition ${number}`);
+  return found;
+}
+
+/** A folder that was an unpacked container image arrives as an erofs image of it. */
+async function openOwn(tree: Tree, options: OpenOptions): Promise<Tree> {
+  const layout =
+    options.kind !== 'layer' && options.spoolFd !== undefined && isContainerImage(tree);
+  return layout ? ociTree(tree, options) : tree;
+}
+
 async function openArchive(source: ByteSource, options: OpenOptions): Promise<Tree> {
+  if (options.kind === 'layer') return layerTarTree(source, options.limits);
   if (options.kind === 'layer') return layerTarTree(source, options.limits);
   const tree = tarTree(source, options.limits);
   return isContainerImage(tree) ? ociTree(tree, options) : tree;

@@ -16,6 +16,8 @@ export interface OpenOptions {
    * (compressed input, container images). Its reader appends; the caller throws it away.
    */
   spoolFd?: number;
+  /** Of a disk image: the partition that is meant, counted from 1. */
+  partition?: number;
 }
 
 /**
@@ -33,5 +35,6 @@ export const readers: Record<string, () => Promise<OpenTree>> = {
   erofs: async () => (await import('./erofs-reader.ts')).openErofs,
   ext4: async () => (await import('./ext4-reader.ts')).openExt4,
   oci: async () => (await import('./oci-reader.ts')).openOci,
+  squashfs: async () => (await import('./squashfs-reader.ts')).openSquashfs,
   tar: async () => (await import('./tar-reader.ts')).openTar,
 };

@@ -19,6 +19,7 @@ export interface WorkerArguments {
   secondOffset: number;
   size: { size?: number };
   spoolFd: { spoolFd?: number };
+  partition: { partition?: number };
   /** Of `compare`: how many differences are listed. */
   most?: number;
 }
@@ -27,7 +28,7 @@ const modesWithSides = new Set(['merge', 'compare', 'layer', 'seed', 'runtime'])
 
 /**
  * Parses the command line of the worker: MODE, its words, and options `--layer`, `--offset=N`,
- * `--second-offset=N`, `--size=N`, `--spool=FD`, `--most=N`, and `--limits=JSON` (narrower limits by
+ * `--second-offset=N`, `--size=N`, `--spool=FD`, `--partition=N`, `--most=N`, and `--limits=JSON` (narrower limits by
  * name). A side is `FD@OFFSET` joined by '+'. Written by the daemon, so errors are 'internal'.
  */
 export function parseArguments(argv: readonly string[]): WorkerArguments {
@@ -48,6 +49,7 @@ export function parseArguments(argv: readonly string[]): WorkerArguments {
   const [mode = '', ...rest] = words;
   const size = number('size');
   const spoolFd = number('spool');
+  const partition = number('partition');
   const most = number('most');
   const args: WorkerArguments = {
     mode,
@@ -59,6 +61,7 @@ export function parseArguments(argv: readonly string[]): WorkerArguments {
     secondOffset: number('second-offset') ?? 0,
     size: size === undefined ? {} : { size },
     spoolFd: spoolFd === undefined ? {} : { spoolFd },
+    partition: partition === undefined ? {} : { partition },
     ...(most === undefined ? {} : { most }),
   };
   options.delete('limits');

@@ -5,6 +5,7 @@ import { compareTrees, differencesMax } from './compare.ts';
 import { diffTrees } from './diff.ts';
 import { openErofs } from './erofs-reader.ts';
 import { writeErofs } from './erofs-writer.ts';
+import { osOf } from './os-release.ts';
 import { listingPrivileges } from './privileges.ts';
 import { readers } from './readers.ts';
 import { decode, encode } from './stream.ts';
@@ -20,6 +21,7 @@ import type { Answers } from './worker-persona.ts';
 //   diff          fd 3: base image, fd 4: wanted one  -> entry stream of the layer
 //   merge SIDE    images, the base first              -> entry stream of the tree they show together
 //   compare A B   two such sides                      -> JSON on standard output
+//   os            fd 3: base image                    -> JSON: what it says of itself
 //   (and the modes for persona files: worker-persona.ts)
 //
 // It ends with status 0, or 1 and one line of JSON (the wire form of the error) on standard error.
@@ -33,8 +35,8 @@ const modes: Record<string, Mode> = {
   async read(args) {
     const open = await readers[args.format]?.();
     if (open === undefined) throw new PersonaError('internal', `no format ${args.format}`);
-    const { limits, offset, size, kind, spoolFd } = args;
-    await sendTree(await open(input, { limits, offset, kind, ...size, ...spoolFd }));
+    const { limits, offset, size, kind, spoolFd, partition } = args;
+    await sendTree(await open(input, { limits, offset, kind, ...size, ...spoolFd, ...partition }));
   },
 
   async write({ limits, kind }) {
@@ -58,6 +60,10 @@ const modes: Record<string, Mode> = {
     const before = await openSide(a ?? [], args);
     const after = await openSide(b ?? [], args);
     sendJson(await compareTrees(before, after, args.most ?? differencesMax));
+  },
+
+  async os({ limits, offset }) {
+    sendJson(await osOf(await openErofs(input, { limits, offset })));
   },
 };
 
