@@ -1,4 +1,4 @@
-import type { Entry, EntryType } from './entry.ts';
+import type { EntryType } from './entry.ts';
 import {
   compactInodeBytes,
   extendedInodeBytes,
@@ -6,11 +6,9 @@ import {
   slotBytes,
   typeOfMode,
   xattrHeaderBytes,
-  xattrPrefixes,
 } from './erofs-format.ts';
 import { type ErofsImage, unsupported } from './erofs-image.ts';
 import { badImage } from './faults.ts';
-import { compareBytes } from './order.ts';
 
 /** One inode as it stands in an image. */
 export interface Inode {
@@ -22,6 +20,8 @@ export interface Inode {
   mtime: number;
   mtimeNs: number;
   size: number;
+  /** How many names it says it has. */
+  links: number;
   layout: number;
   /** i_u: first data block, packed device number, or chunk format. */
   word: number;
@@ -63,6 +63,7 @@ export function readInode(image: ErofsImage, nid: number): Inode {
     mtime: extended ? toNumber(bytes.readBigInt64LE(32)) : image.buildTime,
     mtimeNs: extended ? bytes.readUInt32LE(40) : image.buildTimeNs,
     size,
+    links: extended ? bytes.readUInt32LE(44) : bytes.readUInt16LE(6),
     layout,
     word: bytes.readUInt32LE(16),
     xattrAt: at + length,
@@ -75,36 +76,4 @@ function toNumber(value: bigint): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number)) throw badImage('a size or time in it is out of range');
   return number;
-}
-
-/** The attributes of an inode, inline and shared ones, sorted by name. */
-export function readXattrs(image: ErofsImage, inode: Inode): Entry['xattrs'] {
-  if (inode.xattrBytes === 0) return [];
-  const area = image.read(inode.xattrAt, inode.xattrBytes);
-  const shared = area.readUInt8(4);
-  let at = xattrHeaderBytes + shared * 4;
-  if (at > area.length) throw badImage(`inode ${inode.nid} has more attributes than room for them`);
-  const found: Entry['xattrs'] = [];
-  for (let i = 0; i < shared; i++) {
-    const position = image.xattrStart + area.readUInt32LE(xattrHeaderBytes + i * 4) * 4;
-    const header = image.read(position, 4);
-    found.push(decodeXattr(image.read(position, 4 + header.readUInt8(0) + header.readUInt16LE(2))));
-  }
-  while (at < area.length) {
-    if (at + 4 > area.length) throw badImage(`inode ${inode.nid} has a broken attribute`);
-    const end = at + 4 + area.readUInt8(at) + area.readUInt16LE(at + 2);
-    if (end > area.length) throw badImage(`inode ${inode.nid} has an attribute beyond its area`);
-    found.push(decodeXattr(area.subarray(at, end)));
-    at = Math.ceil(end / 4) * 4;
-  }
-  return found.sort((a, b) => compareBytes(a[0], b[0]));
-}
-
-const prefixes = new Map(xattrPrefixes);
-
-function decodeXattr(bytes: Buffer): [name: string, value: string] {
-  const prefix = prefixes.get(bytes.readUInt8(1));
-  if (prefix === undefined) throw unsupported('attributes of an unknown name space');
-  const nameEnd = 4 + bytes.readUInt8(0);
-  return [prefix + bytes.toString('latin1', 4, nameEnd), bytes.toString('latin1', nameEnd)];
 }

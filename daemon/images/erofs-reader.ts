@@ -3,9 +3,10 @@ import type { Entry } from './entry.ts';
 import { checkEntry } from './entry-grammar.ts';
 import { decodeDevice, direntType, layouts, typeBits } from './erofs-format.ts';
 import { ErofsImage } from './erofs-image.ts';
-import { type Inode, readInode, readXattrs } from './erofs-inode.ts';
+import { type Inode, readInode } from './erofs-inode.ts';
 import { type ChunkBudget, stretchesOf } from './erofs-map.ts';
 import { type Dirent, type NameBudget, readNames } from './erofs-names.ts';
+import { XattrReader } from './erofs-xattrs.ts';
 import { badImage } from './faults.ts';
 import { targetBytesMax } from './limits.ts';
 import { childOf } from './order.ts';
@@ -74,13 +75,15 @@ class Walk {
   private readonly check: SequenceCheck;
   private readonly budgets: { names: NameBudget; chunks: ChunkBudget };
   private readonly folders = new Set<number>();
+  /** Where each inode that says it has several names was met first. */
   private readonly firstNames = new Map<number, string>();
+  private readonly xattrs = new XattrReader();
   private readonly open: OpenFolder[] = [];
 
   constructor(image: ErofsImage, options: OpenOptions) {
     this.image = image;
     this.options = options;
-    this.check = new SequenceCheck(options.limits, options.kind ?? 'tree');
+    this.check = new SequenceCheck(options.limits, options.kind ?? 'tree', true);
     // Every folder adds '.' and '..' to the names that become entries.
     const names = { used: 0, most: 3 * options.limits.entries };
     this.budgets = { names, chunks: { used: 0 } };
@@ -105,7 +108,7 @@ class Walk {
     const kind = direntType(typeBits[inode.type]);
     if (direntKind !== 0 && direntKind !== kind) throw badImage(`inode ${nid} has two types`);
     if (inode.type === 'dir') this.enterFolder(path, inode);
-    else this.firstNames.set(nid, path);
+    else if (inode.links !== 1) this.firstNames.set(nid, path);
     if (inode.type === 'file' && inode.size > 0) this.nids.set(entry, nid);
   }
 
@@ -125,7 +128,7 @@ class Walk {
 
   private describe(path: string, inode: Inode): Entry {
     const { type, mode, uid, gid, mtime, mtimeNs } = inode;
-    const xattrs = readXattrs(this.image, inode);
+    const xattrs = this.xattrs.read(this.image, inode);
     const entry: Entry = { path, type, mode, uid, gid, mtime, mtimeNs, xattrs };
     if (type === 'symlink') entry.target = this.target(inode);
     else if (type === 'char' || type === 'block') entry.rdev = decodeDevice(inode.word);

@@ -21,10 +21,13 @@ export class SequenceCheck {
   private readonly linkable = new Set<string>();
   private readonly limits: Limits;
   private readonly kind: SequenceKind;
+  private readonly linksKnown: boolean;
 
-  constructor(limits: Limits, kind: SequenceKind) {
+  /** With `linksKnown` the caller made the hard links itself: their targets need not be remembered. */
+  constructor(limits: Limits, kind: SequenceKind, linksKnown = false) {
     this.limits = limits;
     this.kind = kind;
+    this.linksKnown = linksKnown;
   }
 
   /** Takes the next entry. Throws PersonaError 'bad-image' or 'limit-exceeded'. */
@@ -45,6 +48,7 @@ export class SequenceCheck {
       throw badImage(`${shownPath(entry.path)} is a deletion mark, and this is no layer`);
     }
     if (entry.type === 'dir') this.folders.push(entry.path);
+    else if (this.linksKnown) return;
     else if (entry.type !== 'hardlink') this.linkable.add(entry.path);
     else if (!this.linkable.has(entry.target ?? '')) {
       throw badImage(`${shownPath(entry.path)} is a hard link to nothing before it`);

@@ -78,7 +78,7 @@ test('a damaged erofs image is read or refused, and what was read can be written
       });
       answered.set(answer, (answered.get(answer) ?? 0) + 1);
     }),
-    { numRuns: 800 },
+    { numRuns: 400 },
   );
   t.true((answered.get('read') ?? 0) > 0, 'some damage is harmless');
   t.true((answered.get('bad-image') ?? 0) > 0, 'some damage is found');
@@ -110,7 +110,7 @@ test('a damaged entry stream is read or refused', async (t) => {
       });
       answered.add(answer);
     }),
-    { numRuns: 800 },
+    { numRuns: 400 },
   );
   t.true(answered.has('bad-image'));
 });
