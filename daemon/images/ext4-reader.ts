@@ -28,7 +28,7 @@ type Content = BlockRun[] | Buffer;
  * @throws PersonaError 'bad-image' or 'limit-exceeded'.
  */
 export async function openExt4(fd: number, options: OpenOptions): Promise<Tree> {
-  return ext4Tree(fileSource(fd, options.offset ?? 0), options.limits);
+  return ext4Tree(fileSource(fd, options.offset ?? 0, options.size), options.limits);
 }
 
 /** The same over any source of bytes. */

@@ -115,6 +115,11 @@ export class NodeTree {
     (path === '' ? this.root : this.find(path, options))?.children?.clear();
   }
 
+  /** What stands at `path`, no link followed; undefined when nothing does. */
+  inodeAt(path: string): Inode | undefined {
+    return this.find(path, { layer: 0, links: 'refuse' })?.inode;
+  }
+
   /** The first `most` bytes of the file at `path`, or undefined when there is no such file. */
   peek(path: string, most: number): Buffer | undefined {
     const inode = this.find(path, { layer: 0, links: 'follow' })?.inode;

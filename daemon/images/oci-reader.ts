@@ -8,13 +8,13 @@ import type { Limits } from './limits.ts';
 import { NodeTree, type PlaceOptions } from './node-tree.ts';
 import { type ImageChoice, imageLayers, type OciLayer } from './oci-image.ts';
 import { ImageFiles } from './oci-json.ts';
-import { childOf, nameOf, parentOf } from './order.ts';
 import type { OpenOptions } from './readers.ts';
 import { spool, spoolOf } from './spool.ts';
 import { badArchive } from './tar-headers.ts';
 import { addTar, tarTree } from './tar-reader.ts';
 import { scanTar } from './tar-scan.ts';
 import type { Tree } from './tree.ts';
+import { whiteoutName } from './whiteout-names.ts';
 
 /**
  * Opens a container image archive (OCI or docker, an uncompressed tar) as the tree of its layers
@@ -22,7 +22,10 @@ import type { Tree } from './tree.ts';
  * @throws PersonaError 'bad-archive', 'digest-mismatch', 'limit-exceeded' or 'not-supported'.
  */
 export async function openOci(fd: number, options: OpenOptions): Promise<Tree> {
-  return ociTree(tarTree(fileSource(fd, options.offset ?? 0), options.limits), options);
+  return ociTree(
+    tarTree(fileSource(fd, options.offset ?? 0, options.size), options.limits),
+    options,
+  );
 }
 
 /** The same for a layout that is a tree already: an unpacked folder, an archive. Errors as there. */
@@ -110,9 +113,6 @@ function mismatch(what: string, expected: string, found: string): Error {
   return new PersonaError('digest-mismatch', { what, expected, found });
 }
 
-const whiteoutPrefix = '.wh.';
-const opaqueMark = '.wh..wh..opq';
-
 /**
  * Lays one layer over the tree. Whiteouts go first: they only ever hide what lower layers put,
  * wherever they stand in the layer.
@@ -120,22 +120,9 @@ const opaqueMark = '.wh..wh..opq';
 function applyLayer(tree: NodeTree, source: ByteSource, limits: Limits, layer: number): void {
   const options: PlaceOptions = { layer, links: 'follow' };
   for (const member of scanTar(source, limits)) {
-    const path = archivePath(member.name, 'a member');
-    const name = nameOf(path);
-    if (name === opaqueMark) tree.empty(parentOf(path), options);
-    else if (isWhiteoutName(name)) tree.remove(hiddenPath(path), options);
+    const meaning = whiteoutName(archivePath(member.name, 'a member'));
+    if (meaning.kind === 'opaque') tree.empty(meaning.folder, options);
+    else if (meaning.kind === 'hidden') tree.remove(meaning.path, options);
   }
-  addTar(tree, source, limits, options, (path) => nameOf(path).startsWith(whiteoutPrefix));
-}
-
-/** Names of '.wh..wh.' are notes of aufs to itself. */
-function isWhiteoutName(name: string): boolean {
-  return name.startsWith(whiteoutPrefix) && !name.startsWith(whiteoutPrefix + whiteoutPrefix);
-}
-
-function hiddenPath(path: string): string {
-  const hidden = nameOf(path).slice(whiteoutPrefix.length);
-  if (hidden === '' || hidden === '.' || hidden === '..')
-    throw badArchive('it has a whiteout of nothing');
-  return childOf(parentOf(path), hidden);
+  addTar(tree, source, limits, options, (path) => whiteoutName(path).kind !== 'plain');
 }

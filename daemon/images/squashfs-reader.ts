@@ -1,13 +1,19 @@
-import { type ByteSource, cachedSource } from './byte-source.ts';
+import { type ByteSource, cachedSource, fileSource } from './byte-source.ts';
 import type { Entry } from './entry.ts';
 import { checkEntry } from './entry-grammar.ts';
 import { badImage, overLimit } from './faults.ts';
 import type { Limits } from './limits.ts';
 import { MetadataBudget } from './metadata-budget.ts';
 import { childOf } from './order.ts';
+import type { OpenOptions } from './readers.ts';
 import { readSquashfsInode, type SquashfsInode } from './squashfs-inode.ts';
 import { packedBlock, SquashfsVolume } from './squashfs-volume.ts';
 import { arrangeEntries, type Tree } from './tree.ts';
+
+/** Opens the squashfs image in `fd`. Errors as `squashfsTree`. */
+export async function openSquashfs(fd: number, options: OpenOptions): Promise<Tree> {
+  return squashfsTree(fileSource(fd, options.offset ?? 0, options.size), options.limits);
+}
 
 /**
  * Opens a squashfs image (version 4; gzip, zstd, lz4, and xz through the tool of that name) as a

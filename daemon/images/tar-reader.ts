@@ -15,7 +15,7 @@ import type { Tree } from './tree.ts';
  * @throws PersonaError 'bad-archive', 'bad-image' or 'limit-exceeded'.
  */
 export async function openTar(fd: number, options: OpenOptions): Promise<Tree> {
-  return tarTree(fileSource(fd, options.offset ?? 0), options.limits);
+  return tarTree(fileSource(fd, options.offset ?? 0, options.size), options.limits);
 }
 
 /** The same over any source of bytes. */
