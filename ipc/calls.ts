@@ -24,6 +24,7 @@ export interface Core {
   limits: WireLimits;
   transport: Transport;
   usage: Usage;
+  deadlines: Set<Deadline>;
   /** Does the work. `params` are checked; the result will be. */
   call(method: string, params: unknown, context: CallContext): Promise<unknown>;
   /** A faulty peer or handler, for the log. */
@@ -47,16 +48,25 @@ export function refuse(core: Core, socket: Socket, id: number, error: unknown): 
   core.transport.send(socket, 'reply', { id, error: wire });
 }
 
-/** Rejects with `timed-out` unless `work` settles in time. The work itself is not stopped. */
-async function inTime<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new PersonaError('timed-out', { what })), ms);
-  });
+/** A call that has to end by `atMs`; the sweep tells it when it has not. */
+export interface Deadline {
+  atMs: number;
+  late(): void;
+}
+
+/**
+ * Rejects with `timed-out` when `work` has not settled in time; the work itself is not stopped. The
+ * sweep looks once per `sweepMs`: a timer for each call would cost more than many calls do.
+ */
+async function inTime<T>(core: Core, work: Promise<T>, ms: number, what: string): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const late = () => reject(new PersonaError('timed-out', { what }));
+  const deadline = { atMs: core.now() + ms, late };
+  core.deadlines.add(deadline);
   try {
-    return await Promise.race([work, late]);
+    return await Promise.race([work, promise]);
   } finally {
-    clearTimeout(timer);
+    core.deadlines.delete(deadline);
   }
 }
 
@@ -91,7 +101,7 @@ export async function answer(
     const result =
       method.kind === 'change'
         ? await work
-        : await inTime(work, method.timeoutMs ?? limits.callTimeoutMs, name);
+        : await inTime(core, work, method.timeoutMs ?? limits.callTimeoutMs, name);
     transport.send(socket, 'reply', { id: request.id, result: checkResult(name, method, result) });
   } catch (error) {
     refuse(core, socket, request.id, error);

@@ -53,7 +53,8 @@ function createSweeper(core: Core, connections: Map<Socket, Connection>) {
       core.report('a peer was cut off', { why, uid, pid });
       connection.socket.destroy();
     }
-    if (connections.size === 0) stop();
+    for (const deadline of core.deadlines) if (at > deadline.atMs) deadline.late();
+    if (connections.size === 0 && core.deadlines.size === 0) stop();
   };
   const start = () => {
     timer ??= setInterval(sweep, core.limits.sweepMs).unref();
@@ -104,7 +105,8 @@ export function createServer(options: ServerOptions): WireServer {
       socket.destroySoon();
     },
   });
-  const core: Core = { methods, limits, transport, usage, call, report, now };
+  const deadlines: Core['deadlines'] = new Set();
+  const core: Core = { methods, limits, transport, usage, deadlines, call, report, now };
   const sweeper = createSweeper(core, connections);
 
   const frames = (socket: Socket, caller: Caller, first: Buffer) => {
