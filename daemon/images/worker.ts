@@ -100,6 +100,9 @@ async function main(): Promise<void> {
   await mode(args, answers);
 }
 
+// The write itself reports a reader that went away.
+process.stdout.on('error', () => {});
+
 try {
   await main();
 } catch (error) {

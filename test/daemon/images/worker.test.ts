@@ -105,6 +105,19 @@ test('entries with rights are listed', async (t) => {
   });
 });
 
+test('a reader that goes away ends it with one line, too', async (t) => {
+  const path = await image(t, small({ a: 'x'.repeat(5_000_000) }));
+  const fd = openSync(path, 'r');
+  const child = spawn(process.execPath, ['--no-warnings', worker, 'read', 'erofs'], {
+    stdio: ['ignore', 'pipe', 'pipe', fd],
+  });
+  closeSync(fd);
+  const status = new Promise((resolve) => child.once('exit', resolve));
+  child.stdout!.once('data', () => child.stdout!.destroy());
+  t.regex(await text(child.stderr!), /^\{.*EPIPE.*\}\n$/);
+  t.is(await status, 1);
+});
+
 const refused: Record<string, [code: string, args: string[], input: string]> = {
   'garbage as a stream': ['bad-image', ['write'], 'garbage in, nothing out'],
   'no stream at all': ['bad-image', ['write'], ''],
