@@ -1,9 +1,9 @@
-import type { Socket } from 'node:net';
 import { checkEvent, checkParams, checkResult } from './check.ts';
 import type { Caller, Connection } from './connection.ts';
 import { PersonaError, toWire } from './errors.ts';
 import type { Method } from './method.ts';
 import type { Request, WireLimits } from './protocol.ts';
+import type { Report } from './reports.ts';
 import type { Transport } from './transport.ts';
 import type { Usage } from './usage.ts';
 
@@ -28,10 +28,13 @@ export interface Core {
   /** Does the work. `params` are checked; the result will be. */
   call(method: string, params: unknown, context: CallContext): Promise<unknown>;
   /** A faulty peer or handler, for the log. */
-  report(what: string, facts: Record<string, unknown>): void;
+  report: Report;
   /** Milliseconds that never go back. */
   now(): number;
 }
+
+/** Whom an answer goes to. */
+type Peer = Pick<Connection, 'socket' | 'caller'>;
 
 /** The request in a frame's data, or undefined when it is none. */
 export function readRequest(data: unknown): Request | undefined {
@@ -42,9 +45,9 @@ export function readRequest(data: unknown): Request | undefined {
 }
 
 /** Answers a request with an error. */
-export function refuse(core: Core, socket: Socket, id: number, error: unknown): void {
+export function refuse(core: Core, { socket, caller }: Peer, id: number, error: unknown): void {
   const wire = toWire(error);
-  if (wire.code === 'internal') core.report('a call failed', { error });
+  if (wire.code === 'internal') core.report(caller.uid, 'a call failed', { error });
   core.transport.send(socket, 'reply', { id, error: wire });
 }
 
@@ -87,7 +90,7 @@ export async function answer(
   if (!usage.begin(caller.uid)) {
     connection.refusals += 1;
     const limit = usage.requestsMax(caller.uid);
-    refuse(core, socket, request.id, new PersonaError('too-many-requests', { limit }));
+    refuse(core, connection, request.id, new PersonaError('too-many-requests', { limit }));
     if (connection.refusals >= limits.refusalsMax) socket.destroy();
     return;
   }
@@ -104,7 +107,7 @@ export async function answer(
         : await inTime(core, work, method.timeoutMs ?? limits.callTimeoutMs, name);
     transport.send(socket, 'reply', { id: request.id, result: checkResult(name, method, result) });
   } catch (error) {
-    refuse(core, socket, request.id, error);
+    refuse(core, connection, request.id, error);
     // A call that outran its deadline keeps its place until it is really over.
     await work.catch(() => {});
   }

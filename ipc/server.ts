@@ -5,6 +5,7 @@ import { PersonaError } from './errors.ts';
 import { greet } from './greeting.ts';
 import type { Method } from './method.ts';
 import { type WireLimits, wireLimits } from './protocol.ts';
+import { limitReports } from './reports.ts';
 import { createTransport } from './transport.ts';
 import { createUsage } from './usage.ts';
 
@@ -50,7 +51,7 @@ function createSweeper(core: Core, connections: Map<Socket, Connection>) {
       const why = overdue(connection, at, core.limits);
       if (why === undefined) continue;
       const { uid, pid } = connection.caller;
-      core.report('a peer was cut off', { why, uid, pid });
+      core.report(uid, 'a peer was cut off', { why, pid });
       connection.socket.destroy();
     }
     for (const deadline of core.deadlines) if (at > deadline.atMs) deadline.late();
@@ -82,7 +83,8 @@ function readFrames(core: Core, connection: Connection, first: Buffer): void {
 
 /** The server side of the contract: limits first, then frames, then checked calls. */
 export function createServer(options: ServerOptions): WireServer {
-  const { methods, call, report, now, bulk } = options;
+  const { methods, call, now, bulk } = options;
+  const report = limitReports(options.report, now);
   const limits = { ...wireLimits, ...options.limits };
   const usage = createUsage(limits, options.ownerOf ?? ((uid) => uid));
   const connections = new Map<Socket, Connection>();
@@ -96,12 +98,14 @@ export function createServer(options: ServerOptions): WireServer {
       if (!connection || !request) return void socket.destroy();
       connection.lastFrameMs = now();
       connection.partialSinceMs = undefined;
-      if (closing) return refuse(core, socket, request.id, new PersonaError('daemon-stopping'));
+      if (closing) return refuse(core, connection, request.id, new PersonaError('daemon-stopping'));
       void answer(core, connection, name, request);
     },
     unknown(socket, method, data) {
+      const connection = connections.get(socket);
       const request = readRequest(data);
-      if (request) refuse(core, socket, request.id, new PersonaError('unknown-method', { method }));
+      if (connection && request)
+        refuse(core, connection, request.id, new PersonaError('unknown-method', { method }));
       socket.destroySoon();
     },
   });

@@ -147,7 +147,9 @@ export class Tickets {
 
   /** The file for a running upload. */
   async stage(name: string): Promise<StagedFile> {
-    const file = await createStaged(join(this.#parts.staging, `${uploadPrefix}${name}`));
+    const file = await createStaged(
+      join(this.#parts.staging, `${uploadPrefix}${randomBytes(8).toString('hex')}`),
+    );
     const ticket = this.#tickets.get(name);
     if (ticket) ticket.file = file;
     return file;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import test from 'ava';
+import fc from 'fast-check';
 import { when } from '../support/needs.ts';
 import { asUser, frame, goodClient, rawPeer, startServer } from './harness.ts';
 
@@ -229,4 +230,28 @@ rooted('a ticket line reaches the raw door, on the control socket only', async (
   endless.socket.write(`TICKET ${'a'.repeat(500)}`);
   await endless.closed;
   t.pass();
+});
+
+rooted('no bytes whatever end the server or disturb a good client', async (t) => {
+  const server = await startServer(t);
+  const good = await goodClient(t, server.user);
+  const known = fc.constantFrom(
+    ...['{"type":"test.echo","data":', '{"id":1,', '"params":', '{"text":"a"}', '}', '}\f', '\f'],
+    ...['TICKET ', 'null', '"__proto__"', ':', '[', '\ud800', '\0', '1e999', '-0', '{}\f'],
+  );
+  const bytes = fc.oneof(
+    known.map((text) => Buffer.from(text)),
+    fc.uint8Array({ maxLength: 40 }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(bytes, { maxLength: 12 }), async (pieces) => {
+      const bad = await rawPeer(t, server.control);
+      for (const piece of pieces) bad.socket.write(piece);
+      bad.socket.end();
+      await bad.closed;
+      return (await good.call('test.echo', { text: 'x' })).text === 'x';
+    }),
+    { numRuns: 200 },
+  );
+  t.is(server.process.exitCode, null);
 });
