@@ -5,7 +5,7 @@ import { failedWith } from '../kernel/errno.ts';
 import { Fd } from '../kernel/fd.ts';
 import { removeFile, syncFolder } from '../kernel/files.ts';
 import { changeMount, cloneTree } from '../kernel/mounts.ts';
-import type { Lower } from '../kernel/overlay.ts';
+import { type Lower, upperInUse } from '../kernel/overlay.ts';
 import { readRecord, writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { statMount } from '../kernel/stat-mount.ts';
@@ -70,13 +70,19 @@ export class Uppers {
 
   async #make(slot: string): Promise<string> {
     const id = randomBytes(8).toString('hex');
+    // The record first: a folder that a crash leaves half made is known to be ours, and empty.
+    await writeRecord(`${this.path(slot, id)}.json`, RECORD, { id, slot, state: 'ready' });
+    await this.#makeFolders(slot, id);
+    return id;
+  }
+
+  async #makeFolders(slot: string, id: string): Promise<void> {
     const folder = this.path(slot, id);
     await mkdir(`${folder}/fs`, { recursive: true, mode: 0o700 });
-    await mkdir(`${folder}/work`, { mode: 0o700 });
+    await mkdir(`${folder}/work`, { recursive: true, mode: 0o700 });
     chmodSync(`${folder}/fs`, USUAL.mode); // whatever our umask is
-    await writeRecord(`${folder}.json`, RECORD, { id, slot, state: 'ready' });
     await syncFolder(folder);
-    return id;
+    await syncFolder(this.folder(slot));
   }
 
   /** Gives the upper's root folder the mode and owner that the tree's root shall have. */
@@ -123,29 +129,34 @@ export class Uppers {
   }
 
   /**
-   * After a start: takes up the ready uppers of an earlier run, and returns the ids of folders that have no row and are not ours to
-   * judge. Those stay untouched.
+   * After a start: takes up or clears away the ready uppers of an earlier run, and returns the ids of folders that have no row and
+   * may hold something. Those stay untouched.
    */
   async adopt(slot: string, known: (id: string) => boolean): Promise<string[]> {
     const unknown: string[] = [];
     mkdirSync(this.folder(slot), { recursive: true, mode: 0o700 });
-    for (const name of readdirSync(this.folder(slot))) {
-      if (name.endsWith('.json') || name.startsWith('.') || known(name)) continue;
-      const record = await readRecord(`${this.path(slot, name)}.json`, RECORD);
-      if (record?.state === 'ready' && this.#pristine(slot, name)) this.giveBack(slot, name);
-      else unknown.push(name);
+    const names = readdirSync(this.folder(slot)).map((name) => name.replace(/\.json$/, ''));
+    for (const id of new Set(names)) {
+      if (id.startsWith('.') || known(id)) continue;
+      if (!(await this.#takeUp(slot, id))) unknown.push(id);
     }
     return unknown;
   }
 
-  #pristine(slot: string, id: string): boolean {
-    try {
-      const path = this.path(slot, id);
-      return readdirSync(`${path}/work`).length === 0 && this.isEmpty(slot, id, USUAL);
-    } catch (error) {
-      if (failedWith(error, 'ENOENT')) return false;
-      throw error;
+  /** False when the folder is not a ready upper with nothing in it. */
+  async #takeUp(slot: string, id: string): Promise<boolean> {
+    const path = this.path(slot, id);
+    const record = await readRecord(`${path}.json`, RECORD);
+    if (record?.state !== 'ready' || count(`${path}/fs`) > 0) return false;
+    if (count(`${path}/work`) > 0) {
+      // It was prepared for a swap that was never committed: nobody has written to it.
+      if (await upperInUse(path, this.#slots)) return false;
+      await this.remove(slot, id);
+      return true;
     }
+    await this.#makeFolders(slot, id);
+    this.giveBack(slot, id);
+    return true;
   }
 
   /** Forgets what is ready in a slot that is being removed, after what is being made. */
@@ -153,6 +164,15 @@ export class Uppers {
     const ready = this.#ready.get(slot) ?? [];
     this.#ready.delete(slot);
     await Promise.allSettled(ready);
+  }
+}
+
+function count(folder: string): number {
+  try {
+    return readdirSync(folder).length;
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return 0;
+    throw error;
   }
 }
 

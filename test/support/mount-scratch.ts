@@ -1,5 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -35,11 +43,13 @@ export function scratchFolder(t: ExecutionContext): string {
 /** An erofs image with these files (path -> text), made by the reference tool. Returns its path. */
 export function imageOf(folder: string, name: string, files: Record<string, string>): string {
   const source = join(folder, `${name}.tree`);
+  const image = join(folder, `${name}.erofs`);
+  if (existsSync(image)) return image; // it may be mounted: never written again
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(source, path)), { recursive: true });
     writeFileSync(join(source, path), text);
   }
-  return imageOfTree(source, join(folder, `${name}.erofs`));
+  return imageOfTree(source, image);
 }
 
 /** An erofs image of a folder as it is. Returns its path. */
