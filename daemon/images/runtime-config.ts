@@ -51,6 +51,8 @@ export function parseRuntimeConfig(bytes: Buffer): RuntimeConfig {
   if (bytes.length > ospBytesMax[ospMembers.runtime]) throw bad('is too large');
   const parsed = parseStrictJson(bytes);
   if ('problem' in parsed) throw bad(parsed.problem);
+  // A list has keys too, and would pass for an object.
+  if (Array.isArray(parsed.value)) throw bad('is a list, not an object');
   const result = v.safeParse(schema, parsed.value, { abortEarly: true });
   if (!result.success) {
     const [issue] = result.issues;
