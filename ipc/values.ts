@@ -74,16 +74,26 @@ export function formatDuration(ms: number): string {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
+/** Printable ASCII: nearly all text, known without the classes below. */
+const printable = /^[\x20-\x7e]*$/;
 // Control, format (bidi, zero-width, tags), lone surrogates, line and paragraph separators, and
-// everything that is drawn as nothing.
-const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+// everything that is drawn as nothing. Made on first use: Unicode classes are slow to compile.
+const unsafeClass = '[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}\\p{Default_Ignorable_Code_Point}]';
+let unsafe: RegExp | undefined;
+
+/** Matches, one by one, the characters that must not reach a terminal as they are. */
+export function unsafeCharacters(): RegExp {
+  unsafe ??= new RegExp(unsafeClass, 'gu');
+  return unsafe;
+}
 
 /**
  * `text` with everything that could move the cursor, hide or reorder characters written as \xNN or
  * \u{NNNN}. For the last printer only: data stays as it is until then.
  */
 export function escapeText(text: string): string {
-  return text.replace(unsafe, (char) => {
+  if (printable.test(text)) return text;
+  return text.replace(unsafeCharacters(), (char) => {
     const code = char.codePointAt(0) ?? 0;
     if (char === '\n') return '\\n';
     if (char === '\t') return '\\t';
