@@ -30,7 +30,7 @@ export function columns(
   );
   const line = (pieces: readonly Piece[]): Safe => trimmed(joined(pieces, gap));
   const head = shown.map(({ index, title, side }) =>
-    style.dim(padded(title, widths.get(index) ?? 0, side)),
+    padded(style.dim(title), widths.get(index) ?? 0, side),
   );
   const body = cells.map((row) =>
     line(shown.map(({ index, side }) => padded(row[index] ?? '', widths.get(index) ?? 0, side))),
@@ -46,7 +46,7 @@ export function facts(
   const known = pairs.filter((pair): pair is readonly [string, Piece] => pair[1] !== undefined);
   const width = Math.max(0, ...known.map(([name]) => name.length));
   return known.map(([name, value]) =>
-    trimmed(joined([style.dim(padded(name, width)), safe(value)], gap)),
+    trimmed(joined([padded(style.dim(name), width), safe(value)], gap)),
   );
 }
 

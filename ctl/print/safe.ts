@@ -1,4 +1,5 @@
 import { escapeText } from '../../ipc/values.ts';
+import { columnsOf } from './width.ts';
 
 /**
  * Text that may be written to a terminal: whatever came from elsewhere in it is escaped. Printers take
@@ -12,18 +13,6 @@ export interface Safe {
 
 /** What may stand in a line: strings and numbers are foreign and are escaped. */
 export type Piece = string | number | Safe;
-
-const wide =
-  /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\uff01-\uff60]/u;
-const plain = /^[\x20-\x7e]*$/;
-
-/** Columns of text without control characters. Combining marks take none, East Asian characters two. */
-export function columnsOf(text: string): number {
-  if (plain.test(text)) return text.length;
-  let columns = 0;
-  for (const char of text) columns += /\p{M}/u.test(char) ? 0 : wide.test(char) ? 2 : 1;
-  return columns;
-}
 
 /** A piece as safe text. */
 export function safe(piece: Piece): Safe {

@@ -5,7 +5,8 @@ export function ago(thenMs: number, nowMs: number): string {
   const ms = nowMs - thenMs;
   if (ms < 1500) return 'just now';
   if (ms > 30 * 86_400_000) return new Date(thenMs).toISOString().slice(0, 10);
-  return `${formatDuration(ms)} ago`;
+  // Nobody needs tenths of a second here.
+  return `${formatDuration(Math.round(ms / 1000) * 1000).replace('.0', '')} ago`;
 }
 
 /** "2026-11-21 06:12:09 UTC" of milliseconds since 1970. */
