@@ -1,4 +1,5 @@
 import type { CallContext } from '../../ipc/calls.ts';
+import { PersonaError } from '../../ipc/errors.ts';
 import type { MethodName } from '../../ipc/methods/index.ts';
 import { methods } from '../../ipc/methods/index.ts';
 import { authorise, levelOf, type OwnerOf } from './authorise.ts';
@@ -46,14 +47,12 @@ export function createDispatch(parts: DispatchParts) {
     const level = levelOf(context.caller, parts.groupGid);
     await authorise(method, params, context.caller, level, ownerOf);
     const request = requestOf(context, params, level);
-    if (methods[method].kind === 'change') {
-      const planned = await (rooms as unknown as Record<string, AnyChange>)[method]?.(
-        params,
-        request,
-      );
-      return runChange(engine, planned as Planned<never>, params, context);
-    }
-    const table = (Object.hasOwn(own, method) ? own : rooms) as unknown as Record<string, AnySync>;
-    return await table[method]?.(params, request, context);
+    const table = (Object.hasOwn(own, method) ? own : rooms) as unknown as Record<string, unknown>;
+    const room = Object.hasOwn(table, method) ? table[method] : undefined;
+    if (room === undefined) throw new PersonaError('not-supported', { what: method });
+    if (methods[method].kind === 'sync')
+      return await (room as AnySync).call(table, params, request, context);
+    const planned = await (room as AnyChange).call(table, params, request);
+    return await runChange(engine, planned, params, context);
   };
 }
