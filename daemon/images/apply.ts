@@ -1,4 +1,5 @@
 import { type Entry, isOpaque, isWhiteout, opaqueXattr } from './entry.ts';
+import { linkTargets } from './entry-compare.ts';
 import { isBelow } from './order.ts';
 import { paired } from './paired.ts';
 import { noContent, type Tree } from './tree.ts';
@@ -17,8 +18,8 @@ interface Source {
  */
 export function applyDiff(base: Tree, diff: Tree): Tree {
   const result = new Result();
-  const baseFirsts = new Map(base.entries.map((entry) => [entry.path, entry]));
-  const diffFirsts = new Map(diff.entries.map((entry) => [entry.path, entry]));
+  const baseFirsts = linkTargets(base.entries);
+  const diffFirsts = linkTargets(diff.entries);
   let hidden: string | undefined;
   for (const { a, b } of paired(base.entries, diff.entries)) {
     if (b !== undefined) {

@@ -1,5 +1,11 @@
 import type { Entry } from './entry.ts';
-import { type Aspect, differentAspects, linkGroups, sameNames } from './entry-compare.ts';
+import {
+  type Aspect,
+  differentAspects,
+  linkGroups,
+  linkTargets,
+  sameNames,
+} from './entry-compare.ts';
 import { paired } from './paired.ts';
 import { sameContent } from './same-content.ts';
 import type { Tree } from './tree.ts';
@@ -67,14 +73,12 @@ export async function compareTrees(a: Tree, b: Tree, most = differencesMax): Pro
 class Side {
   readonly tree: Tree;
   readonly groups: Map<string, string[]>;
-  private readonly firsts = new Map<string, Entry>();
+  private readonly firsts: Map<string, Entry>;
 
   constructor(tree: Tree) {
     this.tree = tree;
     this.groups = linkGroups(tree.entries);
-    for (const entry of tree.entries) {
-      if (this.groups.has(entry.path)) this.firsts.set(entry.path, entry);
-    }
+    this.firsts = linkTargets(tree.entries);
   }
 
   /** What a name shows: for a hard link the entry of its first name. */

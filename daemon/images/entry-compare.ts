@@ -41,6 +41,14 @@ export function linkGroups(entries: readonly Entry[]): Map<string, string[]> {
   return groups;
 }
 
+/** The entries that hard links of a tree point at, by path. */
+export function linkTargets(entries: readonly Entry[]): Map<string, Entry> {
+  const groups = linkGroups(entries);
+  return new Map(
+    entries.filter(({ path }) => groups.has(path)).map((entry) => [entry.path, entry]),
+  );
+}
+
 /** True when two groups have the same further names. */
 export function sameNames(a: string[] | undefined, b: string[] | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;

@@ -3,6 +3,7 @@ import {
   type EntryType,
   entryTypes,
   opaqueXattr,
+  overlayNotes,
   overlayXattrPrefix,
   shownPath,
 } from './entry.ts';
@@ -122,9 +123,9 @@ function checkXattrs(entry: Entry, limits: Limits): void {
 const xattrNamePattern =
   /^(?:(?:user|trusted|security)\.[^\0]+|system\.posix_acl_(?:access|default))$/s;
 
-/** True when a layer can carry an attribute of this name at all. */
+/** True when a reader keeps an attribute of this name; the others mean nothing in a layer. */
 export function isCarriedXattr(name: string): boolean {
-  return name.length <= xattrNameBytesMax && xattrNamePattern.test(name);
+  return name.length <= xattrNameBytesMax && xattrNamePattern.test(name) && !overlayNotes.has(name);
 }
 
 function checkOverlayXattr(entry: Entry, name: string, value: string): void {

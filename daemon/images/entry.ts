@@ -44,6 +44,14 @@ export const opaqueXattr = 'trusted.overlay.opaque';
 /** Attributes of this name space steer overlayfs; of them only the opaque mark is ever carried. */
 export const overlayXattrPrefix = 'trusted.overlay.';
 
+/**
+ * What overlayfs notes for itself in an upper. It says nothing about the tree, so readers leave it out
+ * of an upper that is given as a layer.
+ */
+export const overlayNotes: ReadonlySet<string> = new Set(
+  ['origin', 'impure', 'uuid', 'nlink'].map((name) => overlayXattrPrefix + name),
+);
+
 /** True for the deletion mark of overlayfs: a char device 0/0. */
 export function isWhiteout(entry: Entry): boolean {
   return entry.type === 'char' && entry.rdev?.[0] === 0 && entry.rdev[1] === 0;

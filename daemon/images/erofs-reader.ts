@@ -1,5 +1,5 @@
 import { type ByteSource, fileSource } from './byte-source.ts';
-import type { Entry } from './entry.ts';
+import { type Entry, isWhiteout } from './entry.ts';
 import { checkEntry } from './entry-grammar.ts';
 import { decodeDevice, direntType, layouts, typeBits } from './erofs-format.ts';
 import { ErofsImage } from './erofs-image.ts';
@@ -108,7 +108,8 @@ class Walk {
     const kind = direntType(typeBits[inode.type]);
     if (direntKind !== 0 && direntKind !== kind) throw badImage(`inode ${nid} has two types`);
     if (inode.type === 'dir') this.enterFolder(path, inode);
-    else if (inode.links !== 1) this.firstNames.set(nid, path);
+    // Deletion marks of an upper share one inode, which means nothing.
+    else if (inode.links !== 1 && !isWhiteout(entry)) this.firstNames.set(nid, path);
     if (inode.type === 'file' && inode.size > 0) this.nids.set(entry, nid);
   }
 

@@ -1,4 +1,4 @@
-import type { Entry } from './entry.ts';
+import { type Entry, overlayNotes } from './entry.ts';
 import { xattrHeaderBytes, xattrPrefixes } from './erofs-format.ts';
 import { type ErofsImage, unsupported } from './erofs-image.ts';
 import type { Inode } from './erofs-inode.ts';
@@ -45,7 +45,8 @@ function decodeArea(image: ErofsImage, inode: Inode, area: Buffer): Entry['xattr
     found.push(decodeXattr(area.subarray(at, end)));
     at = Math.ceil(end / 4) * 4;
   }
-  return found.sort((a, b) => compareBytes(a[0], b[0]));
+  const kept = found.filter(([name]) => !overlayNotes.has(name));
+  return kept.sort((a, b) => compareBytes(a[0], b[0]));
 }
 
 const prefixes = new Map(xattrPrefixes);

@@ -1,5 +1,5 @@
 import { type ByteSource, sourceBytes } from './byte-source.ts';
-import { type Entry, extentsOf, shownPath } from './entry.ts';
+import { type Entry, extentsOf, isWhiteout, shownPath } from './entry.ts';
 import { checkEntry } from './entry-grammar.ts';
 import type { Limits } from './limits.ts';
 import { MetadataBudget } from './metadata-budget.ts';
@@ -141,7 +141,8 @@ export class NodeTree {
         continue;
       }
       const entry: Entry = { path, ...inode };
-      if (inode.type !== 'dir') first.set(inode, path);
+      // Deletion marks may share one inode, which means nothing.
+      if (inode.type !== 'dir' && !isWhiteout(entry)) first.set(inode, path);
       entries.push(entry);
       const stored = this.data.get(inode);
       if (stored !== undefined) data.set(entry, stored);

@@ -49,8 +49,9 @@ export class SequenceCheck {
     }
     if (entry.type === 'dir') this.folders.push(entry.path);
     else if (this.linksKnown) return;
-    else if (entry.type !== 'hardlink') this.linkable.add(entry.path);
-    else if (!this.linkable.has(entry.target ?? '')) {
+    else if (entry.type !== 'hardlink') {
+      if (!isWhiteout(entry)) this.linkable.add(entry.path);
+    } else if (!this.linkable.has(entry.target ?? '')) {
       throw badImage(`${shownPath(entry.path)} is a hard link to nothing before it`);
     }
   }

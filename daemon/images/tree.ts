@@ -1,5 +1,5 @@
 import type { PersonaError } from '../../ipc/errors.ts';
-import { type Entry, shownPath } from './entry.ts';
+import { type Entry, isWhiteout, shownPath } from './entry.ts';
 import { badImage } from './faults.ts';
 import { comparePaths } from './order.ts';
 
@@ -64,6 +64,11 @@ function ownGroups(entries: Entry[], byPath: Map<string, Entry>): void {
     else group.push(entry);
   }
   for (const [owner, group] of groups) {
+    if (isWhiteout(owner)) {
+      // Deletion marks of an upper share one inode, which means nothing.
+      for (const link of group) markDeleted(link);
+      continue;
+    }
     const first = group.reduce((a, b) => (comparePaths(a.path, b.path) < 0 ? a : b));
     if (comparePaths(first.path, owner.path) < 0) {
       const path = first.path;
@@ -76,6 +81,12 @@ function ownGroups(entries: Entry[], byPath: Map<string, Entry>): void {
       link.xattrs = [];
     }
   }
+}
+
+function markDeleted(link: Entry): void {
+  link.type = 'char';
+  link.rdev = [0, 0];
+  delete link.target;
 }
 
 function ownerOf(link: Entry, byPath: Map<string, Entry>): Entry {

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
@@ -15,7 +15,7 @@ import { createMount, type FsOption } from '../../../daemon/kernel/fs-context.ts
 import { attach, unmount } from '../../../daemon/kernel/mounts.ts';
 import { treeOfFolder } from '../../support/folder-tree.ts';
 import { newUpper, scratchFolder } from '../../support/mount-scratch.ts';
-import { when } from '../../support/needs.ts';
+import { run, when } from '../../support/needs.ts';
 import { modelPair, snapshot, treeOfModel } from '../../support/tree-arbitrary.ts';
 
 test('a layer applied to its base gives the wanted tree, without the kernel', async (t) => {
@@ -154,6 +154,43 @@ for (const upper of [false, true]) {
     );
   });
 }
+
+when(test, { root: true, tools: ['mkfs.erofs'] })(
+  'an upper that the kernel wrote is read as a layer',
+  async (t) => {
+    const folder = scratchFolder(t);
+    const place = newUpper(folder);
+    const [lower, merged] = [join(folder, 'lower'), join(folder, 'merged')];
+    mkdirSync(merged);
+    for (const name of ['a', 'b', 'kept', 'again']) {
+      mkdirSync(join(lower, name), { recursive: true });
+      writeFileSync(join(lower, name, 'file'), name);
+      writeFileSync(join(lower, name, 'other'), name);
+    }
+    chmodSync(place, 0o755);
+    const layers = `lowerdir=${lower},upperdir=${place}/fs,workdir=${place}/work`;
+    run('mount', '-t', 'overlay', '-o', `${layers},index=off,redirect_dir=off`, 'test', merged);
+    // Several deletions: their marks share one inode in the upper.
+    for (const gone of ['a', 'b/file', 'kept/file'])
+      rmSync(join(merged, gone), { recursive: true });
+    rmSync(join(merged, 'again'), { recursive: true });
+    mkdirSync(join(merged, 'again'));
+    writeFileSync(join(merged, 'again', 'new'), 'new');
+    chmodSync(join(merged, 'kept', 'other'), 0o600);
+    const shown = await snapshot(treeOfFolder(merged));
+    await unmount(merged);
+    const base = treeOfFolder(lower);
+    // As a reader of any other format sees it, and as our erofs reader does.
+    const marks = treeOfFolder(join(place, 'fs')).entries.filter(isWhiteout);
+    t.is(marks.length, 3);
+    const image = join(folder, 'upper.erofs');
+    run('mkfs.erofs', '--quiet', image, join(place, 'fs'));
+    using file = new Fd(openSync(image, 'r'), image);
+    const layer = await openErofs(file.number, { limits: defaultLimits, kind: 'layer' });
+    t.is(layer.entries.filter(isWhiteout).length, 3);
+    t.deepEqual(await snapshot(applyDiff(base, layer)), shown);
+  },
+);
 
 async function checkByKernel(
   t: ExecutionContext,
