@@ -11,6 +11,8 @@ import { isEnded, isStuck, nextChange } from './status.ts';
 export interface QueueParts extends RunnerParts {
   /** The owner a uid counts to: a subordinate id counts to the user it was given to. */
   accountOf(uid: number): number;
+  /** Called after each change that has ended. */
+  ended?(): void;
 }
 
 /** The open changes of the daemon in the order in which they came, and those that run. */
@@ -112,6 +114,7 @@ export function launch(queue: Queue, live: Live, parts: QueueParts): void {
     queue.running.delete(live.id);
     if (isEnded(live.status)) queue.open.delete(live.id);
     settle(live, parts);
+    parts.ended?.();
     if (live.id % pruneEvery === 0)
       parts.journal.prune(parts.limits.historyMax).catch((err: unknown) => {
         parts.log.warn({ err }, 'cannot prune the history of changes, ignoring');

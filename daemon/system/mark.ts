@@ -35,15 +35,11 @@ async function readMark(state: string): Promise<Mark | undefined> {
   return body as Mark | undefined;
 }
 
-/** The highest generation that the records beside the uppers of a slot speak of. */
-async function recordedGeneration(state: string, slot: string): Promise<number> {
-  const folder = join(state, statePlaces.slots, slot, 'uppers');
-  let highest = 0;
-  for (const name of names(folder).filter((one) => one.endsWith('.json'))) {
-    const record = await readRecord(join(folder, name), 'upper').catch(() => undefined);
-    highest = Math.max(highest, Number(record?.generation ?? 0));
-  }
-  return highest;
+/** The highest generation of a slot that its records speak of. They are written after the rows. */
+function recordedGeneration(state: string, slot: string): number {
+  const records = names(join(state, statePlaces.slots, slot, 'generations'));
+  const numbers = records.map((name) => Number(/^(\d+)\.json$/.exec(name)?.[1] ?? 0));
+  return Math.max(0, ...numbers);
 }
 
 /**
@@ -60,12 +56,15 @@ export async function mismatch(state: string, read: Driver['all']): Promise<stri
   const last = Number((await get('SELECT max(id) AS id FROM changes'))?.id ?? 0);
   if (mark !== undefined && last < mark.lastChange)
     return `the database is older than the state tree: it ends at change ${last}, not ${mark.lastChange}`;
+  // A slot that a change is removing has lost its rows before its records.
+  const open = (await read('SELECT plan FROM changes WHERE ended IS NULL', []))
+    .map(({ plan }) => String(plan))
+    .join();
   for (const slot of names(join(state, statePlaces.slots))) {
+    if (open.includes(`"slot:${slot}"`)) continue;
     const row = await get('SELECT max(number) AS n FROM generations WHERE slot = ?', slot);
-    // One more than the rows is what a crash just before the commit leaves.
-    const known = Number(row?.n ?? 0) + 1;
-    const found = await recordedGeneration(state, slot);
-    if (found > known)
+    const found = recordedGeneration(state, slot);
+    if (found > Number(row?.n ?? 0))
       return `the database is older than slot ${slot}: it misses generation ${found}`;
   }
   return undefined;

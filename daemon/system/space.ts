@@ -1,4 +1,5 @@
 import { lstatSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
@@ -10,12 +11,28 @@ import { preallocate, removeFile } from '../kernel/files.ts';
 
 /** A measurement this old still answers whether a change that writes next to nothing may start. */
 const freshMs = 250;
+/** Rows and folders: what a swap writes itself. */
+const smallBytes = 1024 * 1024;
+
+/** Magic numbers of statfs(2), linux/magic.h. */
+const fileSystemNames: Record<number, string> = {
+  61267: 'ext4',
+  1481003842: 'xfs',
+  2435016766: 'btrfs',
+  16914836: 'tmpfs',
+  2035054128: 'overlay',
+  26985: 'nfs',
+  4076150800: 'f2fs',
+  801189825: 'zfs',
+};
 
 /** The free space of the state tree, and the reserve that keeps undo and rollback possible. */
 export interface Space {
   /** Throws `no-space` when `bytes` more would leave less than is kept free; a rescue always may. */
   check(bytes: number, rescue?: boolean): Promise<void>;
   usage(): Promise<DiskUsage & { keepFreeBytes: number; reserveBytes: number }>;
+  /** Name of the file system that holds the state tree, as the kernel calls it. */
+  fileSystem(): Promise<string>;
   /** Gives the reserve's blocks back to the file system, because a write of the journal found none. */
   release(): Promise<void>;
   /** Takes the reserve again when there is room for it. True when it stands. */
@@ -56,7 +73,7 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
 
   return {
     async check(bytes, rescue = false) {
-      const usage = await measure(bytes === 0 ? freshMs : 0);
+      const usage = await measure(bytes <= smallBytes ? freshMs : 0);
       const free = usage.availableBytes;
       if (rescue || free - bytes >= keepFree(usage)) return;
       throw new PersonaError('no-space', {
@@ -69,6 +86,7 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
       const usage = await measure(0);
       return { ...usage, keepFreeBytes: keepFree(usage), reserveBytes: reserveBytes() };
     },
+    fileSystem: async () => fileSystemNames[(await statfs(state)).type] ?? 'unknown',
     async release() {
       log.warn({ state }, 'the disk is full: the journal reserve is given back');
       last = undefined;

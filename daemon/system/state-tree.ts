@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, mkdirSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
@@ -29,11 +29,20 @@ function folderMode(path: string): number | undefined {
   }
 }
 
-/** A folder with exactly this mode. Its parents are made as needed, for everyone to pass. */
+/** Makes the folders above `path` that are missing, for everyone to pass: sockets and slots lie below. */
+function makeParents(path: string): void {
+  const parent = dirname(path);
+  if (existsSync(parent)) return;
+  makeParents(parent);
+  mkdirSync(parent);
+  chmodSync(parent, 0o755);
+}
+
+/** A folder with exactly this mode. */
 async function settle(path: string, mode: number): Promise<void> {
   const found = folderMode(path);
   if (found === mode) return;
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  makeParents(path);
   await ensureFolder(path, mode);
   chmodSync(path, mode);
 }

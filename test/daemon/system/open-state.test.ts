@@ -43,7 +43,10 @@ async function used(t: ExecutionContext): Promise<Paths> {
   const upper = join(paths.state, 'slots/work/uppers/aa');
   mkdirSync(join(upper, 'fs'), { recursive: true });
   writeFileSync(join(upper, 'fs/data'), 'precious');
-  await writeRecord(`${upper}.json`, 'upper', { id: 'aa', slot: 'work', generation: 3 });
+  mkdirSync(join(paths.state, 'slots/work/generations'));
+  await writeRecord(join(paths.state, 'slots/work/generations/3.json'), 'generation', {
+    number: 3,
+  });
   writeFileSync(join(paths.state, `layers/sha256-${hex('a')}.erofs`), 'image');
   await store.commit((tx) => {
     tx.run(

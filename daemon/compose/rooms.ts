@@ -1,0 +1,91 @@
+import type { Rooms } from '../api/rooms.ts';
+import type { Engine } from '../changes/engine.ts';
+import type { Log } from '../changes/log.ts';
+import type { AnyTask } from '../changes/task.ts';
+import type { Paths } from '../config/paths.ts';
+import type { Settings } from '../config/settings.ts';
+import { wallMs } from '../kernel/clock.ts';
+import type { Capabilities } from '../kernel/probe.ts';
+import { openSlots } from '../personas/open-slots.ts';
+import { readFacts } from '../personas/slot-rows.ts';
+import type { Store } from '../store/store.ts';
+import { collectTasks } from '../system/collect.ts';
+import type { Space } from '../system/space.ts';
+import { unusedLayers } from '../system/unused-layers.ts';
+import { openPersonas } from './personas.ts';
+import { slotMethods } from './slots.ts';
+import { statusParts } from './status.ts';
+import { systemMethods } from './system.ts';
+
+/** What the rooms are opened with. */
+export interface RoomsParts {
+  paths: Paths;
+  settings: Settings;
+  log: Log;
+  store: Store;
+  space: Space;
+  machine: Capabilities;
+  /** Why nothing may be changed. */
+  degraded: string | undefined;
+}
+
+/** All rooms of a daemon, composed. */
+export interface OpenedRooms {
+  tasks: AnyTask[];
+  /** Brings back what rooms keep in memory and in the kernel. Before the engine recovers. */
+  recover(): Promise<void>;
+  /** Says how far the daemon is, for the status page. */
+  phase(now: 'starting' | 'ready' | 'stopping'): void;
+  methods(engine: Engine): Rooms;
+  /** Lets go of everything but what slots show. */
+  close(): Promise<void>;
+}
+
+/** Opens all rooms and hands one's functions to another: the only place where they meet. */
+export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
+  const { paths, log, store, space, machine, degraded } = parts;
+  const startedMs = wallMs();
+  let phase: 'starting' | 'ready' | 'stopping' = 'starting';
+  const personas = await openPersonas(parts);
+  const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
+  const slots = await openSlots({
+    store,
+    source: personas.source,
+    log,
+    paths,
+    ways: machine.ways,
+    able: (id) => works.has(id),
+    now: wallMs,
+  });
+  // Nothing is brought back while degraded, but what the rows say is shown.
+  if (degraded !== undefined) slots.room.book.load(await readFacts(store));
+  const collectors = [unusedLayers(paths.state, store)];
+  return {
+    tasks: [...personas.tasks, ...slots.tasks, ...collectTasks(collectors)],
+    recover: () => slots.recover(),
+    phase: (now) => {
+      phase = now;
+    },
+    methods: (engine) => ({
+      ...personas.methods,
+      ...slotMethods(slots.room),
+      ...systemMethods({ paths, store, space, machine, collectors, degraded }),
+      status: statusParts({
+        state: paths.state,
+        store,
+        space,
+        machine,
+        slots: slots.room,
+        startedMs,
+        engine,
+        phase: () => phase,
+        degraded,
+      }),
+      owners: {
+        slot: async (name) => slots.room.book.find(name)?.owner,
+        ...personas.owners,
+      },
+    }),
+    close: () => slots.stop(),
+  };
+}

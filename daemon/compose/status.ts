@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { hostname, release } from 'node:os';
+import type { Rooms } from '../api/rooms.ts';
+import type { Engine } from '../changes/engine.ts';
+import type { Capabilities } from '../kernel/probe.ts';
+import { slotPages } from '../personas/slot-pages.ts';
+import type { SlotRoom } from '../personas/slot-room.ts';
+import type { Store } from '../store/store.ts';
+import { fallbacksOf } from '../system/doctor.ts';
+import { quarantineNotices } from '../system/quarantine.ts';
+import type { Space } from '../system/space.ts';
+
+/** What the status page is made from. */
+export interface StatusParts {
+  state: string;
+  store: Store;
+  space: Space;
+  machine: Capabilities;
+  slots: SlotRoom;
+  startedMs: number;
+  engine: Engine;
+  phase(): 'starting' | 'ready' | 'stopping';
+  degraded: string | undefined;
+}
+
+/** The name the distribution gives itself; read anew never: it changes with an update of the system only. */
+function osName(): string | undefined {
+  try {
+    const text = readFileSync('/etc/os-release', 'utf8');
+    return /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(text)?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+async function countsOf(store: Store): Promise<{ bases: number; personas: number; slots: number }> {
+  const row = await store.get(`SELECT (SELECT count(*) FROM bases) AS bases,
+    (SELECT count(*) FROM personas) AS personas, (SELECT count(*) FROM slots) AS slots`);
+  return {
+    bases: Number(row?.bases ?? 0),
+    personas: Number(row?.personas ?? 0),
+    slots: Number(row?.slots ?? 0),
+  };
+}
+
+/** The parts of `daemon.status`. */
+export function statusParts(parts: StatusParts): Rooms['status'] {
+  const { state, store, space, machine, slots, startedMs, engine, phase, degraded } = parts;
+  const os = osName();
+  const fallbacks = fallbacksOf(machine);
+  return {
+    daemon() {
+      const reason = degraded ?? (phase() === 'ready' ? engine.refusing() : undefined);
+      return {
+        startedMs,
+        state: reason === undefined ? phase() : 'degraded',
+        ...(reason === undefined ? {} : { reason }),
+        stateFolder: state,
+      };
+    },
+    machine: () => ({
+      hostName: hostname(),
+      kernel: release(),
+      ...(os === undefined ? {} : { os }),
+    }),
+    slots: () => slotPages(slots),
+    async space() {
+      const { totalBytes, availableBytes, keepFreeBytes } = await space.usage();
+      return {
+        path: state,
+        fileSystem: await space.fileSystem(),
+        totalBytes,
+        freeBytes: availableBytes,
+        reserveBytes: keepFreeBytes,
+        uppers: machine.ways.uppers ? 'direct' : 'loop-volume',
+      };
+    },
+    counts: () => countsOf(store),
+    fallbacks: () => fallbacks,
+    notices: async () => [
+      ...quarantineNotices(state),
+      ...[...slots.problems].map(([slot, problem]) => ({
+        text: `slot ${slot}: ${problem}`,
+        command: `personactl history ${slot}`,
+      })),
+      ...engine
+        .open()
+        .filter(({ status }) => status.startsWith('stuck'))
+        .map(({ id, summary }) => ({
+          text: `change ${id} is stuck: ${summary}`,
+          command: `personactl change continue ${id}`,
+        })),
+    ],
+  };
+}

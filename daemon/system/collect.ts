@@ -1,0 +1,97 @@
+import type { Plan } from '../changes/change.ts';
+import { type AnyTask, defineTask, type Json, type TaskContext } from '../changes/task.ts';
+import type { Tx } from '../store/store.ts';
+
+/** One thing that nothing refers to any more. */
+export interface Collectable {
+  /** As in the table of `system df`. */
+  kind: string;
+  name: string;
+  bytes: number;
+}
+
+/** What a part of the daemon has to give up, and how. Its parameters are plain data of its own. */
+export interface Collector {
+  /** Names the parameters in the plan. */
+  key: string;
+  /** What nothing uses now, what must be held while it goes, and the parameters of the rest. */
+  find(): Promise<{ things: Collectable[]; holds: string[]; params: Json }>;
+  /** Removes the rows. Checks again, in the same transaction, that nothing refers to them. */
+  forget(tx: Tx, params: Json): void;
+  /** Removes what the rows were about; returns what really went. Safe to repeat. */
+  remove(context: TaskContext, params: Json): Promise<Collectable[]>;
+}
+
+type Params = Record<string, Json>;
+
+/** The one step that decides: all rows go in one transaction. */
+function forgetTask(collectors: readonly Collector[]): AnyTask {
+  return defineTask<Params>({
+    kind: 'system.forget',
+    summary: () => 'forget what nothing uses',
+    pointOfNoReturn: true,
+    undo: 'nothing-to-undo',
+    async do(_, params) {
+      return {
+        record: (tx) => {
+          for (const one of collectors) one.forget(tx, params[one.key] ?? null);
+        },
+      };
+    },
+  });
+}
+
+function removeTask(collectors: readonly Collector[]): AnyTask {
+  return defineTask<Params>({
+    kind: 'system.remove',
+    summary: () => 'remove their files',
+    forward: true,
+    undo: 'nothing-to-undo',
+    timeoutMs: 3_600_000,
+    async do(context, params) {
+      const removed: Collectable[] = [];
+      for (const one of collectors)
+        removed.push(...(await one.remove(context, params[one.key] ?? null)));
+      const bytes = removed.reduce((sum, thing) => sum + thing.bytes, 0);
+      return { result: { removed: removed.map((thing) => ({ ...thing })), bytes } };
+    },
+  });
+}
+
+/** The tasks of a collection. */
+export function collectTasks(collectors: readonly Collector[]): AnyTask[] {
+  return [forgetTask(collectors), removeTask(collectors)];
+}
+
+/** What a collection would remove now. */
+export async function collectables(collectors: readonly Collector[]): Promise<Collectable[]> {
+  const found = await Promise.all(collectors.map((one) => one.find()));
+  return found.flatMap(({ things }) => things);
+}
+
+/** The collection as a plan: its parameters name every single thing that would go. */
+export async function planCollect(
+  collectors: readonly Collector[],
+  ownerUid: number,
+): Promise<Plan> {
+  const params: Record<string, Json> = {};
+  const holds = new Set<string>();
+  const things: Collectable[] = [];
+  for (const one of collectors) {
+    const found = await one.find();
+    params[one.key] = found.params;
+    things.push(...found.things);
+    for (const hold of found.holds) holds.add(hold);
+  }
+  return {
+    kind: 'system.gc',
+    summary: `remove ${things.length} unused things`,
+    ownerUid,
+    holds: [...holds],
+    tasks: [
+      { kind: 'system.forget', params },
+      { kind: 'system.remove', params },
+    ],
+    needs: { rescue: true },
+  };
+}

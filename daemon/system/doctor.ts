@@ -1,0 +1,124 @@
+import { lstatSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { formatSize } from '../../ipc/values.ts';
+import { type Paths, statePlaces } from '../config/paths.ts';
+import type { Capabilities } from '../kernel/probe.ts';
+import type { Space } from './space.ts';
+
+/** One line of `personactl doctor` about the state tree. */
+export interface Check {
+  name: string;
+  state: 'ok' | 'warning' | 'failed';
+  detail: string;
+  fix?: string;
+}
+
+/** A capability as the contract shows it. */
+export interface CapabilityPage {
+  name: string;
+  usedFor: string;
+  state: 'ok' | 'fallback' | 'missing';
+  detail: string;
+  fix?: string;
+}
+
+/** What the machine can do, with the fix for what it cannot. */
+export function capabilityPages({ list }: Capabilities): CapabilityPage[] {
+  return list.map(({ id, works, detail, usedFor, fix, needed }) => ({
+    name: id,
+    usedFor,
+    state: works ? 'ok' : needed ? 'missing' : 'fallback',
+    detail,
+    ...(works ? {} : { fix }),
+  }));
+}
+
+/** Ways in use that are not the best ones: shown by `status`, never silent. */
+export function fallbacksOf({ list }: Capabilities): {
+  capability: string;
+  using: string;
+  reason: string;
+}[] {
+  return list
+    .filter(({ works, needed }) => !works && !needed)
+    .map(({ id, detail, fix }) => ({ capability: id, using: fix, reason: detail }));
+}
+
+function modeCheck(name: string, path: string, wanted: number): Check {
+  try {
+    const { mode, uid } = lstatSync(path);
+    const found = mode & 0o7777;
+    if (found === wanted && uid === 0)
+      return { name, state: 'ok', detail: `${path} is root's, ${wanted.toString(8)}` };
+    return {
+      name,
+      state: 'failed',
+      detail: `${path} has mode ${found.toString(8)} and owner ${uid}`,
+      fix: `chown root ${path} && chmod ${wanted.toString(8)} ${path}`,
+    };
+  } catch {
+    return { name, state: 'failed', detail: `${path} is missing`, fix: 'Restart the daemon.' };
+  }
+}
+
+async function spaceChecks(paths: Paths, space: Space): Promise<Check[]> {
+  const { availableBytes, keepFreeBytes, reserveBytes, inodesFree, inodesTotal } =
+    await space.usage();
+  const free = formatSize(availableBytes);
+  const enough = availableBytes >= keepFreeBytes;
+  const inodes = inodesTotal === 0 || inodesFree / inodesTotal > 0.01;
+  return [
+    {
+      name: 'free space',
+      state: enough ? 'ok' : 'failed',
+      detail: `${free} free in ${paths.state}, ${formatSize(keepFreeBytes)} kept`,
+      ...(enough
+        ? {}
+        : { fix: 'Free some space: `personactl gc --dry-run` shows what personad can give back.' }),
+    },
+    {
+      name: 'free inodes',
+      state: inodes ? 'ok' : 'warning',
+      detail: inodesTotal === 0 ? 'without a limit' : `${inodesFree} of ${inodesTotal} free`,
+      ...(inodes ? {} : { fix: 'Remove small files from the file system of the state tree.' }),
+    },
+    {
+      name: 'journal reserve',
+      state: reserveBytes > 0 ? 'ok' : 'warning',
+      detail: `${formatSize(reserveBytes)} set aside`,
+      ...(reserveBytes > 0 ? {} : { fix: 'It is taken again when there is room for it.' }),
+    },
+  ];
+}
+
+/** The checks of the state tree. */
+export async function stateChecks(
+  paths: Paths,
+  space: Space,
+  degraded: string | undefined,
+): Promise<Check[]> {
+  const quarantined = readdirSync(join(paths.state, statePlaces.quarantine)).length;
+  return [
+    {
+      name: 'database',
+      state: degraded === undefined ? 'ok' : 'failed',
+      detail: degraded ?? 'whole, and the one of this state tree',
+      ...(degraded === undefined
+        ? {}
+        : {
+            fix: `Stop the daemon, put the newest ${statePlaces.database} back into ${paths.state}, start it. Nothing was removed.`,
+          }),
+    },
+    modeCheck('state tree', paths.state, 0o700),
+    modeCheck('keys', join(paths.state, statePlaces.keys), 0o700),
+    ...(await spaceChecks(paths, space)),
+    {
+      name: 'quarantine',
+      state: quarantined === 0 ? 'ok' : 'warning',
+      detail: quarantined === 0 ? 'empty' : `${quarantined} files that no row names`,
+      ...(quarantined === 0
+        ? {}
+        : { fix: `Look at ${join(paths.state, statePlaces.quarantine)}.` }),
+    },
+  ];
+}

@@ -1,0 +1,86 @@
+import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { statePlaces } from '../config/paths.ts';
+import { treeSize } from '../kernel/tree-size.ts';
+import type { Store } from '../store/store.ts';
+import type { Collectable } from './collect.ts';
+import type { Space } from './space.ts';
+import { layerKindNames } from './unused-layers.ts';
+
+/** What one kind of thing takes. */
+export interface KindUsage {
+  kind: string;
+  count: number;
+  bytes: number;
+  /** Of `bytes`, what a collection would give back. */
+  reclaimableBytes: number;
+}
+
+/** What `system df` shows. */
+export interface Usage {
+  path: string;
+  totalBytes: number;
+  freeBytes: number;
+  reserveBytes: number;
+  kinds: KindUsage[];
+}
+
+function fileBytes(path: string): number {
+  try {
+    return lstatSync(path).blocks * 512;
+  } catch {
+    return 0;
+  }
+}
+
+/** What takes space in the state tree, and what of it nothing uses any more. */
+export async function usageOf(
+  state: string,
+  store: Store,
+  space: Space,
+  collectable: readonly Collectable[],
+): Promise<Usage> {
+  const { totalBytes, availableBytes, reserveBytes } = await space.usage();
+  const reclaimable = (kind: string): number =>
+    collectable.filter((one) => one.kind === kind).reduce((sum, one) => sum + one.bytes, 0);
+  const kinds: KindUsage[] = [];
+  const rows = await store.all(
+    'SELECT kind, count(*) AS n, sum(bytes) AS bytes FROM layers GROUP BY kind ORDER BY kind',
+  );
+  for (const row of rows) {
+    const kind = String(row.kind);
+    const name = layerKindNames[kind] ?? kind;
+    const freed = reclaimable(name);
+    kinds.push({
+      kind: name,
+      count: Number(row.n),
+      bytes: Number(row.bytes),
+      reclaimableBytes: freed,
+    });
+  }
+  const [personas] = await store.all('SELECT count(*) AS n FROM personas');
+  const folders = [
+    ['personas', statePlaces.personas, Number(personas?.n ?? 0)],
+    ['uppers', statePlaces.slots, await uppersOf(store)],
+    ['staging', statePlaces.staging, undefined],
+    ['quarantine', statePlaces.quarantine, undefined],
+  ] as const;
+  for (const [kind, place, known] of folders) {
+    const { bytes, entries } = await treeSize(join(state, place));
+    const count = known ?? entries;
+    kinds.push({ kind, count, bytes, reclaimableBytes: Math.min(bytes, reclaimable(kind)) });
+  }
+  const database = ['', '-wal', '-shm'].map((end) =>
+    fileBytes(join(state, `${statePlaces.database}${end}`)),
+  );
+  const databaseBytes = database.reduce((sum, bytes) => sum + bytes, 0);
+  kinds.push({ kind: 'database', count: 1, bytes: databaseBytes, reclaimableBytes: 0 });
+  kinds.push({ kind: 'reserve', count: 1, bytes: reserveBytes, reclaimableBytes: 0 });
+  return { path: state, totalBytes, freeBytes: availableBytes, reserveBytes, kinds };
+}
+
+async function uppersOf(store: Store): Promise<number> {
+  return Number(
+    (await store.get("SELECT count(*) AS n FROM uppers WHERE state <> 'gone'"))?.n ?? 0,
+  );
+}

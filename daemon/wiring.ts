@@ -1,0 +1,200 @@
+import { readFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Api, startApi } from './api/start.ts';
+import { ownerLookup, parseGroup, parseSubordinate, parseUsers } from './api/subordinate.ts';
+import { type Engine, startEngine } from './changes/engine.ts';
+import { type Faults, noFaults } from './changes/faults.ts';
+import { journalOver } from './changes/journal.ts';
+import { kindsOf } from './changes/kinds.ts';
+import type { Log } from './changes/log.ts';
+import type { AnyTask } from './changes/task.ts';
+import { openRooms } from './compose/rooms.ts';
+import { type ChangeLimits, limits } from './config/limits.ts';
+import { type Paths, statePlaces } from './config/paths.ts';
+import type { Settings } from './config/settings.ts';
+import { wallMs } from './kernel/clock.ts';
+import { capabilities } from './kernel/probe.ts';
+import type { OpenOptions } from './store/database.ts';
+import type { Store } from './store/store.ts';
+import { markSoon, writeMark } from './system/mark.ts';
+import { openState } from './system/open-state.ts';
+import { clearStaging, quarantineUnknown } from './system/quarantine.ts';
+import { type Space, spaceOf } from './system/space.ts';
+import { lockState, makeTrees } from './system/state-tree.ts';
+
+/** Open calls get this long to finish when the daemon stops; then running changes are aborted. */
+const stopGraceMs = 5_000;
+/** Changes get this long to end or to be undone; what still runs then is recovered at the next start. */
+const stopUndoMs = 20_000;
+/** The mark beside the database follows the changes within this time. */
+const markEveryMs = 2_000;
+
+/** Places where the proofs reach into a daemon; nothing of it is used in service. */
+export interface Hooks {
+  faults?: Faults;
+  openDriver?: OpenOptions['open'];
+  wrapTask?: (task: AnyTask) => AnyTask;
+  limits?: Partial<ChangeLimits>;
+  /** Run without sockets. */
+  silent?: boolean;
+}
+
+/** What a daemon is started with. */
+export interface DaemonParts {
+  paths: Paths;
+  settings: Settings;
+  log: Log;
+  version: string;
+  hooks?: Hooks;
+}
+
+/** A running daemon. */
+export interface Daemon {
+  engine: Engine;
+  rooms: Awaited<ReturnType<typeof openRooms>>;
+  store: Store;
+  /** Why it changes nothing, or undefined. */
+  degraded: string | undefined;
+  /** Throws unless a pool thread answers and the journal can be written. */
+  alive(): Promise<void>;
+  /** Stops cleanly; slots stay as they are. */
+  stop(): Promise<void>;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** The user a subordinate uid counts to (SECURITY 27). */
+function accounts(): (uid: number) => number {
+  const users = parseUsers(readText('/etc/passwd'));
+  return ownerLookup(parseSubordinate(readText('/etc/subuid'), (name) => users.get(name)));
+}
+
+function engineOf(
+  { log, hooks = {} }: DaemonParts,
+  store: Store,
+  space: Space,
+  tasks: readonly AnyTask[],
+  accountOf: (uid: number) => number,
+  ended: () => void,
+): Engine {
+  const { faults = noFaults, wrapTask = (task) => task } = hooks;
+  return startEngine({
+    kinds: kindsOf(tasks.map(wrapTask)),
+    journal: journalOver(store, faults, wallMs, () => space.release()),
+    faults,
+    log,
+    limits: { ...limits, ...hooks.limits },
+    now: wallMs,
+    space: (bytes, rescue) => space.check(bytes, rescue),
+    accountOf,
+    ended,
+  });
+}
+
+/**
+ * Starts the daemon: lock, trees, database, rooms, recovery, slots, and only then the sockets. When it
+ * throws nothing is left running and nothing was changed that another daemon uses.
+ */
+export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  const { paths, settings, log, hooks = {} } = parts;
+  const undo = new AsyncDisposableStack();
+  try {
+    const lock = await lockState(paths);
+    undo.defer(() => lock.close());
+    await makeTrees(paths);
+    const space = spaceOf({ state: paths.state, settings: settings.values, log, now: wallMs });
+    const { store, degraded } = await openState(paths, hooks.openDriver);
+    undo.defer(() => store.close());
+    if (degraded === undefined) await space.refill();
+    else log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
+    const machine = await capabilities(paths.state, paths.run);
+    const rooms = await openRooms({ paths, settings, log, store, space, machine, degraded });
+    undo.defer(() => rooms.close());
+    const accountOf = accounts();
+    const mark = markSoon(
+      () =>
+        writeMark(paths.state, store).catch((err) => log.warn({ err }, 'cannot write the mark')),
+      markEveryMs,
+    );
+    const engine = engineOf(parts, store, space, rooms.tasks, accountOf, () => mark.ended());
+    if (degraded === undefined) await recoverAll(parts, store, engine, rooms);
+    else engine.refuse(degraded);
+    const api = hooks.silent ? undefined : await openApi(parts, engine, rooms, space, accountOf);
+    const all = undo.move();
+    return {
+      engine,
+      rooms,
+      store,
+      degraded,
+      async alive() {
+        await stat(paths.state);
+        if (degraded === undefined)
+          await store.commit((tx) => tx.run("INSERT OR REPLACE INTO facts VALUES ('alive', '')"));
+      },
+      async stop() {
+        rooms.phase('stopping');
+        await stopWork(engine, api);
+        mark.stop();
+        if (degraded === undefined) await writeMark(paths.state, store);
+        await all.disposeAsync();
+      },
+    };
+  } catch (error) {
+    await undo.disposeAsync();
+    throw error;
+  }
+}
+
+/** What a crash left is finished or undone before anyone may ask for more. */
+async function recoverAll(
+  { paths, log }: DaemonParts,
+  store: Store,
+  engine: Engine,
+  rooms: Daemon['rooms'],
+): Promise<void> {
+  await rooms.recover();
+  await engine.recover();
+  if (engine.open().length === 0) await clearStaging(paths.state);
+  for (const { name, path } of await quarantineUnknown(paths.state, store, wallMs()))
+    log.warn({ name, path }, 'no row names this file: it was put aside');
+  await writeMark(paths.state, store);
+}
+
+async function openApi(
+  { paths, settings, log, version }: DaemonParts,
+  engine: Engine,
+  rooms: Daemon['rooms'],
+  space: Space,
+  ownerOf: (uid: number) => number,
+): Promise<Api> {
+  const api = await startApi({
+    version,
+    engine,
+    rooms: rooms.methods(engine),
+    run: paths.run,
+    staging: join(paths.state, statePlaces.staging),
+    groupGid: parseGroup(readText('/etc/group'), settings.values['daemon.group']),
+    ownerOf,
+    space: (bytes) => space.check(bytes),
+    report: (what, facts) => log.warn(facts, what),
+  });
+  rooms.phase('ready');
+  return api;
+}
+
+/** Lets calls and changes end; what does not is aborted, and what cannot be is left to recovery. */
+async function stopWork(engine: Engine, api: Api | undefined): Promise<void> {
+  const ended = engine.stop();
+  await api?.close(stopGraceMs);
+  for (const { id, status } of engine.open())
+    if (status === 'doing' || status === 'queued') engine.abort(id).catch(() => undefined);
+  await Promise.race([ended, pause(stopUndoMs, undefined, { ref: false })]);
+}
