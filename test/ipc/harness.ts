@@ -94,9 +94,9 @@ export async function goodClient(t: ExecutionContext, path: string): Promise<Loo
   return client;
 }
 
-/** Runs the peer program as another user; answers the JSON that it prints. */
+/** Runs the peer program as another user (`UID` or `UID:GID,GID`); answers the JSON that it prints. */
 export async function asUser(
-  uid: number,
+  uid: number | `${number}:${number}`,
   path: string,
   ...words: string[]
 ): Promise<Record<string, unknown>> {

@@ -3,8 +3,9 @@ import { createConnection, type Socket } from 'node:net';
 
 // A peer of another user: it gives up root first, then does what it was told and prints what came.
 
-const [uid = '', path = '', task = '', count = '1', body = ''] = process.argv.slice(2);
-process.setgroups?.([]);
+const [who = '', path = '', task = '', count = '1', body = ''] = process.argv.slice(2);
+const [uid = '', groups = ''] = who.split(':');
+process.setgroups?.(groups === '' ? [] : groups.split(',').map(Number));
 process.setgid?.(Number(uid));
 process.setuid?.(Number(uid));
 

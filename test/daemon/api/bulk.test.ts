@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Request, Rooms } from '../../../daemon/api/rooms.ts';
 import { removeUnclaimed } from '../../../daemon/api/tickets.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
+import { asUser } from '../../ipc/harness.ts';
 import { when } from '../../support/needs.ts';
 import { groupGid, outcomesOf, rootClient, startTestApi, users } from './harness.ts';
 import { present } from './raw.ts';
@@ -49,6 +50,8 @@ rooted('an upload arrives whole, read-only, and belongs to the change that takes
   const ticket = await uploaded(t, run, data);
   const [name = ''] = readdirSync(staging);
   t.is(statSync(`${staging}/${name}`).mode & 0o777, 0o400);
+  // The path of the file is journalled and shown; the ticket is not to be learned from it.
+  t.false(name.includes(ticket));
   t.true(readFileSync(`${staging}/${name}`).equals(data));
   const source = { kind: 'upload' as const, ticket };
   // A dry run takes nothing.
@@ -76,6 +79,17 @@ rooted('a ticket works once, for its uid, until it expires', async (t) => {
   await t.throwsAsync(client.call('persona.import', { source: source as never }), {
     code: 'not-supported',
   });
+});
+
+rooted('a ticket of another uid opens no raw connection, and stays good for its own', async (t) => {
+  const { run } = await startTestApi(t);
+  const client = await rootClient(t, run);
+  const { ticket } = await client.call('bulk.open', { direction: 'up', bytes: 1 });
+  const thief = `${users.other}:${groupGid}` as const;
+  const line = `TICKET ${ticket}\n`;
+  const { text } = await asUser(thief, `${run}/control.sock`, 'send', '1', line);
+  t.regex(String(text), /^ERR .*ticket-not-found/);
+  t.is(await (await present(t, run, ticket)).line(), 'GO 0');
 });
 
 rooted('an expired ticket is gone, and so is an upload that nobody takes', async (t) => {
