@@ -1,10 +1,18 @@
-import { mkdirSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { mountErofs } from './erofs.ts';
 import { Fd } from './fd.ts';
 import { flip, makeAnchor, removeAnchor } from './flip.ts';
 import { createUserNamespace } from './idmap.ts';
 import { declareInt } from './libc.ts';
-import { attach, changeMount, cloneTree, unmount } from './mounts.ts';
+import { attach, changeMount, unmount } from './mounts.ts';
 import { type Lower, type LowerWay, mountOverlay } from './overlay.ts';
 import type { Capability } from './probe.ts';
 import { emptyErofs } from './probe-image.ts';
@@ -97,13 +105,13 @@ async function tryIdmap(scratch: Scratch): Promise<string> {
   using namespace = await createUserNamespace(PROBE_IDS);
   using lower = await layer(scratch);
   changeMount(lower, { idmap: namespace });
-  using upper = cloneTree(scratch.folder);
-  changeMount(upper, { idmap: namespace });
-  scratch.upper('idmap');
+  const upper = scratch.upper('idmap');
+  chownSync(`${upper}/fs`, PROBE_IDS.first, PROBE_IDS.first);
   const tree = await mountOverlay(
-    { lowers: [{ mount: lower }], upper: `${upper.path}/idmap`, source: 'persona:probe' },
+    { lowers: [{ mount: lower }], upper, source: 'persona:probe' },
     'path',
   );
+  writeFileSync(`${tree.path}/file`, 'x');
   const { uid } = statSync(`${tree.path}/.`);
   await tree.closeLater();
   if (uid !== PROBE_IDS.first) throw new Error(`the root folder belongs to ${uid}`);

@@ -9,10 +9,13 @@ import { removeFile } from '../kernel/files.ts';
 import { confinedWorker } from '../kernel/program-files.ts';
 import { createSealed, hashOf } from '../kernel/sealed.ts';
 
-/** Longest time of one child: as long as a task may take by itself, and more than the largest image needs. */
-const childDeadlineMs = 4 * 60 * 60_000;
+/** Longest time of one step that works in children, and of each child: more than the largest image needs. */
+export const stepTimeoutMs = 4 * 60 * 60_000;
 /** Answers of children that are one JSON value: a list of differences is the longest. */
 const answerBytesMax = 64 * 1024 * 1024;
+
+/** Of a conversation: metadata of a persona is the longest that is said. */
+const lineCharsMax = 1024 * 1024;
 
 /** What every piece of work in children is told. */
 export interface Work {
@@ -37,7 +40,7 @@ export async function startWorker(
 ): Promise<Child> {
   return await startConfined({
     ...confinedWorker(args),
-    deadlineMs: childDeadlineMs,
+    deadlineMs: stepTimeoutMs,
     fds: files.map(({ fd }) => fd),
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.fileBytes === undefined ? {} : { limits: { fileBytes: options.fileBytes } }),
@@ -96,6 +99,36 @@ export async function askWorker(
     const text = await readText(child);
     await child.done;
     return JSON.parse(text) as unknown;
+  });
+}
+
+/**
+ * Runs a worker that asks one question: `order` goes in as a line of JSON, its first line comes out and is answered
+ * with a line of JSON, and what it says in the end is returned. Throws what it reports.
+ */
+export async function converse(
+  args: readonly string[],
+  files: readonly FileHandle[],
+  { signal }: Work,
+  talk: { order: unknown; answer: (question: string) => unknown },
+): Promise<unknown> {
+  const child = await startWorker(args, files, { input: true });
+  return await guarded([child], signal, async () => {
+    const say = (value: unknown): void => void child.stdin?.write(`${JSON.stringify(value)}\n`);
+    say(talk.order);
+    let said = '';
+    let asked = false;
+    for await (const piece of child.stdout as AsyncIterable<Buffer>) {
+      said += piece.toString('utf8');
+      if (said.length > lineCharsMax) throw new PersonaError('internal', 'a worker talks too much');
+      const end = said.indexOf('\n');
+      if (asked || end < 0) continue;
+      asked = true;
+      say(talk.answer(said.slice(0, end)));
+      said = said.slice(end + 1);
+    }
+    await child.done;
+    return JSON.parse(said) as unknown;
   });
 }
 
@@ -195,6 +228,19 @@ export async function buildImage(
   } finally {
     await out.close();
   }
+}
+
+/** Writes what a child sends into the open new file, which is then synced. Throws what the child reports. */
+export async function saveOutput(child: Child, out: FileHandle, work: Work): Promise<void> {
+  await guarded([child], work.signal, async () => {
+    await pipeline(
+      child.stdout,
+      counter(work.onBytes),
+      out.createWriteStream({ autoClose: false }),
+    );
+    await child.done;
+  });
+  await out.sync();
 }
 
 function counter(onBytes: (done: number) => void = () => {}): Transform {

@@ -5,7 +5,7 @@ import type { Persona, PersonaLayer } from './persona.ts';
 /** What has no column of its own. */
 type Detail = Pick<
   Persona,
-  'metadata' | 'signature' | 'environment' | 'privileged' | 'domain' | 'originBytes'
+  'metadata' | 'signature' | 'fileDigest' | 'environment' | 'privileged' | 'domain' | 'originBytes'
 > & { baseName?: string };
 
 function layerOf(row: Row): PersonaLayer {
@@ -48,10 +48,11 @@ export async function readPersonas(store: Store): Promise<Persona[]> {
  * base was removed since the change began.
  */
 export function insertPersona(tx: Tx, persona: Persona, change: number): void {
-  const { metadata, signature, environment, privileged, domain, originBytes } = persona;
+  const { metadata, signature, fileDigest, environment, privileged, domain, originBytes } = persona;
   const detail: Detail = {
     metadata,
     ...(signature === undefined ? {} : { signature }),
+    fileDigest,
     environment,
     privileged,
     domain,

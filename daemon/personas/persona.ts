@@ -22,6 +22,8 @@ export interface Persona {
   importedMs: number;
   /** Bytes of its file in the store. */
   bytes: number;
+  /** SHA-256 of that file: what a download is compared with. */
+  fileDigest: string;
   base: { digest: string; name?: string };
   /** Top first; the base is the last one. */
   layers: PersonaLayer[];

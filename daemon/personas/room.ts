@@ -12,6 +12,8 @@ export interface PersonasRoom {
   paths: Pick<Paths, 'state'>;
   book: PersonaBook;
   machineKey: MachineKey;
+  /** Personas whose files running changes put in place and have not committed: which changes want each. */
+  placing: Map<string, Set<number>>;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -34,6 +36,7 @@ export async function openPersonasRoom(parts: PersonasRoomParts): Promise<Person
     now,
     machineKey: await ensureMachineKey(paths),
     book: new PersonaBook(store),
+    placing: new Map(),
   };
   await room.book.load();
   await recordMachineKey(room);

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
 import { bootId } from '../kernel/clock.ts';
 import { KernelError } from '../kernel/errno.ts';
-import { Fd } from '../kernel/fd.ts';
+import type { Fd } from '../kernel/fd.ts';
 import { shownTree } from '../kernel/flip.ts';
 import { cloneTree } from '../kernel/mounts.ts';
 import { LOWERS_LIMIT, type Lower, mountOverlay, upperInUse } from '../kernel/overlay.ts';
@@ -67,20 +67,18 @@ export async function mountTree(
   options: { shape: boolean },
 ): Promise<Fd> {
   const shift = await shiftOf(room, slot);
-  const sealed = upper.below.map((id) => room.uppers.lower(slot.name, id, shift?.namespace));
-  let writable: string | Fd | undefined;
+  const sealed = upper.below.map((id) => room.uppers.lower(slot.name, id));
   try {
     const lowers: Lower[] = [...sealed];
     for (const layer of layers) lowers.push(await room.layers.lower(layer, shift));
     if (options.shape) {
-      upper.root = rootShape(lowers[0]!.mount, shift?.first ?? 0);
+      upper.root = rootShape(lowers[0]!.mount);
       room.uppers.shape(slot.name, upper.id, upper.root);
     }
-    writable = room.uppers.writable(slot.name, upper.id, shift?.namespace);
     const mount = await mountOverlay(
       {
         lowers,
-        upper: writable,
+        upper: room.uppers.path(slot.name, upper.id),
         volatile: slot.ephemeral,
         source: sourceOf(slot.name, upper.id),
       },
@@ -97,13 +95,13 @@ export async function mountTree(
       : error;
   } finally {
     for (const { mount } of sealed) mount.close();
-    if (writable instanceof Fd) writable.close();
   }
 }
 
-function rootShape(mount: Fd, first: number): RootShape {
+/** As the layers show it: with shifted ids the upper's own files have the ids from outside, since an upper cannot be shifted. */
+function rootShape(mount: Fd): RootShape {
   const { mode, uid, gid } = statMount(mount);
-  return { mode: mode & 0o7777, uid: uid - first, gid: gid - first };
+  return { mode: mode & 0o7777, uid, gid };
 }
 
 /** The checks every tree passes before it is committed to; a tree that fails is closed. */
@@ -111,6 +109,8 @@ async function checkedTree(mount: Fd): Promise<Fd> {
   try {
     const flags = mountFlags(mount);
     if (!flags.nosuid || !flags.nodev) failed('nosuid and nodev', 'the kernel dropped a flag');
+    // The kernel goes on read-only when it cannot use the work folder.
+    if (flags.readOnly) failed('writable', 'the kernel made the tree read-only');
     if (!statMount(mount).isMountRoot) failed('root of the tree', 'it is not the root of a mount');
     if (readdirSync(mount.path).length === 0) failed('content', 'the tree is empty');
     return mount;

@@ -4,7 +4,6 @@ import { mkdir } from 'node:fs/promises';
 import { failedWith } from '../kernel/errno.ts';
 import { Fd } from '../kernel/fd.ts';
 import { removeFile, syncFolder } from '../kernel/files.ts';
-import { changeMount, cloneTree } from '../kernel/mounts.ts';
 import { type Lower, upperInUse } from '../kernel/overlay.ts';
 import { readRecord, writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
@@ -100,15 +99,9 @@ export class Uppers {
     return writeRecord(`${this.path(upper.slot, upper.id)}.json`, RECORD, body);
   }
 
-  /** The upper as a writable layer of an overlay: its path, or a mount with shifted ids. */
-  writable(slot: string, id: string, namespace: Fd | undefined): string | Fd {
-    return namespace === undefined ? this.path(slot, id) : shifted(this.path(slot, id), namespace);
-  }
-
-  /** A sealed upper as a read-only layer. */
-  lower(slot: string, id: string, namespace: Fd | undefined): Lower {
+  /** A sealed upper as a read-only layer. Its ids are those the slot's programs have outside: nothing is shifted. */
+  lower(slot: string, id: string): Lower {
     const path = `${this.path(slot, id)}/fs`;
-    if (namespace !== undefined) return { mount: shifted(path, namespace) };
     return { mount: new Fd(openSync(path, 'r'), path), attachedAt: path };
   }
 
@@ -172,17 +165,6 @@ function count(folder: string): number {
     return readdirSync(folder).length;
   } catch (error) {
     if (failedWith(error, 'ENOENT')) return 0;
-    throw error;
-  }
-}
-
-function shifted(path: string, namespace: Fd): Fd {
-  const mount = cloneTree(path);
-  try {
-    changeMount(mount, { idmap: namespace });
-    return mount;
-  } catch (error) {
-    mount.close();
     throw error;
   }
 }

@@ -108,8 +108,8 @@ export async function startBench(
   options: BenchOptions = {},
 ): Promise<Bench> {
   const paths = pathsOf(root);
+  mkdirSync(paths.run, { recursive: true, mode: 0o755 });
   mkdirSync(paths.state, { recursive: true, mode: 0o700 });
-  mkdirSync(paths.run, { recursive: true });
   const store = await openStore(`${paths.state}/personad.db`);
   const faults = options.faults ?? noFaults;
   const slots = await openSlots({
