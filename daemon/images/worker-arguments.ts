@@ -24,7 +24,7 @@ export interface WorkerArguments {
   most?: number;
 }
 
-const modesWithSides = new Set(['merge', 'compare', 'layer', 'seed', 'runtime']);
+const modesWithSides = new Set(['merge', 'compare', 'differences', 'layer', 'seed', 'runtime']);
 
 /**
  * Parses the command line of the worker: MODE, its words, and options `--layer`, `--offset=N`,

@@ -3,14 +3,17 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { PersonaError } from '../../ipc/errors.ts';
+import { parseApplicationList, refuseApplications } from './application-list.ts';
 import { applyDiff } from './apply.ts';
 import { fileSource } from './byte-source.ts';
+import { canonicalJson } from './canonical-json.ts';
+import { compareTrees, differencesMax } from './compare.ts';
 import { openDataSeed } from './data-seed.ts';
 import type { Entry } from './entry.ts';
 import { openErofs } from './erofs-reader.ts';
 import { writeAll } from './image-sink.ts';
 import type { OspContentName } from './osp-members.ts';
-import { ospMembers } from './osp-members.ts';
+import { ospBytesMax, ospMembers } from './osp-members.ts';
 import { readOsp } from './osp-reader.ts';
 import type { OspSignature } from './osp-signature.ts';
 import { type OspFacts, prepareOsp } from './osp-writer.ts';
@@ -19,11 +22,13 @@ import { readers } from './readers.ts';
 import { parseRuntimeConfig, runtimeTree } from './runtime-config.ts';
 import { settleOn } from './settle.ts';
 import { treeToTar } from './tar-writer.ts';
+import { filtered, touchedBy } from './touched.ts';
 import { itemsOf, type Tree } from './tree.ts';
 import type { Side, WorkerArguments } from './worker-arguments.ts';
 
 /** The image or member that a mode works on. */
 const input = 3;
+const second = 4;
 
 /** Facts of a persona file for the daemon; its large members stay in the file. */
 export interface OspReport {
@@ -51,24 +56,43 @@ export interface PackReport {
   diffOffset: number;
 }
 
+/** What `inputs` answers. */
+export interface InputsReport {
+  /** The content of runtime_config.json. */
+  text: string;
+  environment: Record<string, string>;
+}
+
 /** How a mode hands over what it made. */
 export interface Answers {
   tree(tree: Tree): Promise<void>;
   json(value: unknown): void;
 }
 
+/** One side of a comparison. `layers` are the images above the base. */
+async function openOverlaid(
+  side: Side,
+  { limits }: WorkerArguments,
+): Promise<{ tree: Tree; layers: Tree[] }> {
+  const [first, ...rest] = side;
+  if (first === undefined) throw new PersonaError('internal', 'a side without images');
+  let tree = await openErofs(first.fd, { limits, offset: first.offset });
+  const layers: Tree[] = [];
+  for (const { fd, offset } of rest) {
+    const layer = await openErofs(fd, { limits, offset, kind: 'layer' });
+    layers.push(layer);
+    tree = applyDiff(tree, layer);
+  }
+  return { tree, layers };
+}
+
 /** The lower images, the base first: folders of an added layer take their owner and mode from there. */
 async function lowerOf(
   side: Side,
-  { limits }: WorkerArguments,
+  args: WorkerArguments,
 ): Promise<(path: string) => Entry | undefined> {
-  let tree: Tree | undefined;
-  for (const { fd, offset } of side) {
-    const kind = tree === undefined ? 'tree' : 'layer';
-    const image = await openErofs(fd, { limits, offset, kind });
-    tree = tree === undefined ? image : applyDiff(tree, image);
-  }
-  const entries = new Map(tree?.entries.map((entry) => [entry.path, entry]));
+  const { tree } = await openOverlaid(side, args);
+  const entries = new Map(tree.entries.map((entry) => [entry.path, entry]));
   return (path) => entries.get(path);
 }
 
@@ -95,6 +119,13 @@ function withKnownFolders(layer: Tree, lower: (path: string) => Entry | undefine
   };
 }
 
+/** A small input, whole. */
+function wholeFile(fd: number, name: keyof typeof ospBytesMax): Buffer {
+  const source = fileSource(fd);
+  if (source.size <= ospBytesMax[name]) return source.read(0, source.size);
+  throw new PersonaError('bad-persona', `${name} is over ${ospBytesMax[name]} bytes`);
+}
+
 /** One line from standard input, which nobody else reads. */
 function readLine(): string {
   const pieces: Buffer[] = [];
@@ -118,6 +149,9 @@ function readLine(): string {
  *   runtime SIDE  fd 3: file with runtime_config.json    -> entry stream of the layer, settled on SIDE
  *   seed-tar      fd 3: erofs image                      -> gzip of its tar on standard output
  *   inspect       fd 3: difference image of ours         -> JSON: its privileges
+ *   differences A B   two sides on one and the same base -> JSON: Comparison, reading only what their layers touch
+ *   inputs        fd 3: runtime configuration or empty, fd 4: application list; a line of JSON with further variables
+ *                 on standard input                      -> JSON: InputsReport
  *   pack          fd 3: new file; order and signature as lines on standard input, metadata and report as lines on
  *                 standard output
  */
@@ -168,6 +202,33 @@ export const personaModes: Record<
     const { items, found } = listingPrivileges(itemsOf(image));
     for await (const _item of items);
     answers.json({ entries: image.entries.length, privileged: found });
+  },
+
+  async differences(args, answers) {
+    const [a, b] = args.sides;
+    const before = await openOverlaid(a ?? [], args);
+    const after = await openOverlaid(b ?? [], args);
+    const isTouched = touchedBy([...before.layers, ...after.layers]);
+    const left = filtered(before.tree, isTouched);
+    const right = filtered(after.tree, isTouched);
+    answers.json(await compareTrees(left, right, args.most ?? differencesMax));
+  },
+
+  async inputs(_args, answers) {
+    const { environment } = JSON.parse(readLine()) as { environment: Record<string, string> };
+    refuseApplications(parseApplicationList(wholeFile(second, ospMembers.applications)));
+    const given = wholeFile(input, ospMembers.runtime);
+    const config = given.length === 0 ? undefined : parseRuntimeConfig(given);
+    const all = { ...config?.environment, ...environment };
+    const files = (config?.files ?? []).map(({ path, mode, content }) => ({
+      path: `/${Buffer.from(path, 'latin1').toString('utf8')}`,
+      mode: `0${mode.toString(8).padStart(3, '0')}`,
+      content_base64: content.toString('base64'),
+    }));
+    const text = canonicalJson({ environment: all, files });
+    // Once more as a whole: the further variables are checked like the others.
+    parseRuntimeConfig(Buffer.from(text));
+    answers.json({ text, environment: all } satisfies InputsReport);
   },
 
   async pack(_args, answers) {

@@ -1,0 +1,72 @@
+import { join } from 'node:path';
+import { PersonaError } from '../../ipc/errors.ts';
+import { failedWith } from '../kernel/errno.ts';
+import type { Fd } from '../kernel/fd.ts';
+import { openFile } from '../kernel/openat.ts';
+import { baseFacts, baseLayer } from './base-facts.ts';
+import { type FileWitness, sameFile, witnessOf } from './file-witness.ts';
+import type { Layer } from './layer.ts';
+import type { PersonaLayer } from './persona.ts';
+import type { Activatable, PersonaSource } from './persona-source.ts';
+import type { PersonasRoom } from './room.ts';
+import { checkTrust } from './trust.ts';
+import { rangeDigest } from './verified-range.ts';
+
+/**
+ * What slots ask when they activate a persona. Signature and revocation are judged anew each time. A file is opened
+ * once and mounted by that descriptor; its bytes were hashed when it was imported, and are hashed again when the file
+ * is not the one that was seen before.
+ */
+export function personaSource(room: PersonasRoom): PersonaSource {
+  const seen = new Map<string, FileWitness>();
+  const absolute = ({ kind, digest, file, offset, bytes }: PersonaLayer): Layer => {
+    return { kind, digest, file: join(room.paths.state, file), offset, size: bytes };
+  };
+  return {
+    async persona(reference): Promise<Activatable> {
+      const persona = room.book.persona(reference);
+      checkTrust(room.book, persona);
+      const { name, digest, base, environment } = persona;
+      const layers = persona.layers.map(absolute);
+      return { persona: { name, digest }, base, layers, environment };
+    },
+    async base(digest): Promise<Activatable> {
+      const base = await baseFacts(room.store, digest);
+      return { base: { digest, name: base.name }, layers: [absolute(baseLayer(base))] };
+    },
+    open: (layer) => openVerified(seen, layer),
+  };
+}
+
+async function openVerified(seen: Map<string, FileWitness>, layer: Layer): Promise<Fd> {
+  const file = openLayer(layer);
+  try {
+    const witness = witnessOf(file, layer);
+    const key = `${layer.file} ${layer.digest}`;
+    const before = seen.get(key);
+    if (before !== undefined && !sameFile(before, witness)) {
+      const found = await rangeDigest(layer.file, layer.offset, layer.size);
+      if (found !== layer.digest || !sameFile(witness, witnessOf(file, layer))) {
+        throw damaged(layer, 'its bytes have changed');
+      }
+    }
+    seen.set(key, witness);
+    return file;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function openLayer(layer: Layer): Fd {
+  try {
+    return openFile(layer.file);
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) throw damaged(layer, 'its file is not there');
+    throw error;
+  }
+}
+
+function damaged({ kind, file }: Layer, reason: string): PersonaError {
+  return new PersonaError('state-damaged', `the ${kind} layer ${file}: ${reason}`);
+}

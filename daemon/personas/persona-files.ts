@@ -1,0 +1,33 @@
+import { join } from 'node:path';
+import { statePlaces } from '../config/paths.ts';
+import { removeFile } from '../kernel/files.ts';
+import { digestName } from './persona.ts';
+import type { PersonasRoom } from './room.ts';
+
+/** Kind of the record beside a persona's file. */
+export const recordKind = 'persona';
+
+/** Where a persona's file lies, relative to the state tree. */
+export function personaFile(digest: string): string {
+  return join(statePlaces.personas, `${digestName(digest)}.osp`);
+}
+
+/** Where the bytes lie that a repacked persona came as. */
+export function originalFile(digest: string): string {
+  return join(statePlaces.personas, `${digestName(digest)}.original`);
+}
+
+/** The record that describes a persona's file. */
+export function recordFile(file: string): string {
+  return file.replace(/\.osp$/, '.json');
+}
+
+/** Removes the files of a persona that neither a row nor a running change needs. Safe to repeat. */
+export async function dropPersonaFiles(room: PersonasRoom, digest: string): Promise<void> {
+  if (room.placing.has(digest)) return;
+  const row = await room.store.get('SELECT 1 FROM personas WHERE digest = ?', digest);
+  if (row !== undefined) return;
+  for (const file of [recordFile(personaFile(digest)), personaFile(digest), originalFile(digest)]) {
+    await removeFile(join(room.paths.state, file));
+  }
+}

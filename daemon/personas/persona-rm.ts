@@ -1,0 +1,48 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Plan } from '../changes/change.ts';
+import type { Persona } from './persona.ts';
+import { slotsByPersona } from './persona-use.ts';
+import type { PersonasRoom } from './room.ts';
+
+/** Kinds of the steps. */
+export const removeKinds = {
+  forget: 'personas.forget',
+  removeFiles: 'personas.remove-files',
+} as const;
+
+/** Throws in-use when a slot needs the persona and no other name stands for it. */
+export async function checkUnused(room: PersonasRoom, persona: Persona): Promise<void> {
+  const twin = room.book
+    .personas()
+    .some(({ name, digest }) => digest === persona.digest && name !== persona.name);
+  const slots = (await slotsByPersona(room.store)).get(persona.digest) ?? [];
+  if (slots.length === 0 || twin) return;
+  const by = `slot ${slots.join(', ')}`;
+  throw new PersonaError('in-use', { what: `persona ${persona.name}`, by });
+}
+
+/** The change that removes a persona with the files only it needs. Throws persona-not-found or in-use. */
+export async function planRemove(
+  room: PersonasRoom,
+  reference: string,
+  ownerUid: number,
+): Promise<Plan> {
+  const persona = room.book.persona(reference);
+  await checkUnused(room, persona);
+  const { name, digest } = persona;
+  const layers = persona.layers
+    .filter(({ kind }) => kind === 'seed' || kind === 'config')
+    .map((layer) => ({ digest: layer.digest, bytes: layer.bytes }));
+  const bytes = persona.bytes + (persona.originBytes ?? 0);
+  return {
+    kind: 'persona.rm',
+    summary: `Remove persona ${name}`,
+    ownerUid,
+    holds: [`persona:${name}`, `persona:${digest}`],
+    tasks: [
+      { kind: removeKinds.forget, params: { name, digest, layers } },
+      { kind: removeKinds.removeFiles, params: { name, digest, layers, bytes } },
+    ],
+    needs: { rescue: true },
+  };
+}

@@ -1,0 +1,31 @@
+import { type PersonaPage, personaPage } from './persona-page.ts';
+import { slotsByPersona } from './persona-use.ts';
+import type { PersonasRoom } from './room.ts';
+
+export { listKeys, planRevoke, planTrust } from './keys.ts';
+export { planCreate } from './persona-create.ts';
+export { diffPersonas } from './persona-diff.ts';
+export { exportPersona } from './persona-export.ts';
+export { planImport } from './persona-import.ts';
+export { planRemove } from './persona-rm.ts';
+export { planVerify } from './persona-verify.ts';
+
+/** All personas, by name. */
+export async function listPersonas(room: PersonasRoom): Promise<PersonaPage[]> {
+  const slots = await slotsByPersona(room.store);
+  return room.book
+    .personas()
+    .map((persona) => personaPage(room.book, persona, slots.get(persona.digest) ?? []));
+}
+
+/** One persona by name or digest. Throws persona-not-found. */
+export async function showPersona(room: PersonasRoom, reference: string): Promise<PersonaPage> {
+  const persona = room.book.persona(reference);
+  const slots = (await slotsByPersona(room.store)).get(persona.digest) ?? [];
+  return personaPage(room.book, persona, slots);
+}
+
+/** Who owns a persona: the uid that brought it; undefined when there is none of that name or digest. */
+export function ownerOfPersona({ book }: PersonasRoom, reference: string): number | undefined {
+  return book.find(reference)?.owner;
+}

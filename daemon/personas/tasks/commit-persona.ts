@@ -1,0 +1,182 @@
+import { join } from 'node:path';
+import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
+import { exists, moveDurably } from '../../kernel/files.ts';
+import { writeRecord } from '../../kernel/records.ts';
+import { baseFacts, baseLayer, layerFile } from '../base-facts.ts';
+import { abandonLayer, adoptLayer, putLayer, type StoredLayer } from '../layer-store.ts';
+import type { Draft } from '../osp-draft.ts';
+import type { Persona, PersonaLayer } from '../persona.ts';
+import {
+  dropPersonaFiles,
+  originalFile,
+  personaFile,
+  recordFile,
+  recordKind,
+} from '../persona-files.ts';
+import { insertPersona } from '../persona-rows.ts';
+import type { PersonasRoom } from '../room.ts';
+import { Staging, staged } from '../staging.ts';
+import { type Added, type Difference, draftOf, handed, step, stepKinds } from './steps.ts';
+import type { Packed } from './write-file.ts';
+
+/** What `commit` writes down before it puts anything in place. */
+export interface Placing {
+  /** Digest of the persona. */
+  persona: string;
+  /** Digests of layers that were built for it. */
+  layers: string[];
+}
+
+/**
+ * Puts the files in place, each with its record, and adds the rows: from its commit on the persona exists. Until then
+ * undoing removes what no row names.
+ */
+export function commitPersona(room: PersonasRoom): AnyTask {
+  return defineTask<Record<string, never>, Json>({
+    kind: stepKinds.commit,
+    summary: () => 'Put the persona and its layers into the store',
+    pointOfNoReturn: true,
+    do: (context) =>
+      step(async () => {
+        const draft = draftOf(context);
+        if (draft.existing !== undefined) return undefined;
+        const parts = partsOf(context);
+        const base = await baseFacts(room.store, draft.base.digest);
+        const persona = personaOf(room, context, draft, parts, baseLayer(base));
+        const layers = builtLayers(room, parts);
+        const placing: Placing = {
+          persona: persona.digest,
+          layers: layers.map(({ layer }) => layer.digest),
+        };
+        await context.save(placing as unknown as Json);
+        const staging = new Staging(room, context.changeId);
+        for (const { file, layer } of layers) {
+          await adoptLayer(room, context.changeId, staging.path(file), layer);
+        }
+        await place(room, context, movesOf(draft, parts), persona);
+        await context.fault('placed');
+        return {
+          saved: placing as unknown as Json,
+          record(tx) {
+            for (const { layer } of layers) putLayer(tx, layer, context.changeId);
+            insertPersona(tx, persona, context.changeId);
+          },
+        };
+      }),
+    async undo(context, _params, saved) {
+      if (saved === undefined) return;
+      const { persona, layers } = saved as unknown as Placing;
+      for (const digest of layers) await abandonLayer(room, context.changeId, digest);
+      unwant(room, persona, context.changeId);
+      await dropPersonaFiles(room, persona);
+    },
+  });
+}
+
+/** Notes that a running change wants a persona's files to be there. */
+function want(room: PersonasRoom, digest: string, changeId: number): void {
+  const changes = room.placing.get(digest) ?? new Set<number>();
+  room.placing.set(digest, changes.add(changeId));
+}
+
+/** The change is done with the files: their row stands, or it was undone. */
+export function unwant(room: PersonasRoom, digest: string, changeId: number): void {
+  const changes = room.placing.get(digest);
+  changes?.delete(changeId);
+  if (changes?.size === 0) room.placing.delete(digest);
+}
+
+interface Parts {
+  difference: Difference;
+  seed: Added;
+  runtime: Added;
+  packed: Packed;
+}
+
+function partsOf(context: TaskContext): Parts {
+  return {
+    difference: handed(context, stepKinds.difference),
+    seed: handed(context, stepKinds.seed),
+    runtime: handed(context, stepKinds.runtime),
+    packed: handed(context, stepKinds.pack),
+  };
+}
+
+function personaOf(
+  room: PersonasRoom,
+  context: TaskContext,
+  draft: Draft,
+  { difference, seed, runtime, packed }: Parts,
+  base: PersonaLayer,
+): Persona {
+  const { originDigest, originBytes } = draft;
+  const diff: PersonaLayer = {
+    kind: 'diff',
+    digest: difference.digest,
+    file: personaFile(packed.identity),
+    offset: packed.diffOffset,
+    bytes: difference.place.size,
+  };
+  return {
+    name: draft.name,
+    digest: packed.identity,
+    owner: context.ownerUid,
+    importedMs: room.now(),
+    bytes: packed.bytes,
+    fileDigest: packed.fileDigest,
+    base: draft.base,
+    layers: [...addedLayer('config', runtime), ...addedLayer('seed', seed), diff, base],
+    metadata: packed.metadata,
+    signature: packed.signature,
+    environment: draft.environment,
+    privileged: difference.privileged,
+    domain: draft.domain,
+    ...(originDigest === undefined ? {} : { originDigest }),
+    ...(originBytes === undefined ? {} : { originBytes }),
+  };
+}
+
+function addedLayer(kind: 'seed' | 'config', { layer }: Added): PersonaLayer[] {
+  if (layer === undefined) return [];
+  const { digest, bytes } = layer;
+  return [{ kind, digest, file: layerFile(digest), offset: 0, bytes }];
+}
+
+/** The layers that were built and not found in the cache. */
+function builtLayers(
+  room: PersonasRoom,
+  { seed, runtime }: Parts,
+): { file: string; layer: StoredLayer }[] {
+  const createdMs = room.now();
+  const of = (kind: 'seed' | 'config', { layer }: Added) => {
+    if (layer?.file === undefined) return [];
+    const { file, digest, bytes, input } = layer;
+    return [{ file, layer: { digest, kind, bytes, input, made: 'created' as const, createdMs } }];
+  };
+  return [...of('seed', seed), ...of('config', runtime)];
+}
+
+/** The files of the persona that move out of staging: name there -> place in the state tree. */
+function movesOf(draft: Draft, { packed }: Parts): { from: string; to: string }[] {
+  const file = { from: packed.file, to: personaFile(packed.identity) };
+  if (draft.originDigest === undefined) return [file];
+  return [file, { from: staged.upload, to: originalFile(packed.identity) }];
+}
+
+async function place(
+  room: PersonasRoom,
+  context: TaskContext,
+  moves: readonly { from: string; to: string }[],
+  persona: Persona,
+): Promise<void> {
+  const staging = new Staging(room, context.changeId);
+  want(room, persona.digest, context.changeId);
+  for (const { from, to } of moves) {
+    const target = join(room.paths.state, to);
+    // A run before this one may have moved it already.
+    if (!(await staging.has(from)) && (await exists(target))) continue;
+    await moveDurably(staging.path(from), target);
+  }
+  const path = join(room.paths.state, recordFile(personaFile(persona.digest)));
+  await writeRecord(path, recordKind, { ...persona });
+}

@@ -1,0 +1,140 @@
+import type { FileHandle } from 'node:fs/promises';
+import { PersonaError } from '../../../ipc/errors.ts';
+import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
+import { ospContentNames, ospMembers } from '../../images/osp-members.ts';
+import type { OspReport } from '../../images/worker-persona.ts';
+import { hashOf } from '../../kernel/sealed.ts';
+import { findBase } from '../base-facts.ts';
+import { askWorker, stepTimeoutMs } from '../image-children.ts';
+import { type Draft, factsFrom } from '../osp-draft.ts';
+import type { PersonasRoom } from '../room.ts';
+import { type Place, Staging, staged } from '../staging.ts';
+import { type SignatureState, signatureState, trustDomain } from '../trust.ts';
+import { step, stepKinds } from './steps.ts';
+
+/** Which file was given is known to the staging step; this is what is to be done with it. */
+export interface ReadParams {
+  /** Another name than the one in the file. */
+  name: string | null;
+  [key: string]: Json;
+}
+
+/**
+ * Reads the staged persona file in a confined child and judges it: members and digests (hashed by the daemon itself,
+ * through the one descriptor), base, name, signature. Decides whether its image is taken as it is or rebuilt.
+ */
+export function readFile(room: PersonasRoom): AnyTask {
+  return defineTask<ReadParams, Json>({
+    kind: stepKinds.read,
+    summary: () => 'Read the persona file, check its members, digests, base and signature',
+    timeoutMs: stepTimeoutMs,
+    undo: 'nothing-to-undo',
+    do: (context, params) =>
+      step(async () => {
+        const staging = new Staging(room, context.changeId);
+        const file = await staging.open(staged.upload);
+        try {
+          const report = (await askWorker(['osp'], [file], context)) as OspReport;
+          await checkDigests(context, file, report);
+          const draft = await judge(room, context.ownerUid, params.name, report);
+          const kept = draft.image.from === 'signed' && draft.image.inPlace;
+          if (draft.existing !== undefined || kept) return { saved: draft as unknown as Json };
+          const original = {
+            originDigest: await hashOf(file),
+            originBytes: (await file.stat()).size,
+          };
+          return { saved: { ...draft, ...original } as unknown as Json };
+        } finally {
+          await file.close();
+        }
+      }),
+  });
+}
+
+/** The child hashed them too; but what a trusted signature vouches for, the daemon has read itself. */
+async function checkDigests(
+  context: TaskContext,
+  file: FileHandle,
+  { metadata, members }: OspReport,
+): Promise<void> {
+  let before = 0;
+  const total = ospContentNames.reduce((sum, name) => sum + metadata.members[name].size, 0);
+  for (const name of ospContentNames) {
+    const place = placeOf(members, name);
+    const found = await hashOf(file, { offset: place.offset, length: place.size }, (done) => {
+      context.signal.throwIfAborted();
+      context.progress({ done: before + done, total, unit: 'bytes', note: `checking ${name}` });
+    });
+    before += place.size;
+    const expected = `sha256:${metadata.members[name].sha256}`;
+    if (found !== expected || place.size !== metadata.members[name].size) {
+      throw new PersonaError('digest-mismatch', { what: `the member ${name}`, expected, found });
+    }
+  }
+}
+
+function placeOf(members: OspReport['members'], name: string): Place {
+  const place = members[name];
+  if (place === undefined) throw new PersonaError('bad-persona', `it lacks the member ${name}`);
+  return { file: staged.upload, ...place };
+}
+
+async function judge(
+  room: PersonasRoom,
+  ownerUid: number,
+  wantedName: string | null,
+  report: OspReport,
+): Promise<Draft> {
+  const { metadata, members, signature } = report;
+  const base = await findBase(room.store, metadata.base_digest);
+  if (base === undefined) throw new PersonaError('wrong-base', { wanted: metadata.base_digest });
+  const state = signatureState(room.book, metadata, signature);
+  if (state === 'revoked') {
+    const what = `persona ${metadata.name}`;
+    throw new PersonaError('key-revoked', { what, key: signature?.key_id ?? '?' });
+  }
+  const name = wantedName ?? metadata.name;
+  const existing = existingOf(room, name, report);
+  return {
+    name,
+    base: { digest: base.digest, name: base.name },
+    ...factsAndImage(state, report),
+    environment: report.environment,
+    domain: trustDomain(state, signature, ownerUid),
+    seed: member(report, ospMembers.seed),
+    runtime: member(report, ospMembers.runtime),
+    applications: placeOf(members, ospMembers.applications),
+    allowed: state === 'own',
+    ...(existing === undefined ? {} : { existing }),
+  };
+}
+
+function member(
+  { metadata, members }: OspReport,
+  name: typeof ospMembers.seed | typeof ospMembers.runtime,
+): Place & { sha256: string } {
+  return { ...placeOf(members, name), sha256: metadata.members[name].sha256 };
+}
+
+function factsAndImage(
+  state: SignatureState,
+  { metadata, members, signature, identity, inPlace }: OspReport,
+): Pick<Draft, 'facts' | 'image'> {
+  const place = placeOf(members, ospMembers.diff);
+  const facts = factsFrom(metadata);
+  if ((state === 'own' || state === 'trusted') && signature !== undefined) {
+    return { facts, image: { from: 'signed', place, inPlace, metadata, signature } };
+  }
+  return {
+    facts: { ...facts, origin: 'rebuilt', origin_digest: identity },
+    image: { from: 'foreign', place },
+  };
+}
+
+/** The persona here that this file already became, if it did. Throws already-exists when the name is another's. */
+function existingOf(room: PersonasRoom, name: string, { identity }: OspReport): string | undefined {
+  const found = room.book.find(name);
+  if (found === undefined) return undefined;
+  if (found.digest === identity || found.metadata.origin_digest === identity) return found.name;
+  throw new PersonaError('already-exists', { what: `persona ${name}` });
+}

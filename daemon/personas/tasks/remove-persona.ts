@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { PersonaError } from '../../../ipc/errors.ts';
+import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { exists } from '../../kernel/files.ts';
+import { layerFile } from '../base-facts.ts';
+import { dropLayerFile, forgetUnusedLayer } from '../layer-store.ts';
+import { dropPersonaFiles, personaFile } from '../persona-files.ts';
+import { checkUnused, removeKinds } from '../persona-rm.ts';
+import { deletePersona } from '../persona-rows.ts';
+import type { PersonasRoom } from '../room.ts';
+
+type ForgetParams = {
+  name: string;
+  digest: string;
+  layers: { digest: string; bytes: number }[];
+};
+
+/** The rows first: from that commit on the persona is gone, and what is left of its files is nobody's. */
+export function forgetPersona(room: PersonasRoom): AnyTask {
+  return defineTask<ForgetParams>({
+    kind: removeKinds.forget,
+    summary: ({ name }) => `Forget persona ${name}`,
+    pointOfNoReturn: true,
+    undo: 'nothing-to-undo',
+    async do(_context, { name, digest, layers }) {
+      const persona = room.book.persona(name);
+      // Another one may have taken the name while this change waited.
+      if (persona.digest !== digest) throw new PersonaError('persona-not-found', { persona: name });
+      await checkUnused(room, persona);
+      return {
+        record(tx) {
+          deletePersona(tx, name);
+          for (const layer of layers) forgetUnusedLayer(tx, layer.digest);
+        },
+      };
+    },
+  });
+}
+
+/** Removes the files that no row needs any more, and says how much space that gave back. */
+export function removePersonaFiles(room: PersonasRoom): AnyTask {
+  return defineTask<ForgetParams & { bytes: number }>({
+    kind: removeKinds.removeFiles,
+    summary: () => 'Remove the files that only it needed',
+    forward: true,
+    undo: 'nothing-to-undo',
+    async do(_context, { name, digest, layers, bytes }) {
+      await room.book.load();
+      const gone = async (file: string): Promise<boolean> =>
+        !(await exists(join(room.paths.state, file)));
+      await dropPersonaFiles(room, digest);
+      let freedBytes = (await gone(personaFile(digest))) ? bytes : 0;
+      for (const layer of layers) {
+        await dropLayerFile(room, layer.digest);
+        if (await gone(layerFile(layer.digest))) freedBytes += layer.bytes;
+      }
+      return { result: { name, digest, freedBytes } };
+    },
+  });
+}
