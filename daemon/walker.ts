@@ -1,10 +1,10 @@
 /**
  * The program that reads a user's tree as that user. Its standard input names the user and the tree (one JSON line
- * from the daemon), its standard output is the canonical entry stream, its errors are one JSON line {code, detail} on
+ * from the daemon), its standard output is the canonical entry stream, its errors are one JSON line (the wire form) on
  * standard error with exit status 1.
  */
 import { readFileSync, writeSync } from 'node:fs';
-import { PersonaError } from '../ipc/errors.ts';
+import { PersonaError, toWire } from '../ipc/errors.ts';
 import { defaultLimits } from './images/limits.ts';
 import { encode } from './images/stream.ts';
 import type { Item } from './images/tree.ts';
@@ -17,6 +17,7 @@ interface Task {
   caller: Caller;
   path: string;
   exclude: string[];
+  blank: string[];
   live: boolean;
 }
 
@@ -39,11 +40,12 @@ function write(bytes: Buffer): void {
   }
 }
 
-async function walk({ path, exclude, live }: Task): Promise<void> {
+async function walk({ path, exclude, blank, live }: Task): Promise<void> {
   const root = openTree(path);
   try {
     const items = walkTree(root, {
       exclude,
+      blank,
       live,
       depthMax: defaultLimits.depth,
       extentsMax: 1024,
@@ -54,24 +56,25 @@ async function walk({ path, exclude, live }: Task): Promise<void> {
   }
 }
 
-function told(error: unknown, task: Task | undefined): { code: string; detail: object } {
-  if (error instanceof PersonaError) return { code: error.code, detail: error.detail };
+/** The error as the contract has it: the child's reader puts it on as it is. */
+function told(error: unknown, task: Task | undefined): PersonaError {
+  if (error instanceof PersonaError) return error;
   if (!(error instanceof KernelError)) {
-    return { code: 'internal', detail: { reason: String((error as Error)?.message ?? error) } };
+    return new PersonaError('internal', String((error as Error)?.message ?? error));
   }
   const place = JSON.stringify(error.detail);
   if (error.code === 'EACCES' || error.code === 'EPERM') {
-    const who = `uid ${task?.caller.uid ?? '?'} may not read ${place}`;
-    return { code: 'permission-denied', detail: { reason: who } };
+    const reason = `uid ${task?.caller.uid ?? '?'} may not read ${place}`;
+    return new PersonaError('permission-denied', { reason });
   }
   if (error.code === 'ENOENT' && error.detail === task?.path) {
-    return { code: 'file-not-found', detail: { path: task.path } };
+    return new PersonaError('file-not-found', { path: task.path });
   }
   if (error.code === 'ENOTDIR' && error.detail === task?.path) {
-    return { code: 'bad-value', detail: { name: task.path, reason: 'it is no folder' } };
+    return new PersonaError('bad-value', { name: task.path, reason: 'it is no folder' });
   }
   const why = error.code === 'ESTALE' ? 'it changed while it was read' : error.code;
-  return { code: 'bad-image', detail: { reason: `${place}: ${why}` } };
+  return new PersonaError('bad-image', `${place}: ${why}`);
 }
 
 let task: Task | undefined;
@@ -79,6 +82,8 @@ try {
   task = takeTask();
   await walk(task);
 } catch (error) {
-  writeSync(2, `${JSON.stringify(told(error, task))}\n`);
+  // A reader that went away knows why: its own word counts.
+  if ((error as NodeJS.ErrnoException).code !== 'EPIPE')
+    writeSync(2, `${JSON.stringify(toWire(told(error, task)))}\n`);
   process.exitCode = 1;
 }

@@ -114,8 +114,9 @@ export interface WalkRequest {
   caller: Caller;
   /** An absolute path as the caller would write it (UTF-8). */
   path: string;
-  /** Byte strings relative to it: folders kept without their content. */
+  /** Byte strings relative to it: see WalkOptions. */
   exclude?: readonly string[];
+  blank?: readonly string[];
   /** The tree is in use: see WalkOptions. */
   live?: boolean;
   deadlineMs: number;
@@ -136,7 +137,7 @@ export async function startWalker(request: WalkRequest): Promise<Child> {
     name,
     input: true,
   });
-  const { caller, path, exclude = [], live = false } = request;
-  child.stdin?.end(`${JSON.stringify({ caller, path, exclude, live })}\n`);
+  const { caller, path, exclude = [], blank = [], live = false } = request;
+  child.stdin?.end(`${JSON.stringify({ caller, path, exclude, blank, live })}\n`);
   return child;
 }

@@ -10,10 +10,7 @@ const SOURCES: Record<ChildProgram, string> = {
   walker: 'daemon/walker.ts',
 };
 /** What the worker's sources import, and what tells node that they are modules. */
-const WORKER_SOURCES = [
-  ...['daemon/images', 'ipc/errors.ts', 'ipc/values.ts', 'package.json'],
-  'node_modules/valibot',
-];
+const WORKER_SOURCES = ['daemon/images', 'ipc', 'node_modules/valibot', 'package.json'];
 
 const here = fileURLToPath(import.meta.url);
 const fromSource = here.endsWith('.ts');

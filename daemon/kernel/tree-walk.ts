@@ -29,8 +29,10 @@ export interface WalkedItem {
 
 /** What to leave out, and how strict to be. */
 export interface WalkOptions {
-  /** Folders, relative to the root, whose content is left out; they themselves stay, empty. */
+  /** Paths relative to the root: of a folder the content is left out, it stays, empty; other names are left out. */
   exclude: readonly string[];
+  /** Files whose names and metadata stay, without their content. */
+  blank: readonly string[];
   /**
    * The tree is in use: what vanishes is left out, what shrinks is filled up with zeros, sockets are skipped.
    * Otherwise a change under the walker is an error.
@@ -120,6 +122,7 @@ async function* walkName(
     return;
   }
   if (type === 'socket' && walk.options.live) return;
+  if (walk.options.exclude.includes(path)) return;
   const first = firstName(walk, stats, path);
   if (first !== path) yield { entry: linkTo(first, path), content: nothing };
   else if (type === 'file') yield* walkFile(walk, dir, name, path, stats);
@@ -183,6 +186,10 @@ async function* walkFile(
   }
   try {
     const stats = fstatSync(file.number, { bigint: true });
+    if (walk.options.blank.includes(path)) {
+      yield { entry: { ...describe(path, 'file', stats, file), size: 0 }, content: nothing };
+      return;
+    }
     if (stats.ino !== seen.ino || stats.dev !== seen.dev) throw changed(path);
     const entry = describe(path, 'file', stats, file);
     const size = Number(stats.size);

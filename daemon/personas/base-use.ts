@@ -1,0 +1,42 @@
+import type { Store } from '../store/store.ts';
+
+/** Who needs a base. */
+export interface BaseUse {
+  personas: string[];
+  slots: string[];
+}
+
+/**
+ * The personas made for a base, and the slots that need it: by what is active, by what someone still holds, and by
+ * what a rollback would go back to. By digest of the base.
+ */
+export async function usesOfBases(store: Store): Promise<Map<string, BaseUse>> {
+  const uses = new Map<string, BaseUse>();
+  const of = (digest: unknown): BaseUse => {
+    const use = uses.get(String(digest)) ?? { personas: [], slots: [] };
+    uses.set(String(digest), use);
+    return use;
+  };
+  const personas = await store.all(
+    'SELECT name, base_digest AS digest FROM personas ORDER BY name',
+  );
+  for (const { name, digest } of personas) of(digest).personas.push(String(name));
+  const slots = await store.all(
+    `SELECT DISTINCT g.base_digest AS digest, g.slot AS slot
+       FROM generations g JOIN slots s ON s.name = g.slot
+      WHERE g.base_digest IS NOT NULL AND (
+            g.number = s.current
+         OR g.number = (SELECT max(e.number) FROM generations e
+                         WHERE e.slot = s.name AND e.number < s.current AND e.result = 'good')
+         OR EXISTS (SELECT 1 FROM uppers u
+                     WHERE u.id = g.upper AND u.state IN ('active', 'draining')))
+      ORDER BY g.slot`,
+  );
+  for (const { slot, digest } of slots) of(digest).slots.push(String(slot));
+  return uses;
+}
+
+/** Whether no one needs the base of this digest. */
+export function isUnused(use: BaseUse | undefined): boolean {
+  return use === undefined || (use.personas.length === 0 && use.slots.length === 0);
+}
