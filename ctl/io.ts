@@ -8,6 +8,8 @@ export interface Sink {
   readonly terminal: boolean;
   /** Its width, 80 when unknown. */
   columns(): number;
+  /** Nothing waits for a slow reader. */
+  flushed(): boolean;
 }
 
 /** What the tool touches of the process that it runs in. */
@@ -42,6 +44,7 @@ function sinkOf(fd: 1 | 2): Sink {
   return {
     terminal,
     columns: () => (terminal && open().columns) || 80,
+    flushed: () => !stream || stream.writableLength === 0,
     write(text) {
       if (terminal || stream) return void open().write(text);
       let rest: Uint8Array = Buffer.from(text);

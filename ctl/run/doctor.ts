@@ -2,7 +2,8 @@ import { exitStatus } from '../../ipc/errors.ts';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { Call } from '../call.ts';
 import { indented } from '../print/columns.ts';
-import { padded, type Safe, say } from '../print/safe.ts';
+import type { Output } from '../print/output.ts';
+import { cut, joined, type Piece, padded, type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 
 type Report = Answer<'daemon.doctor'>;
@@ -22,17 +23,28 @@ interface Finding {
   fix?: string | undefined;
 }
 
-function findingLines(findings: readonly Finding[], style: Style): Safe[] {
+/** One line each; what is not well gets its reason and its fix on lines of their own. */
+function findingLines(findings: readonly Finding[], { style, columns }: Output): Safe[] {
   const width = Math.max(0, ...findings.map(({ name }) => name.length));
+  const room = columns - width - 14;
   return findings.flatMap(({ name, state, detail, usedFor, fix }) => {
-    const use = usedFor === undefined ? '' : style.dim(say`  for ${usedFor}`);
-    const line = say`${mark(state, style)}  ${style.bold(padded(name, width))}  ${detail}${use}`;
-    const how = say`          ${' '.repeat(width)}  fix: ${style.cyan(fix ?? '')}`;
-    return fix === undefined || state === 'ok' ? [line] : [line, how];
+    const head = say`${mark(state, style)}  ${style.bold(padded(name, width))}  `;
+    const below = (text: Piece): Safe => say`${' '.repeat(width + 12)}${text}`;
+    if (usedFor === undefined || state === 'ok') {
+      const left = room - (usedFor?.length ?? -2) - 2;
+      const found = usedFor === undefined ? cut(detail, room) : style.dim(cut(detail, left));
+      const line = joined(
+        [...(usedFor ? [usedFor] : []), ...(detail && left > 8 ? [found] : [])],
+        '  ',
+      );
+      return [say`${head}${line}`, ...(state === 'ok' || !fix ? [] : [below(say`fix: ${fix}`)])];
+    }
+    return [say`${head}${usedFor}`, below(detail), ...(fix ? [below(say`fix: ${fix}`)] : [])];
   });
 }
 
-function page({ kernel, capabilities, checks }: Report, style: Style): Safe[] {
+function page({ kernel, capabilities, checks }: Report, out: Output): Safe[] {
+  const { style } = out;
   const all = [...capabilities, ...checks];
   const bad = all.filter(({ state }) => state === 'missing' || state === 'failed').length;
   const half = all.filter(({ state }) => state === 'fallback' || state === 'warning').length;
@@ -44,9 +56,9 @@ function page({ kernel, capabilities, checks }: Report, style: Style): Safe[] {
         : style.green(`all ${all.length} are well`);
   return [
     say`${style.bold('What this machine can do')}  ${style.dim(say`Linux ${kernel}`)}`,
-    ...indented(findingLines(capabilities, style)),
+    ...indented(findingLines(capabilities, out)),
     style.bold('Checks'),
-    ...indented(findingLines(checks, style)),
+    ...indented(findingLines(checks, out)),
     verdict,
   ];
 }
@@ -55,7 +67,7 @@ function page({ kernel, capabilities, checks }: Report, style: Style): Safe[] {
 export async function doctor(call: Call): Promise<number> {
   const client = await call.client();
   const report = await client.call('daemon.doctor', {});
-  call.out.result(report, () => page(report, call.out.style));
+  call.out.result(report, () => page(report, call.out));
   const failed = report.checks.some(({ state }) => state === 'failed');
   return failed ? exitStatus.failure : exitStatus.ok;
 }

@@ -1,0 +1,160 @@
+import type {
+  BasePage,
+  ChangeLine,
+  Generation,
+  KeyPage,
+  PersonaPage,
+  SlotPage,
+} from '../../ipc/methods/shapes.ts';
+import type { Answer } from '../../ipc/methods/index.ts';
+
+/** The time at which every test runs: 2026-11-21 06:00:00 UTC. */
+export const nowMs = 1_795_240_800_000;
+
+export const digestOf = (digit: string): string => `sha256:${digit.repeat(64)}`;
+const minute = 60_000;
+
+export const base: BasePage = {
+  name: 'debian',
+  digest: digestOf('a'),
+  bytes: 196_083_712,
+  entries: 8123,
+  source: 'tar',
+  os: { id: 'debian', version: '12', title: 'Debian GNU/Linux 12 (bookworm)' },
+  importedMs: nowMs - 90 * minute,
+  usedBy: { personas: ['build', 'writing'], slots: ['desk'] },
+};
+
+export const persona: PersonaPage = {
+  name: 'build',
+  digest: digestOf('b'),
+  base: { name: 'debian', digest: digestOf('a') },
+  description: 'compilers',
+  creator: 'host',
+  importedMs: nowMs - 60 * minute,
+  createdMs: nowMs - 61 * minute,
+  bytes: 5_242_880,
+  signature: { state: 'own', key: 'ed25519:0123456789abcdef', origin: 'created' },
+  layers: [
+    { kind: 'base', digest: digestOf('a'), bytes: 196_083_712 },
+    { kind: 'diff', digest: digestOf('c'), bytes: 5_000_000 },
+  ],
+  environment: { CC: 'gcc' },
+  privileged: ['usr/bin/su'],
+  usedBy: { slots: ['desk'] },
+};
+
+export const generation: Generation = {
+  number: 4,
+  persona: { name: 'writing', digest: digestOf('d') },
+  base: { name: 'debian', digest: digestOf('a') },
+  state: 'good',
+  reason: 'swap',
+  startedMs: nowMs - 2 * minute,
+  changeId: 12,
+  upper: { id: 'u4', state: 'active', below: 0 },
+};
+
+export const earlier: Generation = {
+  number: 3,
+  persona: { name: 'build', digest: digestOf('b') },
+  base: { name: 'debian', digest: digestOf('a') },
+  state: 'good',
+  reason: 'fresh',
+  startedMs: nowMs - 50 * minute,
+  endedMs: nowMs - 2 * minute,
+  changeId: 11,
+  upper: { id: 'u3', state: 'sealed', bytes: 1_048_576, below: 2 },
+};
+
+export const slot: SlotPage = {
+  name: 'desk',
+  owner: { uid: 0, name: 'root' },
+  ephemeral: false,
+  path: '/run/persona/slots/desk/root',
+  state: 'active',
+  createdMs: nowMs - 60 * minute,
+  active: generation,
+  processes: [{ pid: 4711, uid: 0, command: 'bash' }],
+  draining: [{ generation: earlier, holders: [{ pid: 999, uid: 0, command: 'make' }] }],
+  generations: 4,
+};
+
+export const emptySlot: SlotPage = {
+  name: 'play',
+  owner: { uid: 1000, name: 'ann' },
+  ephemeral: true,
+  path: '/run/persona/slots/play/root',
+  state: 'empty',
+  createdMs: nowMs - 60 * minute,
+  processes: [],
+  draining: [],
+  generations: 0,
+};
+
+export const running: ChangeLine = {
+  id: 13,
+  kind: 'base.import',
+  summary: 'import base fedora',
+  ownerUid: 0,
+  status: 'doing',
+  createdMs: nowMs - 5000,
+  progress: { done: 734_003_200, total: 1_073_741_824, unit: 'bytes' },
+};
+
+export const stuck: ChangeLine = {
+  id: 9,
+  kind: 'slot.rm',
+  summary: 'remove slot old',
+  ownerUid: 1000,
+  status: 'stuck-undoing',
+  createdMs: nowMs - 200 * minute,
+  error: { code: 'no-space', message: 'cannot start: no space', hint: 'Free some space.' },
+};
+
+export const status: Answer<'daemon.status'> = {
+  apiVersion: 1,
+  daemon: {
+    version: '0.1.0',
+    pid: 100,
+    startedMs: nowMs - 180 * minute,
+    state: 'ready',
+    stateFolder: '/var/lib/persona',
+  },
+  machine: { hostName: 'station', kernel: '6.1.0-18', os: 'Debian GNU/Linux 12' },
+  caller: { uid: 0, access: 'root' },
+  slots: [slot, emptySlot],
+  changes: [running, stuck],
+  space: {
+    path: '/var/lib/persona',
+    fileSystem: 'ext4',
+    totalBytes: 53_687_091_200,
+    freeBytes: 19_327_352_832,
+    reserveBytes: 2_684_354_560,
+    uppers: 'direct',
+  },
+  counts: { bases: 1, personas: 2, slots: 2 },
+  fallbacks: [
+    { capability: 'gap-free flip', using: 'rename of a link', reason: 'no mount-beneath in 6.1' },
+  ],
+  notices: [
+    { text: 'generation 2 of desk failed and is kept', command: 'personactl history desk' },
+  ],
+};
+
+export const key: KeyPage = {
+  id: 'ed25519:0123456789abcdef',
+  state: 'own',
+  publicKey: 'AAAA',
+  comment: 'this machine',
+  addedMs: nowMs - 90 * minute,
+  personas: ['build', 'writing'],
+};
+
+export const swapped = {
+  slot: 'desk',
+  generation,
+  previous: earlier,
+  resumed: true,
+  timing: { prepareMs: 0.62, commitMs: 0.48, flipMs: 0.05, totalMs: 1.35 },
+};
