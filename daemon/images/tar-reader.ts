@@ -1,5 +1,6 @@
+import { accountsOf } from './account-files.ts';
 import { archivePath } from './archive-path.ts';
-import { type ByteSource, fileSource, sliceSource } from './byte-source.ts';
+import { type ByteSource, fileSource } from './byte-source.ts';
 import type { Limits } from './limits.ts';
 import { type Inode, NodeTree, type PlaceOptions } from './node-tree.ts';
 import type { AccountLookup } from './posix-acl.ts';
@@ -33,7 +34,7 @@ export function addTar(
   options: PlaceOptions,
   take: (path: string, member: TarMember) => boolean = () => false,
 ): void {
-  const lookup = accountsOf(tree);
+  const lookup = accountsOf(tree, source, limits);
   for (const member of scanTar(source, limits)) {
     const path = archivePath(member.name, 'a member');
     if (take(path, member)) continue;
@@ -65,22 +66,4 @@ export function inodeOf(member: TarMember, lookup: AccountLookup): Inode {
   const whole = member.extents?.[0]?.[1] === member.size || member.size === 0;
   if (member.extents !== undefined && !whole) inode.extents = member.extents;
   return inode;
-}
-
-/** Account files of the archive itself, for access lists that hold names. */
-const accountFiles = { user: 'etc/passwd', group: 'etc/group' } as const;
-const accountBytesMax = 1024 * 1024;
-
-function accountsOf(tree: NodeTree): AccountLookup {
-  return (kind, name) => {
-    const text = tree.peek(accountFiles[kind], accountBytesMax)?.toString('latin1') ?? '';
-    const line = text.split('\n').find((candidate) => candidate.startsWith(`${name}:`));
-    const id = line?.split(':')[2] ?? '';
-    return /^[0-9]{1,10}$/.test(id) ? Number(id) : undefined;
-  };
-}
-
-/** The stored bytes of a plain (not sparse) member. */
-export function memberSource(source: ByteSource, member: TarMember): ByteSource {
-  return sliceSource(source, member.dataOffset, member.size);
 }
