@@ -1,49 +1,112 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import type { Rooms } from '../api/rooms.ts';
-import type { AnyTask } from '../changes/task.ts';
-import { wallMs } from '../kernel/clock.ts';
+import type { Input } from '../../ipc/methods/shapes.ts';
+import type { Request, Rooms } from '../api/rooms.ts';
+import { planBaseImport } from '../personas/base-import.ts';
+import { planBaseRemoval } from '../personas/base-rm.ts';
+import type { BaseSource } from '../personas/base-source.ts';
 import { listBases, ownerOfBase, showBase } from '../personas/bases.ts';
-import { listKeys, planRevoke, planTrust } from '../personas/keys.ts';
-import type { PersonaSource } from '../personas/persona-source.ts';
-import { openPersonasRoom } from '../personas/room.ts';
-import { keyTasks } from '../personas/tasks/key-tasks.ts';
-import type { RoomsParts } from './rooms.ts';
+import type { Given } from '../personas/persona-create.ts';
+import type { KeptComparisons } from '../personas/persona-diff.ts';
+import {
+  diffPersonas,
+  exportPersona,
+  listKeys,
+  listPersonas,
+  ownerOfPersona,
+  planCreate,
+  planImport,
+  planRemove,
+  planRevoke,
+  planTrust,
+  planVerify,
+  showPersona,
+} from '../personas/personas.ts';
+import type { PersonasRoom } from '../personas/room.ts';
 
-export async function openPersonas(parts: RoomsParts) {
-  const { store, paths } = parts;
-  const room = await openPersonasRoom({ store, paths, now: wallMs });
-  const tasks: AnyTask[] = [...keyTasks(room)];
-  const source: PersonaSource = {
-    persona: async (persona) => {
-      throw new PersonaError('persona-not-found', { persona });
-    },
-    base: async (base) => {
-      throw new PersonaError('base-not-found', { base });
-    },
-    open: async () => {
-      throw new PersonaError('internal', 'no');
-    },
-  };
-  const methods = {
-    'base.list': async () => ({ bases: await listBases(room) }),
-    'base.show': async ({ base }: { base: string }) => ({ base: await showBase(room, base) }),
-    'key.list': () => ({ keys: listKeys(room) }),
-    'key.trust': (params: { publicKey: string }, request: { caller: { uid: number } }) => ({
-      plan: planTrust(room, params, request.caller.uid),
-    }),
-    'key.revoke': (params: { key: string }, request: { caller: { uid: number } }) => ({
-      plan: planRevoke(room, params, request.caller.uid),
-    }),
-    'persona.list': () => ({ personas: [] }),
-  } as unknown as Omit<Rooms, `slot.${string}` | `system.${string}` | 'daemon.doctor'>;
+/** The methods of one noun. */
+type Of<N extends string> = Pick<Rooms, Extract<keyof Rooms, `${N}.${string}`>>;
+
+/** Inputs that a change takes from the request, each only when it was named. */
+function given(request: Request, input: Input | undefined): Given | undefined {
+  return input === undefined ? undefined : request.input(input);
+}
+
+function sourceOf(
+  request: Request,
+  source: Input | { kind: 'host' },
+  partition: number | undefined,
+): BaseSource {
+  if (source.kind === 'host') {
+    if (request.level !== 'root')
+      throw new PersonaError('permission-denied', {
+        reason: 'only root imports the running system',
+      });
+    return { kind: 'host' };
+  }
+  const { path, uploaded } = request.input(source);
+  const part = partition === undefined ? {} : { partition };
+  return uploaded ? { kind: 'upload', path, ...part } : { kind: 'path', path, ...part };
+}
+
+function baseMethods(room: PersonasRoom): Of<'base'> {
   return {
-    room,
-    tasks,
-    source,
-    methods,
-    owners: {
-      persona: async (reference: string) => room.book.find(reference)?.owner,
-      base: (reference: string) => ownerOfBase(room, reference),
+    'base.import': async ({ name, source, partition }, request) => ({
+      plan: await planBaseImport(
+        room,
+        { name, source: sourceOf(request, source, partition) },
+        request.caller.uid,
+      ),
+    }),
+    'base.list': async () => ({ bases: await listBases(room) }),
+    'base.show': async ({ base }) => ({ base: await showBase(room, base) }),
+    'base.rm': async (params, { caller }) => ({
+      plan: await planBaseRemoval(room, params, caller.uid),
+    }),
+  };
+}
+
+function keyMethods(room: PersonasRoom): Of<'key'> {
+  return {
+    'key.list': () => ({ keys: listKeys(room) }),
+    'key.trust': (params, { caller }) => ({ plan: planTrust(room, params, caller.uid) }),
+    'key.revoke': (params, { caller }) => ({ plan: planRevoke(room, params, caller.uid) }),
+  };
+}
+
+/** The methods of bases, personas and keys. */
+export function personaMethods(room: PersonasRoom): Of<'base'> & Of<'key'> & Of<'persona'> {
+  const compared: KeptComparisons = new Map();
+  return {
+    ...baseMethods(room),
+    ...keyMethods(room),
+    'persona.create': async (params, request) => {
+      const { tree, diff, seed, config, applications, ...rest } = params;
+      const inputs = { tree, diff, seed, config, applications };
+      const taken = Object.fromEntries(
+        Object.entries(inputs).map(([name, input]) => [name, given(request, input)]),
+      );
+      return { plan: await planCreate(room, { ...rest, ...taken }, request.caller.uid) };
     },
+    'persona.import': ({ source, ...rest }, request) => ({
+      plan: planImport(room, { ...rest, source: request.input(source) }, request.caller.uid),
+    }),
+    'persona.list': async () => ({ personas: await listPersonas(room) }),
+    'persona.show': async ({ persona }) => ({ persona: await showPersona(room, persona) }),
+    'persona.verify': ({ persona }, { caller }) => ({
+      plan: planVerify(room, persona, caller.uid),
+    }),
+    'persona.export': async (params) => exportPersona(room, params),
+    'persona.rm': async ({ persona }, { caller }) => ({
+      plan: await planRemove(room, persona, caller.uid),
+    }),
+    'persona.diff': (params) => diffPersonas(room, compared, params),
+  };
+}
+
+/** Who owns bases and personas. */
+export function personaOwners(room: PersonasRoom): Pick<Rooms['owners'], 'base' | 'persona'> {
+  return {
+    persona: async (reference) => ownerOfPersona(room, reference),
+    base: (reference) => ownerOfBase(room, reference),
   };
 }

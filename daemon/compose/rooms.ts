@@ -6,13 +6,19 @@ import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import { personaSource } from '../personas/activation.ts';
 import { openSlots } from '../personas/open-slots.ts';
+import { personaTasks } from '../personas/persona-tasks.ts';
+import { openPersonasRoom } from '../personas/room.ts';
+import { SlotCollector } from '../personas/slot-collect.ts';
+import { retentionOf } from '../personas/slot-retention.ts';
 import { readFacts } from '../personas/slot-rows.ts';
+import { baseTasks } from '../personas/tasks/base-tasks.ts';
 import type { Store } from '../store/store.ts';
 import { collectTasks } from '../system/collect.ts';
 import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
-import { openPersonas } from './personas.ts';
+import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
 import { systemMethods } from './system.ts';
@@ -46,11 +52,11 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const { paths, log, store, space, machine, degraded } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
-  const personas = await openPersonas(parts);
+  const personas = await openPersonasRoom({ store, paths, now: wallMs });
   const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
   const slots = await openSlots({
     store,
-    source: personas.source,
+    source: personaSource(personas),
     log,
     paths,
     ways: machine.ways,
@@ -59,15 +65,22 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   });
   // Nothing is brought back while degraded, but what the rows say is shown.
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
-  const collectors = [unusedLayers(paths.state, store)];
+  const { values } = parts.settings;
+  const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
+  const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
-    tasks: [...personas.tasks, ...slots.tasks, ...collectTasks(collectors)],
+    tasks: [
+      ...personaTasks(personas),
+      ...baseTasks(personas, { space: (bytes) => space.check(bytes) }),
+      ...slots.tasks,
+      ...collectTasks(collectors),
+    ],
     recover: () => slots.recover(),
     phase: (now) => {
       phase = now;
     },
     methods: (engine) => ({
-      ...personas.methods,
+      ...personaMethods(personas),
       ...slotMethods(slots.room),
       ...systemMethods({ paths, store, space, machine, collectors, degraded }),
       status: statusParts({
@@ -83,7 +96,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       owners: {
         slot: async (name) => slots.room.book.find(name)?.owner,
-        ...personas.owners,
+        ...personaOwners(personas),
       },
     }),
     close: () => slots.stop(),

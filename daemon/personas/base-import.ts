@@ -53,7 +53,7 @@ export async function planBaseImport(
     kind: 'base.import',
     summary: `Import ${from} as base ${name}`,
     ownerUid,
-    holds: [`base:${name}`],
+    holds: [`base:${name}`, 'shared:layers:all'],
     tasks: [
       { kind: 'bases.build', params: given },
       { kind: 'bases.commit', params: { name } },

@@ -42,7 +42,7 @@ export async function planBaseRemoval(
     kind: 'base.rm',
     summary: `Remove base ${name}`,
     ownerUid,
-    holds: [`base:${name}`],
+    holds: [`base:${name}`, `base:${digest}`],
     tasks: [
       { kind: 'bases.forget', params: { name, digest } },
       { kind: 'bases.discard', params: { name, digest, bytes: base.bytes } },

@@ -67,7 +67,7 @@ export async function planCreate(
     kind: 'persona.create',
     summary: `Create persona ${params.name} on base ${base.name}`,
     ownerUid,
-    holds: [`persona:${params.name}`, `shared:base:${base.name}`],
+    holds: [`persona:${params.name}`, `shared:base:${base.name}`, 'shared:layers:all'],
     tasks: [
       { kind: stepKinds.stage, params: { taken: inputs.taken, copied: inputs.copied } },
       {

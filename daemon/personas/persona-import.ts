@@ -28,7 +28,7 @@ export function planImport(_room: PersonasRoom, params: ImportParams, ownerUid: 
     kind: 'persona.import',
     summary: params.name === undefined ? 'Import a persona' : `Import persona ${params.name}`,
     ownerUid,
-    holds: params.name === undefined ? [] : [`persona:${params.name}`],
+    holds: ['shared:layers:all', ...(params.name === undefined ? [] : [`persona:${params.name}`])],
     tasks: [
       {
         kind: stepKinds.stage,

@@ -57,6 +57,16 @@ export class SlotBook {
     this.#generations.set(generation.slot, known);
   }
 
+  /** Forgets a generation whose row is gone. */
+  dropGeneration(slot: string, number: number): void {
+    this.#generations.get(slot)?.delete(number);
+  }
+
+  /** Forgets an upper whose row is gone. */
+  dropUpper(id: string): void {
+    this.#uppers.delete(id);
+  }
+
   /** Generations of a slot, oldest first. */
   generations(slot: string): Generation[] {
     // Rows are read in order and numbers only grow, so the map is in order.

@@ -1,0 +1,98 @@
+import type { Json } from '../changes/task.ts';
+import { removeFile } from '../kernel/files.ts';
+import type { Tx } from '../store/store.ts';
+import { dispensable, type Retention } from './slot-retention.ts';
+import type { SlotRoom } from './slot-room.ts';
+
+/** What goes of one slot, as plain data. */
+interface Going {
+  slot: string;
+  generations: number[];
+  uppers: { id: string; bytes: number }[];
+}
+
+/** One removed thing, as a collection names it. */
+export interface Removed {
+  kind: string;
+  name: string;
+  bytes: number;
+}
+
+function thingsOf({ slot, uppers }: Going): Removed[] {
+  return uppers.map(({ id, bytes }) => ({ kind: 'uppers', name: `${slot}/${id}`, bytes }));
+}
+
+/** The past of slots beyond its retention: found, forgotten and removed by a collection. */
+export class SlotCollector {
+  readonly key = 'slots';
+  readonly #room: SlotRoom;
+  readonly #retention: Retention;
+
+  constructor(room: SlotRoom, retention: Retention) {
+    this.#room = room;
+    this.#retention = retention;
+  }
+
+  /** What every slot can give up now; the slots concerned are held meanwhile. */
+  async find(): Promise<{ things: Removed[]; holds: string[]; params: Json }> {
+    const { book, now } = this.#room;
+    const going = book
+      .slots()
+      .map((slot) => dispensable(book, slot, this.#retention, now()))
+      .filter(({ generations, uppers }) => generations.length + uppers.length > 0)
+      .map(({ slot, generations, uppers }) => ({
+        slot,
+        generations,
+        uppers: uppers.map(({ id, bytes = 0 }) => ({ id, bytes })),
+      }));
+    return {
+      things: going.flatMap(thingsOf),
+      holds: going.map(({ slot }) => `slot:${slot}`),
+      params: going,
+    };
+  }
+
+  /** The rows go in one transaction, each only while nothing kept needs it. */
+  forget(tx: Tx, params: Json): void {
+    for (const { slot, generations, uppers } of params as unknown as Going[]) {
+      for (const number of generations)
+        tx.run(
+          `DELETE FROM generations WHERE slot = ? AND number = ?
+             AND number IS NOT (SELECT current FROM slots WHERE name = ?)`,
+          slot,
+          number,
+          slot,
+        );
+      for (const { id } of uppers)
+        tx.run(
+          `DELETE FROM uppers WHERE id = ? AND state = 'sealed'
+             AND NOT EXISTS (SELECT 1 FROM generations WHERE upper = uppers.id)
+             AND NOT EXISTS (SELECT 1 FROM uppers AS above, json_each(above.below) AS under
+                             WHERE under.value = uppers.id AND above.state IN ('active', 'draining'))`,
+          id,
+        );
+    }
+  }
+
+  /** Removes folders and records whose rows are gone. */
+  async remove(context: { fault(point: string): Promise<void> }, params: Json): Promise<Removed[]> {
+    const { book, store, uppers: folders, records, state } = this.#room;
+    await records.flush();
+    const removed: Removed[] = [];
+    for (const { slot, generations, uppers } of params as unknown as Going[]) {
+      for (const number of generations) {
+        book.dropGeneration(slot, number);
+        await removeFile(`${state}/${slot}/generations/${number}.json`);
+      }
+      for (const { id, bytes } of uppers) {
+        const row = await store.get('SELECT 1 AS found FROM uppers WHERE id = ?', id);
+        if (row !== undefined) continue;
+        book.dropUpper(id);
+        await folders.remove(slot, id);
+        await context.fault('removed');
+        removed.push({ kind: 'uppers', name: `${slot}/${id}`, bytes });
+      }
+    }
+    return removed;
+  }
+}
