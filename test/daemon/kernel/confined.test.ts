@@ -10,7 +10,9 @@ import { temporaryFolder } from '../../support/temp.ts';
 const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit', 'bash'] };
 const node = { from: process.execPath, at: '/node' };
 
-async function output(program: Partial<ConfinedProgram> & { argv: readonly string[] }): Promise<string> {
+async function output(
+  program: Partial<ConfinedProgram> & { argv: readonly string[] },
+): Promise<string> {
   const child = await startConfined({ shown: [], deadlineMs: 60_000, ...program });
   let text = '';
   for await (const piece of child.stdout) text += String(piece);
