@@ -11,7 +11,7 @@ const HOLD_MS = 1_000;
 const SCAN_MS = 1_000;
 const SCAN_MAX_MS = 30_000;
 /** Replaced trees of one slot that are kept without need; beyond that the oldest are looked at at once. */
-export const HELD_MAX = 16;
+export const HELD_MAX = 256;
 
 /** A superblock that may still be written to, though its slot shows another tree. */
 interface Draining {
@@ -31,6 +31,8 @@ export interface DrainingParts {
   path(upper: Upper): string;
   /** The upper is complete and immutable now, and on the disk: write it down. */
   seal(upper: Upper): Promise<void>;
+  /** False when nothing was ever changed in it. */
+  isWritten(upper: Upper): boolean;
   /** Any readable folder: see `upperInUse`. */
   anyFolder: string;
   log: { warn(facts: object, message: string): void };
@@ -209,7 +211,9 @@ export class DrainKeeper {
       const first = entries[0];
       if (first === undefined) continue;
       try {
-        await syncFileSystem(this.#parts.path(first.upper));
+        // An upper without a change is dropped: there is nothing to wait for the disk with.
+        const written = entries.some(({ upper }) => this.#parts.isWritten(upper));
+        if (written) await syncFileSystem(this.#parts.path(first.upper));
         for (const entry of entries) await this.#sealOne(entry);
       } catch (error) {
         // The uppers stay `draining` in the rows; the next start asks the kernel and seals them.

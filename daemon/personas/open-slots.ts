@@ -80,6 +80,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     keeper: new DrainKeeper({
       path: (upper) => uppers.path(upper.slot, upper.id),
       seal: (upper) => seal(room, upper),
+      isWritten: ({ slot, id, root }) => !uppers.isEmpty(slot, id, root),
       anyFolder: state,
       log,
     }),

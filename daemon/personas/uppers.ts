@@ -1,9 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, openSync, readdirSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+} from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { failedWith } from '../kernel/errno.ts';
 import { Fd } from '../kernel/fd.ts';
-import { removeFile, syncFolder } from '../kernel/files.ts';
+import { syncFolder } from '../kernel/files.ts';
 import { type Lower, upperInUse } from '../kernel/overlay.ts';
 import { readRecord, writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
@@ -12,7 +20,10 @@ import { readXattrs } from '../kernel/xattrs.ts';
 import type { RootShape, Upper } from './slot-rows.ts';
 
 /** Empty uppers kept ready in each slot, so that a swap waits for no folder to become durable. */
-const READY = 4;
+const READY = 8;
+/** With so many left the next ones are made when no swap has come for a while: their flushes would stand in its way. */
+const ENOUGH = 2;
+const QUIET_MS = 300;
 const RECORD = 'upper';
 /** Mode and owner that a ready upper has: those of nearly every root folder. */
 const USUAL: RootShape = { mode: 0o755, uid: 0, gid: 0 };
@@ -21,6 +32,9 @@ const USUAL: RootShape = { mode: 0o755, uid: 0, gid: 0 };
 export class Uppers {
   #slots: string;
   #ready = new Map<string, Promise<string>[]>();
+  #timers = new Map<string, NodeJS.Timeout>();
+  /** The flush of a slot's folder that has not begun yet: all that is made until then shares it. */
+  #flushes = new Map<string, Promise<void>>();
 
   /** @param slots the folder `slots` of the state tree. */
   constructor(slots: string) {
@@ -48,10 +62,18 @@ export class Uppers {
     this.#pool(slot).push(Promise.resolve(id));
   }
 
-  /** Makes ready what is missing. Failures show at the next `take`. */
+  /** Makes ready what is missing, in a quiet moment if it can wait. Failures show at the next `take`. */
   refill(slot: string): void {
-    const pool = this.#pool(slot);
-    while (pool.length < READY) {
+    clearTimeout(this.#timers.get(slot));
+    if (this.#pool(slot).length < ENOUGH) this.#fill(slot);
+    const timer = setTimeout(() => this.#fill(slot), QUIET_MS);
+    timer.unref();
+    this.#timers.set(slot, timer);
+  }
+
+  #fill(slot: string): void {
+    const pool = this.#ready.get(slot);
+    while (pool !== undefined && pool.length < READY) {
       const made = this.#make(slot);
       made.catch(() => {
         const at = pool.indexOf(made);
@@ -69,8 +91,6 @@ export class Uppers {
 
   async #make(slot: string): Promise<string> {
     const id = randomBytes(8).toString('hex');
-    // The record first: a folder that a crash leaves half made is known to be ours, and empty.
-    await writeRecord(`${this.path(slot, id)}.json`, RECORD, { id, slot, state: 'ready' });
     await this.#makeFolders(slot, id);
     return id;
   }
@@ -81,7 +101,18 @@ export class Uppers {
     await mkdir(`${folder}/work`, { recursive: true, mode: 0o700 });
     chmodSync(`${folder}/fs`, USUAL.mode); // whatever our umask is
     await syncFolder(folder);
-    await syncFolder(this.folder(slot));
+    await this.#flush(slot);
+  }
+
+  #flush(slot: string): Promise<void> {
+    const waiting = this.#flushes.get(slot);
+    if (waiting !== undefined) return waiting;
+    const flush = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+      this.#flushes.delete(slot);
+      return syncFolder(this.folder(slot));
+    });
+    this.#flushes.set(slot, flush);
+    return flush;
   }
 
   /** Gives the upper's root folder the mode and owner that the tree's root shall have. */
@@ -115,10 +146,10 @@ export class Uppers {
     return (mode & 0o7777) === (root.mode & 0o7777) && uid === root.uid && gid === root.gid;
   }
 
-  /** Removes an upper that nothing refers to. Safe to repeat. */
+  /** Removes an upper that nothing refers to. Safe to repeat, and not durable: the rows say that it is gone. */
   async remove(slot: string, id: string): Promise<void> {
     await removeTree(this.path(slot, id));
-    await removeFile(`${this.path(slot, id)}.json`);
+    rmSync(`${this.path(slot, id)}.json`, { force: true });
   }
 
   /**
@@ -136,11 +167,14 @@ export class Uppers {
     return unknown;
   }
 
-  /** False when the folder is not a ready upper with nothing in it. */
+  /** False when there is something in it that no row tells of. A folder nobody wrote to is one that was kept ready. */
   async #takeUp(slot: string, id: string): Promise<boolean> {
     const path = this.path(slot, id);
-    const record = await readRecord(`${path}.json`, RECORD);
-    if (record?.state !== 'ready' || count(`${path}/fs`) > 0) return false;
+    if (!/^[0-9a-f]{16}$/.test(id) || count(`${path}/fs`) > 0) return false;
+    if (existsSync(`${path}.json`)) {
+      const record = await readRecord(`${path}.json`, RECORD);
+      if (record?.id !== id || record.state === 'sealed') return false;
+    }
     if (count(`${path}/work`) > 0) {
       // It was prepared for a swap that was never committed: nobody has written to it.
       if (await upperInUse(path, this.#slots)) return false;
@@ -155,6 +189,7 @@ export class Uppers {
   /** Forgets what is ready in a slot that is being removed, after what is being made. */
   async forget(slot: string): Promise<void> {
     const ready = this.#ready.get(slot) ?? [];
+    clearTimeout(this.#timers.get(slot));
     this.#ready.delete(slot);
     await Promise.allSettled(ready);
   }

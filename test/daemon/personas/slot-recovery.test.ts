@@ -149,7 +149,7 @@ rooted(
           const known = readdirSync(bench.slots.room.uppers.folder('work')).filter(
             (one) => !one.endsWith('.json'),
           );
-          t.true(known.length <= 3 + 4, `${where}: ${known.length} uppers`);
+          t.true(known.length <= 3 + 8, `${where}: ${known.length} uppers`);
         }
         await bench.stop();
       }
