@@ -1,5 +1,5 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import type { Input } from '../../ipc/methods/shapes.ts';
+import type { Input, PersonaPage } from '../../ipc/methods/shapes.ts';
 import type { Request, Rooms } from '../api/rooms.ts';
 import { planBaseImport } from '../personas/base-import.ts';
 import { planBaseRemoval } from '../personas/base-rm.ts';
@@ -85,7 +85,11 @@ export function personaMethods(room: PersonasRoom): Of<'base'> & Of<'key'> & Of<
       const taken = Object.fromEntries(
         Object.entries(inputs).map(([name, input]) => [name, given(request, input)]),
       );
-      return { plan: await planCreate(room, { ...rest, ...taken }, request.caller.uid) };
+      return {
+        plan: await planCreate(room, { ...rest, ...taken }, request.caller.uid),
+        // The steps it shares with an import tell more than the method promises.
+        answer: (made) => ({ persona: (made as unknown as { persona: PersonaPage }).persona }),
+      };
     },
     'persona.import': ({ source, ...rest }, request) => ({
       plan: planImport(room, { ...rest, source: request.input(source) }, request.caller.uid),
