@@ -8,6 +8,7 @@ import { type Child, ProgramFailed } from '../kernel/exec.ts';
 import { removeFile } from '../kernel/files.ts';
 import { confinedWorker } from '../kernel/program-files.ts';
 import { createSealed, hashOf } from '../kernel/sealed.ts';
+import { writeAt } from './staging.ts';
 
 /** Longest time of one step that works in children, and of each child: more than the largest image needs. */
 export const stepTimeoutMs = 4 * 60 * 60_000;
@@ -233,11 +234,12 @@ export async function buildImage(
 /** Writes what a child sends into the open new file, which is then synced. Throws what the child reports. */
 export async function saveOutput(child: Child, out: FileHandle, work: Work): Promise<void> {
   await guarded([child], work.signal, async () => {
-    await pipeline(
-      child.stdout,
-      counter(work.onBytes),
-      out.createWriteStream({ autoClose: false }),
-    );
+    let done = 0;
+    for await (const piece of child.stdout as AsyncIterable<Buffer>) {
+      await writeAt(out, piece, done);
+      done += piece.length;
+      work.onBytes?.(done);
+    }
     await child.done;
   });
   await out.sync();

@@ -1,11 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { lstat } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { startWalker } from '../kernel/as-caller.ts';
 import type { Child } from '../kernel/exec.ts';
 import { buildImage, saveOutput, startWorker, stepTimeoutMs, type Work } from './image-children.ts';
-import { type Input, openNamed, type Place, type Staging, staged } from './staging.ts';
+import { copyBytes, type Input, openNamed, type Place, type Staging, staged } from './staging.ts';
 
 /** The end mark of a tar, and nothing before it: the data seed of a persona without one. */
 const emptyTar = Buffer.alloc(1024);
@@ -57,10 +56,7 @@ export async function isFolder(path: string): Promise<boolean> {
 async function copied(staging: Staging, file: FileHandle, work: Work): Promise<Place> {
   const out = await staging.create(member);
   try {
-    const from = file.createReadStream({ autoClose: false, start: 0 });
-    const to = out.createWriteStream({ autoClose: false });
-    await pipeline(from, to, { signal: work.signal });
-    await out.sync();
+    await copyBytes(file, out, work);
   } finally {
     await out.close();
   }

@@ -105,6 +105,35 @@ export class Staging {
   }
 }
 
+/** Bytes of one read and write. */
+const pieceBytes = 1 << 20;
+
+/** Copies one open file into another, from the start, and syncs it. `onBytes` sees the count as it grows. */
+export async function copyBytes(
+  from: FileHandle,
+  to: FileHandle,
+  { signal, onBytes }: { signal: AbortSignal; onBytes?: (done: number) => void },
+): Promise<void> {
+  const piece = Buffer.allocUnsafe(pieceBytes);
+  for (let done = 0; ; ) {
+    signal.throwIfAborted();
+    const { bytesRead } = await from.read(piece, 0, piece.length, done);
+    if (bytesRead === 0) break;
+    await writeAt(to, piece.subarray(0, bytesRead), done);
+    done += bytesRead;
+    onBytes?.(done);
+  }
+  await to.sync();
+}
+
+/** Writes all of `bytes` at `position`. */
+export async function writeAt(to: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await to.write(bytes, at, bytes.length - at, position + at);
+    at += bytesWritten;
+  }
+}
+
 /**
  * Opens a file that root named, for reading. A FIFO or a device does not hold up the daemon: only plain files are
  * taken. Throws file-not-found, permission-denied or bad-value.

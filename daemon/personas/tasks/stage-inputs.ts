@@ -1,8 +1,7 @@
-import { pipeline } from 'node:stream/promises';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { removeFile } from '../../kernel/files.ts';
 import type { PersonasRoom } from '../room.ts';
-import { openNamed, Staging } from '../staging.ts';
+import { copyBytes, openNamed, Staging } from '../staging.ts';
 import { step, stepKinds } from './steps.ts';
 
 /** What is taken into the staging folder first: received files, and files that must not change any more. */
@@ -29,16 +28,11 @@ export function stageInputs(room: PersonasRoom): AnyTask {
           const { size: total } = await source.stat();
           const target = await staging.create(name);
           try {
-            const reading = source.createReadStream({ autoClose: false });
-            let done = 0;
-            reading.on('data', (piece) => {
-              done += piece.length;
-              context.progress({ done, total, unit: 'bytes', note: `copying ${path}` });
-            });
-            await pipeline(reading, target.createWriteStream({ autoClose: false }), {
+            await copyBytes(source, target, {
               signal: context.signal,
+              onBytes: (done) =>
+                context.progress({ done, total, unit: 'bytes', note: `copying ${path}` }),
             });
-            await target.sync();
           } finally {
             await Promise.all([source.close(), target.close()]);
           }
