@@ -1,4 +1,5 @@
 import { type Client, connect, socketPaths } from '../ipc/client.ts';
+import { checkName, isDigest } from '../ipc/values.ts';
 import type { Command } from './command.ts';
 import type { Io } from './io.ts';
 import type { Parsed } from './parse.ts';
@@ -14,6 +15,10 @@ export interface Call {
   readonly rest: readonly string[];
   /** An operand that is not optional. */
   operand(name: string): string;
+  /** An operand that names something new or a slot. Throws `bad-name`. */
+  name(operand: string): string;
+  /** An operand that is a name or a digest. Throws `bad-name`. */
+  reference(operand: string): string;
   /** An operand that may be left out. */
   given(name: string): string | undefined;
   /** True when a switch is on. */
@@ -58,6 +63,11 @@ export function createCall(parsed: Parsed, io: Io, out: Output): Call {
     out,
     rest,
     operand: (name) => operands[name] ?? '',
+    name: (operand) => checkName(operands[operand] ?? ''),
+    reference(operand) {
+      const value = operands[operand] ?? '';
+      return isDigest(value) ? value : checkName(value);
+    },
     given: (name) => operands[name],
     has: (flag) => flags[flag] === true,
     text,

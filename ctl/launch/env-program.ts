@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 /** A larger file is not the small program we look for. */
 const programBytesMax = 32 * 1024 * 1024;
 const place = '/usr/bin/env';
-const signals = 'INT,QUIT';
+const signals = 'INT,QUIT,TERM,HUP';
 
 /** What the program `env` of one tree can do for us. */
 type Ability = 'signals' | 'runs' | 'absent';
@@ -37,9 +37,9 @@ export interface Wrapping {
 }
 
 /**
- * How to make Ctrl-C reach the program only. The terminal sends it to the sandbox's own process, too,
- * whose death would end a program that handles Ctrl-C by itself (a debugger, an interpreter). So the
- * sandbox ignores it, and the program gets the default back, where `env` can do both. Inside, `env`
+ * How to make signals reach the program only. Ctrl-C goes to the sandbox's own process, too, whose
+ * death would end a program that handles it by itself (a debugger, an interpreter). So the sandbox
+ * ignores such signals, and the program gets the defaults back, where `env` can do both. Inside, `env`
  * also tells a missing program (127) from one that cannot be executed (126).
  */
 export function wrapping(root: string, command: string): Wrapping {

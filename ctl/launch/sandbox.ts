@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { Wrapping } from './env-program.ts';
+import { keepForeground } from './terminal.ts';
 
 type ExecPlan = Answer<'slot.exec'>;
 
@@ -51,14 +52,14 @@ function programPid(report: Report): number | undefined {
   }
 }
 
-/** Sends a signal to the program, or to the launcher while there is no program. */
+/** Sends a signal to the program. Without a program there is nothing that could end in order. */
 function forward(child: ChildProcess, report: Report, signal: NodeJS.Signals): void {
   const pid = programPid(report);
   try {
-    if (pid === undefined) child.kill(signal);
+    if (pid === undefined) child.kill('SIGKILL');
     else process.kill(pid, signal);
   } catch {
-    child.kill(signal);
+    child.kill('SIGKILL');
   }
 }
 
@@ -82,6 +83,8 @@ function standBy(child: ChildProcess, report: Report): () => void {
   };
 }
 
+const isBubblewrap = ({ argv }: { argv: readonly string[] }) => basename(argv[0] ?? '') === 'bwrap';
+
 /** The command line: the plan's words with ours in their places. */
 export function launchWords(
   argv: readonly string[],
@@ -91,8 +94,7 @@ export function launchWords(
 ): string[] {
   const words = [...argv];
   const end = words.at(-1) === '--' ? words.length - 1 : words.length;
-  if (basename(words[0] ?? '') === 'bwrap')
-    words.splice(end, 0, '--json-status-fd', String(statusFd));
+  if (isBubblewrap({ argv })) words.splice(end, 0, '--json-status-fd', String(statusFd));
   return [...wrap.outside, ...words, ...wrap.inside, ...command];
 }
 
@@ -115,7 +117,12 @@ export function runPlan(
   const report: Report = { text: '' };
   return new Promise((resolve) => {
     const child = spawn(file, args, { stdio, env: plan.environment });
-    const leave = standBy(child, report);
+    const giveBack = keepForeground();
+    const rest = standBy(child, report);
+    const leave = () => {
+      giveBack();
+      rest();
+    };
     const filter = child.stdio[filterFd] as Writable | null | undefined;
     if (plan.seccomp && filter) {
       filter.on('error', () => {});
@@ -133,7 +140,7 @@ export function runPlan(
       resolve({
         status: code ?? 128 + (signal === null ? 0 : constants.signals[signal]),
         began: report.pid !== undefined,
-        ran: report.status !== undefined || basename(plan.argv[0] ?? '') !== 'bwrap',
+        ran: report.status !== undefined || signal !== null || !isBubblewrap(plan),
       });
     });
   });

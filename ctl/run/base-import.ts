@@ -7,11 +7,13 @@ import { shortDigest } from '../print/time.ts';
 
 /** `personactl base import` */
 export async function importBase(call: Call): Promise<number | undefined> {
+  // Before anything is sent.
+  const name = call.name('NAME');
   const from = call.text('from');
   const partition = call.number('partition');
   const source = from === undefined ? ({ kind: 'host' } as const) : await inputOf(call, from);
   const params = {
-    name: call.operand('NAME'),
+    name,
     source,
     ...(partition !== undefined && { partition }),
   };

@@ -70,13 +70,13 @@ function pageLines(base: BasePage, { out }: Call): Safe[] {
 /** `personactl base show` */
 export async function show(call: Call): Promise<undefined> {
   const client = await call.client();
-  const answer = await client.call('base.show', { base: call.operand('BASE') });
+  const answer = await client.call('base.show', { base: call.reference('BASE') });
   call.out.result(answer, () => pageLines(answer.base, call));
 }
 
 /** `personactl base rm` */
 export async function remove(call: Call): Promise<number | undefined> {
-  return runChange(call, 'base.rm', { base: call.operand('BASE') }, (outcome) => {
+  return runChange(call, 'base.rm', { base: call.reference('BASE') }, (outcome) => {
     const { name, freedBytes } = outcome.result;
     call.out.done(outcome, () => [say`Removed base ${name}, ${formatSize(freedBytes)} freed.`]);
     return undefined;

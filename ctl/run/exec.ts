@@ -4,6 +4,7 @@ import { isatty } from 'node:tty';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Grants } from '../../ipc/methods/shapes.ts';
 import { type Call, runFolder } from '../call.ts';
+import { closeInherited } from '../launch/descriptors.ts';
 import { wrapping } from '../launch/env-program.ts';
 import { type Ended, runPlan } from '../launch/sandbox.ts';
 import { namespacesOff } from '../launch/user-namespaces.ts';
@@ -45,7 +46,7 @@ function explain(call: Call, { began, failure }: Ended, launcher: string): void 
 
 async function launch(call: Call): Promise<number> {
   const client = await call.client();
-  const slot = call.operand('SLOT');
+  const slot = call.name('SLOT');
   const folder = call.text('folder');
   const terminal = isatty(0);
   const plan = await client.call('slot.exec', {
@@ -57,6 +58,7 @@ async function launch(call: Call): Promise<number> {
   client.close();
   for (const note of plan.notes) call.out.note(call.out.errStyle.dim(say`${note}`));
   const command = call.rest.length > 0 ? call.rest : shell;
+  closeInherited();
   const root = `${runFolder(call.io.env)}/slots/${slot}/root`;
   const wrap = wrapping(root, command[0] ?? '');
   const ended = await runPlan(plan, wrap, command);

@@ -1,4 +1,4 @@
-import { formatSize } from '../../ipc/values.ts';
+import { checkName, formatSize, isDigest } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
 import { inputOf } from '../inputs.ts';
@@ -47,9 +47,13 @@ export async function create(call: Call): Promise<number | undefined> {
   const environment = environmentOf(call);
   const description = call.text('description');
   const version = call.text('persona-version');
+  // Before anything is sent.
+  const name = call.name('NAME');
+  const base = call.text('base') ?? '';
+  if (!isDigest(base)) checkName(base);
   const params = {
-    name: call.operand('NAME'),
-    base: call.text('base') ?? '',
+    name,
+    base,
     ...(await inputsOf(call)),
     ...(environment && { environment }),
     ...(description !== undefined && { description }),

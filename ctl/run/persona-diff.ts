@@ -40,8 +40,8 @@ export async function diff(call: Call): Promise<undefined> {
   const client = await call.client();
   const under = call.text('under');
   const params = {
-    from: call.operand('A'),
-    to: call.operand('B'),
+    from: call.reference('A'),
+    to: call.reference('B'),
     ...(under !== undefined && { under }),
   };
   const { style } = call.out;

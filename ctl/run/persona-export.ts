@@ -6,7 +6,7 @@ import { shortDigest } from '../print/time.ts';
 
 /** `personactl persona export`: to the file that is named, or to PERSONA.osp in this folder. */
 export async function exportPersona(call: Call): Promise<undefined> {
-  const persona = call.operand('PERSONA');
+  const persona = call.reference('PERSONA');
   const path = call.text('output') ?? `${persona.replace('sha256:', '')}.osp`;
   if (!call.has('force')) await refuseExisting(call, path);
   const file = await exportTo(call, persona, path, call.has('original'));

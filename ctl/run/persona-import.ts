@@ -1,3 +1,4 @@
+import { checkName } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
 import { inputOf } from '../inputs.ts';
@@ -7,6 +8,7 @@ import { personaLines } from './personas.ts';
 /** `personactl persona import` */
 export async function importPersona(call: Call): Promise<number | undefined> {
   const name = call.text('name');
+  if (name !== undefined) checkName(name);
   const params = {
     source: await inputOf(call, call.operand('FILE')),
     ...(name !== undefined && { name }),

@@ -110,13 +110,13 @@ export function personaLines(persona: PersonaPage, { out }: Call): Safe[] {
 /** `personactl persona show` */
 export async function show(call: Call): Promise<undefined> {
   const client = await call.client();
-  const answer = await client.call('persona.show', { persona: call.operand('PERSONA') });
+  const answer = await client.call('persona.show', { persona: call.reference('PERSONA') });
   call.out.result(answer, () => personaLines(answer.persona, call));
 }
 
 /** `personactl persona verify`: status 8 when something is wrong. */
 export async function verify(call: Call): Promise<number | undefined> {
-  const persona = call.operand('PERSONA');
+  const persona = call.reference('PERSONA');
   const { style } = call.out;
   return runChange(call, 'persona.verify', { persona }, (outcome) => {
     const { ok, checks } = outcome.result;
@@ -133,7 +133,7 @@ export async function verify(call: Call): Promise<number | undefined> {
 
 /** `personactl persona rm` */
 export async function remove(call: Call): Promise<number | undefined> {
-  return runChange(call, 'persona.rm', { persona: call.operand('PERSONA') }, (outcome) => {
+  return runChange(call, 'persona.rm', { persona: call.reference('PERSONA') }, (outcome) => {
     const { name, freedBytes } = outcome.result;
     call.out.done(outcome, () => [say`Removed persona ${name}, ${formatSize(freedBytes)} freed.`]);
     return undefined;

@@ -68,7 +68,7 @@ function pageLines(slot: SlotPage, { out, io }: Call): Safe[] {
 /** `personactl slot show` */
 export async function show(call: Call): Promise<undefined> {
   const client = await call.client();
-  const name = call.operand('SLOT');
+  const name = call.name('SLOT');
   const { slots } = await client.call('slot.list', {});
   const slot = slots.find((one) => one.name === name);
   if (slot === undefined) {
@@ -93,7 +93,7 @@ export async function create(call: Call): Promise<number | undefined> {
   const user = call.text('owner');
   const owner = user === undefined ? undefined : await uidOf(user, call.command.name);
   const params = {
-    name: call.operand('NAME'),
+    name: call.name('NAME'),
     ...(call.has('ephemeral') && { ephemeral: true }),
     ...(owner !== undefined && { owner }),
   };
@@ -110,7 +110,7 @@ export async function create(call: Call): Promise<number | undefined> {
 /** `personactl slot rm` */
 export async function remove(call: Call): Promise<number | undefined> {
   const params = {
-    slot: call.operand('SLOT'),
+    slot: call.name('SLOT'),
     ...(call.has('discard') && { discard: true }),
     ...busyOf(call),
   };
@@ -133,7 +133,7 @@ export async function history(call: Call): Promise<undefined> {
   const client = await call.client();
   const { style } = call.out;
   const limit = call.number('limit');
-  const slot = call.operand('SLOT');
+  const slot = call.name('SLOT');
   const answer = await client.call('slot.history', { slot, ...(limit !== undefined && { limit }) });
   call.out.result(answer, () => {
     if (answer.generations.length === 0) {

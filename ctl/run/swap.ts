@@ -30,8 +30,8 @@ function finish(call: Call) {
 /** `personactl swap` */
 export async function swap(call: Call): Promise<number | undefined> {
   const params = {
-    slot: call.operand('SLOT'),
-    persona: call.operand('PERSONA'),
+    slot: call.name('SLOT'),
+    persona: call.reference('PERSONA'),
     ...(call.has('fresh') && { fresh: true }),
     ...busyOf(call),
   };
@@ -42,7 +42,7 @@ export async function swap(call: Call): Promise<number | undefined> {
 export async function rollback(call: Call): Promise<number | undefined> {
   const to = call.number('to');
   const params = {
-    slot: call.operand('SLOT'),
+    slot: call.name('SLOT'),
     ...(to !== undefined && { to }),
     ...(call.has('base') && { base: true }),
     ...busyOf(call),
