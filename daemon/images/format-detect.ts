@@ -1,4 +1,5 @@
 import type { ByteSource } from './byte-source.ts';
+import { hasTarChecksum, isZeroBlock, tarBlockBytes } from './tar-headers.ts';
 
 /** What a file may turn out to be, by its first bytes. */
 export type ImageFormat =
@@ -30,13 +31,10 @@ const magic = (format: ImageFormat, offset: number, hex: string): Magic => ({
   bytes: Buffer.from(hex, 'hex'),
 });
 
-// File systems first: their boot area may hold anything, also a partition table's mark.
-const magics: readonly Magic[] = [
-  magic('erofs', 1024, 'e2e1f5e0'),
+/** What begins with its magic number. */
+const atStart: readonly Magic[] = [
   magic('squashfs', 0, '68737173'),
   magic('xfs', 0, '58465342'),
-  magic('btrfs', 65536 + 64, '5f42485266535f4d'),
-  magic('ext4', 1024 + 56, '53ef'),
   magic('gzip', 0, '1f8b08'),
   magic('zstd', 0, '28b52ffd'),
   magic('xz', 0, 'fd377a585a00'),
@@ -44,9 +42,19 @@ const magics: readonly Magic[] = [
   magic('lz4', 0, '04224d18'),
   magic('zip', 0, '504b0304'),
   magic('qcow2', 0, '514649fb'),
-  magic('tar', 257, '7573746172'),
+];
+
+/**
+ * What has it further in, where content of other formats may look the same by chance: asked for
+ * last. File systems go first, their boot area may hold a partition table's mark.
+ */
+const further: readonly Magic[] = [
+  magic('erofs', 1024, 'e2e1f5e0'),
+  magic('btrfs', 65536 + 64, '5f42485266535f4d'),
+  magic('ext4', 1024 + 56, '53ef'),
   magic('gpt', 512, '4546492050415254'),
   magic('gpt', 4096, '4546492050415254'),
+  magic('tar', 257, '7573746172'),
   magic('mbr', 510, '55aa'),
 ];
 
@@ -54,15 +62,14 @@ const magics: readonly Magic[] = [
 export const compressions: ReadonlySet<ImageFormat> = new Set(['gzip', 'zstd']);
 
 /**
- * The format of a file by its magic numbers, or undefined when it is none that is known. An old tar
- * without a magic is recognised by the checksum of its first header.
+ * The format of a file by its magic numbers, or undefined when it is none that is known. A tar is
+ * recognised by the checksum of its first header, also an old one without a magic.
  */
 export function detectFormat(source: ByteSource): ImageFormat | undefined {
-  for (const { format, offset, bytes } of magics) {
-    if (has(source, offset, bytes)) return format;
-  }
-  if (isSkippableZstd(source)) return 'zstd';
-  return isOldTar(source) ? 'tar' : undefined;
+  const found = (list: readonly Magic[]) =>
+    list.find(({ offset, bytes }) => has(source, offset, bytes))?.format;
+  const first = found(atStart) ?? (isSkippableZstd(source) ? 'zstd' : undefined);
+  return first ?? (isTar(source) ? 'tar' : found(further));
 }
 
 function has(source: ByteSource, offset: number, bytes: Buffer): boolean {
@@ -76,16 +83,12 @@ function isSkippableZstd(source: ByteSource): boolean {
   return (source.read(0, 4).readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50;
 }
 
-function isOldTar(source: ByteSource): boolean {
-  if (source.size < 1024 || source.size % 512 !== 0) return false;
-  const block = source.read(0, 512);
-  // An empty archive: nothing but its end mark.
-  if (block.every((byte) => byte === 0)) return source.size <= 10240 && allZero(source);
-  let sum = 8 * 32;
-  block.forEach((byte, index) => {
-    if (index < 148 || index >= 156) sum += byte;
-  });
-  return Number.parseInt(block.toString('latin1', 148, 156), 8) === sum;
+function isTar(source: ByteSource): boolean {
+  if (source.size < tarBlockBytes) return false;
+  const block = source.read(0, tarBlockBytes);
+  if (!isZeroBlock(block)) return hasTarChecksum(block);
+  // An empty archive: nothing but its end mark, padded to what tar writes at once.
+  return source.size <= 20 * tarBlockBytes && allZero(source);
 }
 
 function allZero(source: ByteSource): boolean {

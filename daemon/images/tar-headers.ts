@@ -45,7 +45,7 @@ const zeroBlock = Buffer.alloc(tarBlockBytes);
  * @throws PersonaError 'bad-archive' for a wrong checksum or a number that is none.
  */
 export function parseTarHeader(block: Buffer): TarHeader {
-  if (!checksumFits(block)) throw badArchive('a header has a wrong checksum');
+  if (!hasTarChecksum(block)) throw badArchive('a header has a wrong checksum');
   const posix = block.toString('latin1', 257, 263) === 'ustar\0';
   const short = text(block, 0, 100);
   const prefix = posix ? text(block, 345, isStar(block) ? 131 : 155) : '';
@@ -78,7 +78,8 @@ function text(block: Buffer, at: number, length: number): string {
   return end < 0 ? field : field.slice(0, end);
 }
 
-function checksumFits(block: Buffer): boolean {
+/** True when a block has the checksum of a tar header. */
+export function hasTarChecksum(block: Buffer): boolean {
   const stored = /^[ \0]*([0-7]+)[ \0]*$/.exec(block.toString('latin1', 148, 156));
   if (stored === null) return false;
   let unsigned = 0;
