@@ -10,7 +10,7 @@ import { encode } from './images/stream.ts';
 import type { Item } from './images/tree.ts';
 import { becomeCaller, type Caller } from './kernel/become-caller.ts';
 import { KernelError } from './kernel/errno.ts';
-import { openTree } from './kernel/open-as-caller.ts';
+import { openTree, openUncovered } from './kernel/open-as-caller.ts';
 import { walkTree } from './kernel/tree-walk.ts';
 
 interface Task {
@@ -41,7 +41,7 @@ function write(bytes: Buffer): void {
 }
 
 async function walk({ path, exclude, blank, live }: Task): Promise<void> {
-  const root = openTree(path);
+  const root = live ? openUncovered(path) : openTree(path);
   try {
     const items = walkTree(root, {
       exclude,

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { readdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   createGroup,
@@ -126,10 +128,38 @@ export async function childGroup(
       kill();
       for (const { folder, parent } of groups) {
         await leave(folder);
+        sweep(parent);
         removeGroup(parent);
       }
     },
   };
+}
+
+/**
+ * Which hierarchies hold the cgroups of children on this machine, found out by making one. Throws when none does:
+ * children then have their rlimits and process namespace only.
+ */
+export async function whereChildGroups(): Promise<string> {
+  const group = await childGroup('probe', { memoryBytes: 1 << 30, processes: 64 });
+  await group.end();
+  if (group.folders.length === 0) throw new Error('no hierarchy lets us make a group');
+  return group.folders.map((folder) => dirname(dirname(folder))).join(', ');
+}
+
+/** A group is joined within moments of its making: an empty one this old belonged to a daemon that was killed. */
+const STALE_MS = 60_000;
+
+function sweep(parent: string): void {
+  for (const name of readdirSync(parent, { withFileTypes: true })) {
+    if (!name.isDirectory()) continue;
+    const folder = `${parent}/${name.name}`;
+    try {
+      // Not empty: the kernel refuses.
+      if (Date.now() - statSync(folder).mtimeMs > STALE_MS) removeGroup(folder);
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) throw error;
+    }
+  }
 }
 
 async function leave(folder: string): Promise<void> {

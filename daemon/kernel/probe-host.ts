@@ -1,6 +1,7 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { readHierarchies } from './cgroups.ts';
+import { whereChildGroups } from './child-group.ts';
 import { runProgram } from './exec.ts';
 import { Fd } from './fd.ts';
 import { declareInt, declareSyscall } from './libc.ts';
@@ -119,6 +120,15 @@ export function probeHost(): Promise<Capability[]> {
         needed: false,
       },
       userNamespace,
+    ),
+    tried(
+      'child-cgroups',
+      {
+        usedFor: 'limits of memory and a sure end for readers of foreign files',
+        fix: 'Give the daemon a writable cgroup hierarchy; process limits are used meanwhile.',
+        needed: false,
+      },
+      whereChildGroups,
     ),
     tried(
       'cgroup2',

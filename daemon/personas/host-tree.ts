@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Paths } from '../config/paths.ts';
+import { readMountinfo } from '../kernel/mountinfo.ts';
 
 /** Folders of a running system that hold no part of the installed one; they stay, empty. */
 const runtimeFolders = ['proc', 'sys', 'dev', 'run', 'tmp', 'var/tmp', 'home', 'lost+found'];
@@ -55,8 +56,20 @@ function hostKeys(): string[] {
   }
 }
 
-/** What a base of the running system leaves out: runtime folders, secrets, and our own trees. */
+/** Where other file systems are mounted: what they cover is no part of the installed system either. */
+function mountPlaces(): string[] {
+  return readMountinfo()
+    .map(({ at }) => byteString(relative('/', at)))
+    .filter((place) => place !== '');
+}
+
+function byteString(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}
+
+/** What a base of the running system leaves out: runtime folders, other mounts, secrets, and our own trees. */
 export function hostOmissions(paths: Pick<Paths, 'state'>): HostOmissions {
-  const own = Buffer.from(relative('/', paths.state)).toString('latin1');
-  return { exclude: [...runtimeFolders, ...secrets, ...hostKeys(), own], blank: [...blanked] };
+  const own = byteString(relative('/', paths.state));
+  const places = [...runtimeFolders, ...mountPlaces(), ...secrets, ...hostKeys(), own];
+  return { exclude: [...new Set(places)], blank: [...blanked] };
 }

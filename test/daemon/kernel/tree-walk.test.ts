@@ -134,6 +134,25 @@ when(test, needs)(
   },
 );
 
+when(test, needs)(
+  'a live tree: mounts are looked through, blanked files lose only their content',
+  async (t) => {
+    const folder = temporaryFolder(t);
+    mkdirSync(join(folder, 'covered/below'), { recursive: true });
+    run('mount', '-t', 'tmpfs', 'personad-test', join(folder, 'covered'));
+    t.teardown(() => run('umount', join(folder, 'covered')));
+    mkdirSync(join(folder, 'covered/above'));
+    writeFileSync(join(folder, 'shadow'), 'secret', { mode: 0o640 });
+    writeFileSync(join(folder, 'key'), 'secret');
+    // Only what lies at the root of a mount is a tree that can be looked at without its mounts.
+    run('mount', '--bind', folder, folder);
+    t.teardown(() => run('umount', '-l', folder));
+    const found = await walk({ path: folder, live: true, exclude: ['key'], blank: ['shadow'] });
+    t.deepEqual([...found.keys()], ['', 'covered', 'covered/below', 'shadow']);
+    t.like(found.get('shadow'), { size: 0, data: '', mode: 0o640 });
+  },
+);
+
 when(test, needs)('a FIFO holds nobody up and a link is not followed', async (t) => {
   const folder = temporaryFolder(t);
   run('mkfifo', join(folder, 'fifo'));

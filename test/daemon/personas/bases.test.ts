@@ -35,6 +35,8 @@ import {
   storeFiles,
 } from '../../support/bases.ts';
 import { run, when } from '../../support/needs.ts';
+import { builtLayout } from '../../support/oci-builder.ts';
+import { builtTar } from '../../support/tar-builder.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
 const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] };
@@ -155,6 +157,24 @@ when(test, { ...needs, tools: [...needs.tools, 'mkfs.ext4', 'mksquashfs'] })(
     t.is(right.status, 'done');
   },
 );
+
+when(test, needs)('an unpacked container image is the tree of its layers', async (t) => {
+  const machine = await machineIn(t);
+  const lower = builtTar(
+    { name: 'etc/', type: '5', mode: 0o755 },
+    { name: 'etc/os-release', data: 'ID=layered\n' },
+    { name: 'gone', data: 'x' },
+  );
+  const upper = builtTar({ name: '.wh.gone' }, { name: 'new', data: 'y' });
+  const layout = join(machine.folder, 'layout');
+  for (const [path, bytes] of builtLayout({ layers: [lower, upper], packing: ['gzip', 'none'] })) {
+    mkdirSync(join(layout, path, '..'), { recursive: true });
+    writeFileSync(join(layout, path), bytes);
+  }
+  const result = await importBase(machine, 'oci', { kind: 'path', path: layout });
+  t.is(result.status, 'done', JSON.stringify(result.error));
+  t.like(imported(result), { os: { id: 'layered' }, entries: 4, source: 'container image' });
+});
 
 /** The first sector of a disk with one Linux partition. */
 function mbr(first: number, sectors: number): Buffer {
