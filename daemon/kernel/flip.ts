@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import {
   lstatSync,
   mkdirSync,
+  readdirSync,
   readlinkSync,
   renameSync,
   rmdirSync,
@@ -22,7 +24,7 @@ export type FlipWay = 'beneath' | 'symlink';
 
 /** The name below the anchor that users open. */
 export const TREE = 'root';
-/** Folder of the anchor that holds the trees of the `symlink` way, by number. */
+/** Folder of the anchor that holds the trees of the `symlink` way. */
 const TREES = '.trees';
 /** A path walk that has read the old link must end before the old mount goes: far longer than any walk takes. */
 const WALK_GRACE_MS = 1_000;
@@ -120,8 +122,8 @@ async function untilShown(before: Shown, settled: Promise<void>): Promise<void> 
 }
 
 function flipLink(anchor: string, tree: Fd, now: Shown | undefined): Promise<void> {
-  const number = 1 + (Number(now?.at.split('/').at(-1)) || 0);
-  const target = `${TREES}/${number}`;
+  // A name that never comes again: the old tree is taken off by its name a while later.
+  const target = `${TREES}/${randomBytes(6).toString('hex')}`;
   mkdirSync(`${anchor}/${target}`, { recursive: true, mode: 0o755 });
   attach(tree, `${anchor}/${target}`);
   const link = `${anchor}/${TREE}`;
@@ -149,6 +151,23 @@ function clearName(link: string): void {
 async function takeOff(place: string): Promise<void> {
   await unmount(place, { detach: true });
   rmdirSync(place);
+}
+
+/** Takes off trees of the `symlink` way that a crash has left behind the link. What the anchor shows stays. */
+export async function sweepTrees(anchor: string): Promise<void> {
+  const shown = treePlace(anchor);
+  let names: string[] = [];
+  try {
+    names = readdirSync(`${anchor}/${TREES}`);
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT')) throw error;
+  }
+  for (const name of names) {
+    const place = `${anchor}/${TREES}/${name}`;
+    if (place === shown) continue;
+    if (statMount(place).isMountRoot) await takeOff(place);
+    else rmdirSync(place);
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
-import { failedWith } from './errno.ts';
+import { failedWith, KernelError } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { createMount, type FsOption, MOUNT_ATTR } from './fs-context.ts';
+import { openPlace } from './mounts.ts';
 
 /**
  * How lower layers are named to the kernel: `fd` (descriptors of detached mounts), `path` (the same by
@@ -17,8 +18,8 @@ export interface Lower {
 export interface OverlayPlan {
   /** Layers, top first. */
   lowers: Lower[];
-  /** Folder that holds `fs` and `work`, as a path or as a mount of that folder. */
-  upper: string | Fd;
+  /** Folder that holds `fs` and `work`. */
+  upper: string;
   /** Never wait for the disk: only for trees that are thrown away. */
   volatile?: boolean;
   /** Shown as the source in mount tables. */
@@ -36,15 +37,27 @@ const FIXED: FsOption[] = [
   { key: 'xino', text: 'auto' },
 ];
 
-function stagedPath(lower: Lower): string {
-  const path = lower.attachedAt;
-  if (path === undefined) throw new Error('internal error: a staged layer has no place');
-  if (/[:,\\]/.test(path)) throw new Error(`internal error: ${path} cannot stand in lowerdir=`);
-  return path;
+/** Longest string that fsconfig(2) takes, without its end. */
+const TEXT_MAX = 255;
+
+/** Joined in one option, short names are needed: descriptors of attached mounts, which any kernel follows. */
+function stagedOption(lowers: Lower[]): FsOption {
+  if (lowers.some(({ attachedAt }) => attachedAt === undefined)) {
+    throw new Error('internal error: a staged layer has no place');
+  }
+  const text = lowers.map(({ mount }) => mount.path).join(':');
+  if (text.length > TEXT_MAX) {
+    throw new KernelError(
+      'fsconfig',
+      'E2BIG',
+      `lowerdir= of ${lowers.length} layers on this kernel`,
+    );
+  }
+  return { key: 'lowerdir', text };
 }
 
 function lowerOptions(lowers: Lower[], way: LowerWay): FsOption[] {
-  if (way === 'staging') return [{ key: 'lowerdir', text: lowers.map(stagedPath).join(':') }];
+  if (way === 'staging') return [stagedOption(lowers)];
   return lowers.map(({ mount }) =>
     way === 'fd' ? { key: 'lowerdir+', fd: mount } : { key: 'lowerdir+', text: mount.path },
   );
@@ -58,16 +71,28 @@ export async function mountOverlay(plan: OverlayPlan, way: LowerWay): Promise<Fd
   if (plan.lowers.length === 0 || plan.lowers.length > LOWERS_LIMIT) {
     throw new Error(`internal error: an overlay of ${plan.lowers.length} layers`);
   }
-  const upper = typeof plan.upper === 'string' ? plan.upper : plan.upper.path;
+  const { path, close } = upperPath(plan.upper);
   const options: FsOption[] = [
     { key: 'source', text: plan.source },
     ...lowerOptions(plan.lowers, way),
-    { key: 'upperdir', text: `${upper}/fs` },
-    { key: 'workdir', text: `${upper}/work` },
+    { key: 'upperdir', text: `${path}/fs` },
+    { key: 'workdir', text: `${path}/work` },
     ...FIXED,
     ...(plan.volatile === true ? [{ key: 'volatile' }] : []),
   ];
-  return createMount('overlay', options, MOUNT_ATTR.nosuid | MOUNT_ATTR.nodev | MOUNT_ATTR.noatime);
+  const flags = MOUNT_ATTR.nosuid | MOUNT_ATTR.nodev | MOUNT_ATTR.noatime;
+  try {
+    return await createMount('overlay', options, flags);
+  } finally {
+    close();
+  }
+}
+
+/** The upper's name for fsconfig: as mount tables shall show it, or, when that is too long, by a descriptor. */
+function upperPath(upper: string): { path: string; close(): void } {
+  if (upper.length + '/work'.length <= TEXT_MAX) return { path: upper, close: () => undefined };
+  const folder = openPlace(upper);
+  return { path: folder.path, close: () => folder.close() };
 }
 
 /**
@@ -76,10 +101,12 @@ export async function mountOverlay(plan: OverlayPlan, way: LowerWay): Promise<Fd
  * @param lower any readable folder.
  */
 export async function upperInUse(upper: string, lower: string): Promise<boolean> {
+  using folder = openPlace(upper);
+  using below = openPlace(lower);
   const options = [
-    { key: 'lowerdir', text: lower },
-    { key: 'upperdir', text: `${upper}/fs` },
-    { key: 'workdir', text: `${upper}/fs` },
+    { key: 'lowerdir', text: below.path },
+    { key: 'upperdir', text: `${folder.path}/fs` },
+    { key: 'workdir', text: `${folder.path}/fs` },
     { key: 'index', text: 'on' },
   ];
   try {

@@ -1,6 +1,7 @@
-import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { failedWith } from '../kernel/errno.ts';
 import { clearTree, makeAnchor, removeAnchor } from '../kernel/flip.ts';
+import { removeTree } from '../kernel/remove-tree.ts';
 import { anchorOf, type SlotRoom } from './slot-room.ts';
 import type { Slot } from './slot-rows.ts';
 
@@ -30,5 +31,5 @@ export async function closeAnchor(room: SlotRoom, slot: string): Promise<void> {
   } catch (error) {
     if (!failedWith(error, 'ENOENT')) throw error;
   }
-  rmSync(anchor, { recursive: true, force: true });
+  await removeTree(anchor); // stops at anything that is still mounted
 }

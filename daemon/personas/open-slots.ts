@@ -91,6 +91,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     anchors: join(paths.run, runPlaces.slots),
     state,
     now,
+    settling: new Set(),
     problems: new Map(),
   };
   return {
@@ -109,6 +110,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     recover: () => recoverSlots(room),
     async stop() {
       await room.records.flush();
+      await Promise.all(room.settling);
       await room.keeper.close();
       await room.layers.close();
       await room.namespaces.close();

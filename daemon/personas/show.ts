@@ -19,10 +19,12 @@ export async function showTree(
   const { device } = statMount(mount);
   const { old, settled } = await flip(anchor, mount, flipWayOf(room));
   if (old !== undefined) keepOld(room, old, device, left);
-  settled
+  const ended: Promise<unknown> = settled
     .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot take the old tree off'))
     .then(() => mount.closeLater())
-    .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot close a tree'));
+    .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot close a tree'))
+    .finally(() => void room.settling.delete(ended));
+  room.settling.add(ended);
   if (shownTree(anchor)?.device !== device) {
     // Somebody else mounted there: the flip itself has happened and cannot be taken back.
     room.problems.set(slot, `${anchor}/root shows something that is not of this slot`);

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { toWire } from '../../ipc/errors.ts';
 import { bootId } from '../kernel/clock.ts';
 import type { Fd } from '../kernel/fd.ts';
-import { type Shown, shownTree } from '../kernel/flip.ts';
+import { type Shown, shownTree, sweepTrees } from '../kernel/flip.ts';
 import { readMountinfo } from '../kernel/mountinfo.ts';
 import { unmount } from '../kernel/mounts.ts';
 import { upperInUse } from '../kernel/overlay.ts';
@@ -69,6 +69,7 @@ async function treeOf(room: SlotRoom, slot: Slot, generation: Generation): Promi
 export async function restoreSlot(room: SlotRoom, name: string): Promise<Restored> {
   const slot = room.book.slot(name);
   openAnchor(room, slot);
+  await sweepTrees(anchorOf(room, name));
   const current = room.book.current(slot);
   if (current === undefined) return { record: () => undefined };
   await finishFlip(room, name, current.upper);

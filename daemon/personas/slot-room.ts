@@ -37,6 +37,8 @@ export interface SlotRoom {
   state: string;
   /** Milliseconds since 1970. */
   now(): number;
+  /** Replaced trees that are being taken off; a stop waits for them. */
+  settling: Set<Promise<unknown>>;
   /** What is wrong with a slot, for status; absent when all is well. */
   problems: Map<string, string>;
 }
