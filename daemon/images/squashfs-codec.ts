@@ -53,7 +53,8 @@ function xzBlock(packed: Buffer, most: number): Buffer {
     maxBuffer: most,
     timeout: toolTimeoutMs,
     env: {},
-    stdio: ['pipe', 'pipe', 'ignore'],
+    // No stream is ignored: the confined child has no /dev/null to give to the tool.
+    stdio: 'pipe',
   });
   if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') {
     throw new PersonaError('tool-missing', { tool: 'xz', fix: 'apt install xz-utils' });
