@@ -71,7 +71,10 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   return {
     tasks: [
       ...personaTasks(personas),
-      ...baseTasks(personas, { space: (bytes) => space.check(bytes) }),
+      ...baseTasks(personas, {
+        space: (bytes) => space.check(bytes),
+        release: (digest) => slots.room.layers.forget(digest),
+      }),
       ...slots.tasks,
       ...collectTasks(collectors),
     ],
