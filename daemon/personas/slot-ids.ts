@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { createUserNamespace } from '../kernel/idmap.ts';
@@ -54,8 +54,9 @@ export class SlotNamespaces {
     const namespace = await createUserNamespace(ids);
     const place = `${this.#folder}/${ids.first}`;
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    // What an earlier daemon left mounted here can be opened for reading only.
+    if (existsSync(place) && statMount(place).isMountRoot) await unmount(place, { detach: true });
     closeSync(openSync(place, 'a', 0o600));
-    if (statMount(place).isMountRoot) await unmount(place, { detach: true });
     using file = cloneTree(namespace);
     attach(file, place);
     changeMount(place, { propagation: 'private' });
