@@ -60,6 +60,8 @@ export interface PackReport {
 export interface InputsReport {
   /** The content of runtime_config.json. */
   text: string;
+  /** Plain files in it. */
+  files: number;
   environment: Record<string, string>;
 }
 
@@ -228,7 +230,7 @@ export const personaModes: Record<
     const text = canonicalJson({ environment: all, files });
     // Once more as a whole: the further variables are checked like the others.
     parseRuntimeConfig(Buffer.from(text));
-    answers.json({ text, environment: all } satisfies InputsReport);
+    answers.json({ text, files: files.length, environment: all } satisfies InputsReport);
   },
 
   async pack(_args, answers) {

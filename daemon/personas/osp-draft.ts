@@ -8,6 +8,12 @@ import type { Place } from './staging.ts';
 /** How a persona's image came to be. */
 export type Origin = OspMetadata['origin'];
 
+/** A member that becomes a layer, or none when nothing is in it. */
+export interface DraftMember extends Place {
+  sha256: string;
+  empty: boolean;
+}
+
 /** A persona on its way into the store: what the first steps of its change found out for the later ones. */
 export interface Draft {
   /** Its name here. */
@@ -18,8 +24,8 @@ export interface Draft {
   environment: Record<string, string>;
   /** Domain of trust of the layers made for it. */
   domain: string;
-  seed: Place & { sha256: string };
-  runtime: Place & { sha256: string };
+  seed: DraftMember;
+  runtime: DraftMember;
   applications: Place;
   /** Where its difference image comes from. */
   image:

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { lstat } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
@@ -7,7 +8,8 @@ import { buildImage, saveOutput, startWorker, stepTimeoutMs, type Work } from '.
 import { copyBytes, type Input, openNamed, type Place, type Staging, staged } from './staging.ts';
 
 /** The end mark of a tar, and nothing before it: the data seed of a persona without one. */
-const emptyTar = Buffer.alloc(1024);
+const emptySeed = gzipSync(Buffer.alloc(1024));
+const emptyDigest = createHash('sha256').update(emptySeed).digest('hex');
 const gzipMagic = Buffer.from([0x1f, 0x8b]);
 const member = 'data_seed.tar.gz';
 
@@ -20,7 +22,7 @@ export async function seedMember(
   input: Input | null,
   work: Work,
 ): Promise<Place> {
-  if (input === null) return await staging.write(member, gzipSync(emptyTar));
+  if (input === null) return await staging.write(member, emptySeed);
   if (input.kind === 'path' && (await isFolder(input.path))) {
     const caller = { uid: 0, gid: 0, groups: [] };
     const walker = await startWalker({ caller, path: input.path, deadlineMs: stepTimeoutMs });
@@ -43,6 +45,11 @@ export async function seedMember(
   } finally {
     await file.close();
   }
+}
+
+/** True for the seed that is written where there is none; another one has to be read to know. */
+export function isEmptySeed(sha256: string): boolean {
+  return sha256 === emptyDigest;
 }
 
 /** True for a folder that root named. A path that is not there fails where it is opened. */

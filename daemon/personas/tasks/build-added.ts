@@ -50,6 +50,7 @@ function buildPart(room: PersonasRoom, part: Part): AnyTask {
       step(async () => {
         const draft = draftOf(context);
         if (draft.existing !== undefined) return undefined;
+        if (draft[part.mode].empty) return { saved: {} };
         const added = await build(room, context, part, draft);
         return { saved: added as unknown as Json };
       }),

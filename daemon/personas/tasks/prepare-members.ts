@@ -3,9 +3,9 @@ import type { InputsReport } from '../../images/worker-persona.ts';
 import { hashOf } from '../../kernel/sealed.ts';
 import { baseFacts } from '../base-facts.ts';
 import { askWorker, stepTimeoutMs } from '../image-children.ts';
-import { type Draft, factsOf } from '../osp-draft.ts';
+import { type Draft, type DraftMember, factsOf } from '../osp-draft.ts';
 import type { PersonasRoom } from '../room.ts';
-import { seedMember } from '../seed-member.ts';
+import { isEmptySeed, seedMember } from '../seed-member.ts';
 import { type Input, type Place, Staging, staged } from '../staging.ts';
 import { step, stepKinds } from './steps.ts';
 
@@ -47,8 +47,8 @@ export function prepareMembers(room: PersonasRoom): AnyTask {
           }),
           environment,
           domain: params.foreign ? `stranger:${context.ownerUid}` : 'own',
-          seed: await hashed(staging, seed),
-          runtime: await hashed(staging, runtime),
+          seed: await seedDraft(staging, seed),
+          runtime,
           applications: await staging.whole(staged.applications),
           image: params.foreign ? { from: 'foreign' } : { from: 'tree' },
           allowed: false,
@@ -58,20 +58,25 @@ export function prepareMembers(room: PersonasRoom): AnyTask {
   });
 }
 
-async function hashed(staging: Staging, place: Place): Promise<Place & { sha256: string }> {
+async function sha256Of(staging: Staging, place: Place): Promise<string> {
   const handle = await staging.open(place.file);
   try {
-    return { ...place, sha256: (await hashOf(handle)).replace('sha256:', '') };
+    return (await hashOf(handle)).replace('sha256:', '');
   } finally {
     await handle.close();
   }
+}
+
+async function seedDraft(staging: Staging, place: Place): Promise<DraftMember> {
+  const sha256 = await sha256Of(staging, place);
+  return { ...place, sha256, empty: isEmptySeed(sha256) };
 }
 
 async function runtimeMember(
   staging: Staging,
   context: TaskContext,
   environment: Record<string, string>,
-): Promise<{ runtime: Place; environment: Record<string, string> }> {
+): Promise<{ runtime: DraftMember; environment: Record<string, string> }> {
   for (const name of [staged.config, staged.applications]) {
     if (!(await staging.has(name))) await staging.write(name, Buffer.alloc(0));
   }
@@ -80,7 +85,9 @@ async function runtimeMember(
     const report = (await askWorker(['inputs'], files, context, (child) => {
       child.stdin?.end(`${JSON.stringify({ environment })}\n`);
     })) as InputsReport;
-    const runtime = await staging.write('runtime_config.json', Buffer.from(report.text));
+    const place = await staging.write('runtime_config.json', Buffer.from(report.text));
+    const empty = report.files === 0 && Object.keys(report.environment).length === 0;
+    const runtime = { ...place, sha256: await sha256Of(staging, place), empty };
     return { runtime, environment: report.environment };
   } finally {
     for (const file of files) await file.close();

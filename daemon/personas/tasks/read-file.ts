@@ -6,8 +6,9 @@ import type { OspReport } from '../../images/worker-persona.ts';
 import { hashOf } from '../../kernel/sealed.ts';
 import { findBase } from '../base-facts.ts';
 import { askWorker, stepTimeoutMs } from '../image-children.ts';
-import { type Draft, factsFrom } from '../osp-draft.ts';
+import { type Draft, type DraftMember, factsFrom } from '../osp-draft.ts';
 import type { PersonasRoom } from '../room.ts';
+import { isEmptySeed } from '../seed-member.ts';
 import { type Place, Staging, staged } from '../staging.ts';
 import { type SignatureState, signatureState, trustDomain } from '../trust.ts';
 import { step, stepKinds } from './steps.ts';
@@ -101,19 +102,23 @@ async function judge(
     ...factsAndImage(state, report),
     environment: report.environment,
     domain: trustDomain(state, signature, ownerUid),
-    seed: member(report, ospMembers.seed),
-    runtime: member(report, ospMembers.runtime),
+    seed: seedOf(report),
+    runtime: runtimeOf(report),
     applications: placeOf(members, ospMembers.applications),
     allowed: state === 'own',
     ...(existing === undefined ? {} : { existing }),
   };
 }
 
-function member(
-  { metadata, members }: OspReport,
-  name: typeof ospMembers.seed | typeof ospMembers.runtime,
-): Place & { sha256: string } {
-  return { ...placeOf(members, name), sha256: metadata.members[name].sha256 };
+function seedOf({ metadata, members }: OspReport): DraftMember {
+  const { sha256 } = metadata.members[ospMembers.seed];
+  return { ...placeOf(members, ospMembers.seed), sha256, empty: isEmptySeed(sha256) };
+}
+
+function runtimeOf({ metadata, members, files, environment }: OspReport): DraftMember {
+  const { sha256 } = metadata.members[ospMembers.runtime];
+  const empty = files === 0 && Object.keys(environment).length === 0;
+  return { ...placeOf(members, ospMembers.runtime), sha256, empty };
 }
 
 function factsAndImage(
