@@ -1,17 +1,24 @@
 /**
- * Builds what is installed for users: one file per program in dist/, owned by root when root builds,
- * with source maps beside them, and the manual pages. `--check` builds without writing.
+ * Builds what is installed for users: one file per program, owned by root when root builds, with source
+ * maps beside them, and the manual pages.
+ *
+ *   node scripts/build.ts [--out FOLDER] [PROGRAM...]
+ *
+ * Without names every program is built, and the folder (dist/) holds nothing else afterwards.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
 import { manualPages } from '../ctl/manual.ts';
+import { version } from '../daemon/version.ts';
 
 const root = dirname(import.meta.dirname);
-const folder = join(root, 'dist');
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  version: string;
-};
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { out: { type: 'string', default: join(root, 'dist') } },
+});
+const folder = resolve(values.out);
 
 /** Bundled packages written for CommonJS call `require`, which an ES module has to make itself. */
 const requireBanner =
@@ -23,10 +30,9 @@ const shared: BuildOptions = {
   target: 'node24',
   sourcemap: true,
   sourcesContent: false,
-  legalComments: 'linked',
   logLevel: 'warning',
   define: { PERSONA_VERSION: JSON.stringify(version) },
-  // Native packages find their binary beside their own files; the logger starts no threads of ours.
+  // Native packages find their binary beside their own files.
   external: ['koffi', 'sqlite3', 'diskusage'],
 };
 
@@ -35,41 +41,51 @@ const tool: BuildOptions = {
   ...shared,
   // Half the text to compile at every start.
   minify: true,
-  entryPoints: [join(root, 'ctl/main.ts')],
-  outfile: join(folder, 'personactl.cjs'),
   format: 'cjs',
   banner: { js: '#!/usr/bin/env node' },
   logOverride: { 'empty-import-meta': 'silent' },
 };
 
-const module = (entry: string, name: string, banner = requireBanner): BuildOptions => ({
+const module = (banner: string): BuildOptions => ({
   ...shared,
-  entryPoints: [join(root, entry)],
-  outfile: join(folder, name),
   format: 'esm',
   banner: { js: banner },
 });
 
-/** Programs that the daemon starts in children of their own. */
-const children: readonly (readonly [entry: string, name: string])[] = [
-  ['daemon/images/worker.ts', 'worker.mjs'],
-  ['daemon/walker.ts', 'walker.mjs'],
-];
+/** Name of the file -> its source and the way it is built. */
+const programs: Readonly<Record<string, readonly [entry: string, options: BuildOptions]>> = {
+  'personactl.cjs': ['ctl/main.ts', tool],
+  'personad.mjs': ['daemon/main.ts', module(`#!/usr/bin/env node\n${requireBanner}`)],
+  // Programs that the daemon starts in children of their own.
+  'worker.mjs': ['daemon/images/worker.ts', module(requireBanner)],
+  'walker.mjs': ['daemon/walker.ts', module(requireBanner)],
+};
 
-const programs = [
-  tool,
-  module('daemon/main.ts', 'personad.mjs', `#!/usr/bin/env node\n${requireBanner}`),
-  ...children
-    .filter(([entry]) => existsSync(join(root, entry)))
-    .map(([entry, name]) => module(entry, name)),
-].filter(({ entryPoints }) => existsSync((entryPoints as string[])[0] ?? ''));
+async function buildProgram(name: string, folder: string): Promise<void> {
+  const [entry, options] = programs[name] ?? [];
+  if (entry === undefined) throw new Error(`there is no program ${name}`);
+  const outfile = join(folder, name);
+  await build({ ...options, entryPoints: [join(root, entry)], outfile });
+  chmodSync(outfile, 0o755);
+}
 
-const check = process.argv.includes('--check');
-if (!check) rmSync(folder, { recursive: true, force: true });
-await Promise.all(programs.map((options) => build({ ...options, write: !check })));
-if (!check) {
-  for (const { outfile = '' } of programs) chmodSync(outfile, 0o755);
+function writeManuals(folder: string): void {
   const manuals = join(folder, 'man/man1');
   mkdirSync(manuals, { recursive: true });
   for (const [name, text] of manualPages(version)) writeFileSync(join(manuals, name), text);
+}
+
+if (positionals.length > 0) {
+  await Promise.all(positionals.map((name) => buildProgram(name, folder)));
+} else {
+  // A daemon that runs from the folder finds its programs at every moment but one.
+  const next = `${folder}.next-${process.pid}`;
+  try {
+    await Promise.all(Object.keys(programs).map((name) => buildProgram(name, next)));
+    writeManuals(next);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(next, folder);
+  } finally {
+    rmSync(next, { recursive: true, force: true });
+  }
 }

@@ -143,7 +143,10 @@ export const personaCommands: readonly Command[] = [
       { name: 'A', summary: 'The one before.', complete: 'persona' },
       { name: 'B', summary: 'The one after.', complete: 'persona' },
     ],
-    flags: [{ name: 'under', value: 'PATH', summary: 'Only what lies below this folder.' }],
+    flags: [
+      { name: 'under', value: 'PATH', summary: 'Only what lies below this folder.' },
+      { name: 'all', short: 'a', summary: 'Also folders of which only the time changed.' },
+    ],
     examples: [
       ['personactl persona diff build writing', ''],
       ['personactl persona diff debian build --under /etc', 'what "build" changes in /etc'],

@@ -83,7 +83,9 @@ function standBy(child: ChildProcess, report: Report): () => void {
   };
 }
 
-const isBubblewrap = ({ argv }: { argv: readonly string[] }) => basename(argv[0] ?? '') === 'bwrap';
+/** Whether a plan's words start bubblewrap: at once, or behind a program that enters a namespace. */
+const isBubblewrap = (argv: readonly string[]) =>
+  argv.slice(0, argv.indexOf('--') + 2).some((word) => basename(word) === 'bwrap');
 
 /** The command line: the plan's words with ours in their places. */
 export function launchWords(
@@ -94,7 +96,7 @@ export function launchWords(
 ): string[] {
   const words = [...argv];
   const end = words.at(-1) === '--' ? words.length - 1 : words.length;
-  if (isBubblewrap({ argv })) words.splice(end, 0, '--json-status-fd', String(statusFd));
+  if (isBubblewrap(argv)) words.splice(end, 0, '--json-status-fd', String(statusFd));
   return [...wrap.outside, ...words, ...wrap.inside, ...command];
 }
 
@@ -106,6 +108,7 @@ export function runPlan(
   plan: ExecPlan,
   wrap: Wrapping,
   command: readonly string[],
+  env: Record<string, string>,
 ): Promise<Ended> {
   const filterFd = plan.seccomp?.fd ?? 2;
   const statusFd = Math.max(3, filterFd + 1);
@@ -116,7 +119,7 @@ export function runPlan(
   stdio[statusFd] = 'pipe';
   const report: Report = { text: '' };
   return new Promise((resolve) => {
-    const child = spawn(file, args, { stdio, env: plan.environment });
+    const child = spawn(file, args, { stdio, env });
     const giveBack = keepForeground();
     const rest = standBy(child, report);
     const leave = () => {
@@ -140,7 +143,7 @@ export function runPlan(
       resolve({
         status: code ?? 128 + (signal === null ? 0 : constants.signals[signal]),
         began: report.pid !== undefined,
-        ran: report.status !== undefined || signal !== null || !isBubblewrap(plan),
+        ran: report.status !== undefined || signal !== null || !isBubblewrap(plan.argv),
       });
     });
   });

@@ -44,6 +44,12 @@ function explain(call: Call, { began, failure }: Ended, launcher: string): void 
   }
 }
 
+/** What a program has to know of the terminal that it shares with us; nothing else of ours goes in. */
+function terminalVariables(env: Call['io']['env']): Record<string, string> {
+  const known = ['TERM', 'COLORTERM', 'NO_COLOR'].map((name) => [name, env[name] ?? ''] as const);
+  return Object.fromEntries(known.filter(([, value]) => /^[\w.+-]{1,64}$/.test(value)));
+}
+
 async function launch(call: Call): Promise<number> {
   const client = await call.client();
   const slot = call.name('SLOT');
@@ -61,7 +67,10 @@ async function launch(call: Call): Promise<number> {
   closeInherited();
   const root = `${runFolder(call.io.env)}/slots/${slot}/root`;
   const wrap = wrapping(root, command[0] ?? '');
-  const ended = await runPlan(plan, wrap, command);
+  const ended = await runPlan(plan, wrap, command, {
+    ...plan.environment,
+    ...terminalVariables(call.io.env),
+  });
   if (ended.ran) return ended.status;
   explain(call, ended, plan.argv[0] ?? '');
   // The launcher has said why. With `env` in between, a missing program was told apart there.

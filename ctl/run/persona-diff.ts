@@ -26,6 +26,10 @@ function differenceLine(one: Difference, style: Style): Safe {
   return say`${paint(say`${marks[one.op]} ${padded(sizeText(one), 9, 'right')}  ${path}`)}${style.dim(say`${kind}${what}`)}`;
 }
 
+/** A folder's time changes with everything in it: no news for a reader. */
+const isNews = ({ type, what }: Difference): boolean =>
+  type !== 'dir' || what?.length !== 1 || what[0] !== 'time';
+
 function totalsLine({ totals }: Page, style: Style): Safe {
   const { added, removed, changed, bytesAdded, bytesRemoved } = totals;
   if (added + removed + changed === 0) return style.dim('No difference.');
@@ -42,18 +46,26 @@ export async function diff(call: Call): Promise<undefined> {
   const params = {
     from: call.reference('A'),
     to: call.reference('B'),
-    ...(under !== undefined && { under }),
+    ...(under !== undefined && { under: under.startsWith('/') ? under : `/${under}` }),
   };
   const { style } = call.out;
+  let left = 0;
   let page = await client.call('persona.diff', params);
   for (;;) {
     const { differences, more } = page;
     if (call.out.json)
       for (const one of differences) call.out.stream({ difference: one }, () => []);
-    else call.out.lines(differences.map((one) => differenceLine(one, style)));
+    else {
+      const shown = call.has('all') ? differences : differences.filter(isNews);
+      left += differences.length - shown.length;
+      call.out.lines(shown.map((one) => differenceLine(one, style)));
+    }
     const last = differences.at(-1);
     if (!more || last === undefined) break;
     page = await client.call('persona.diff', { ...params, after: last.path });
   }
   call.out.stream({ totals: page.totals }, () => [totalsLine(page, style)]);
+  const folders = left === 1 ? 'folder' : 'folders';
+  if (left > 0)
+    call.out.note(say`Not listed: ${left} ${folders} with nothing new but the time (--all).`);
 }
