@@ -1,4 +1,4 @@
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, unlinkSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { createUserNamespace } from '../kernel/idmap.ts';
@@ -61,6 +61,21 @@ export class SlotNamespaces {
     attach(file, place);
     changeMount(place, { propagation: 'private' });
     return namespace;
+  }
+
+  /** Ends the namespace of a slot that is no more. Safe to repeat. */
+  async forget(ids: { first: number } | undefined): Promise<void> {
+    if (ids === undefined) return;
+    const kept = this.#kept.get(ids.first);
+    this.#kept.delete(ids.first);
+    await kept?.then(
+      (fd) => fd.closeLater(),
+      () => undefined,
+    );
+    const place = `${this.#folder}/${ids.first}`;
+    if (!existsSync(place)) return;
+    if (statMount(place).isMountRoot) await unmount(place, { detach: true });
+    unlinkSync(place);
   }
 
   /** Lets go of all; the places stay for programs that are being started. */

@@ -68,11 +68,13 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
     timeoutMs: 3_600_000,
     async do(_context, { slot }) {
       const freedBytes = room.book.uppersOf(slot).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+      const ids = room.book.find(slot)?.ids;
       room.book.dropSlot(slot);
       await room.records.forget(slot);
       await room.uppers.forget(slot);
       room.problems.delete(slot);
       await closeAnchor(room, slot);
+      await room.namespaces.forget(ids);
       await removeTree(`${room.state}/${slot}`);
       await syncFolder(room.state);
       return { result: { slot, freedBytes } };
