@@ -9,7 +9,7 @@ import { upperInUse } from '../kernel/overlay.ts';
 import type { Tx } from '../store/store.ts';
 import { openAnchor } from './anchor.ts';
 import { showTree } from './show.ts';
-import { anchorOf, type SlotRoom, sourceOf } from './slot-room.ts';
+import { anchorOf, type SlotRoom, sourceOf, warmUp } from './slot-room.ts';
 import {
   type Generation,
   putUpper,
@@ -171,7 +171,7 @@ export async function recoverSlots(room: SlotRoom): Promise<void> {
     try {
       restored.push(await restoreSlot(room, name));
       await resumeUppers(room, room.book.slot(name));
-      room.uppers.refill(name);
+      warmUp(room, room.book.slot(name));
       room.records.fill(name);
     } catch (error) {
       room.problems.set(name, toWire(error).message);

@@ -64,3 +64,11 @@ export async function shiftOf(room: SlotRoom, slot: Slot) {
   const namespace = await room.namespaces.of(slot);
   return namespace === undefined ? undefined : { namespace, first: slot.ids.first };
 }
+
+/** Makes what a slot's first swap needs beside its layers, so that it need not wait: uppers, and its user namespace. */
+export function warmUp(room: SlotRoom, slot: Slot): void {
+  room.uppers.refill(slot.name);
+  shiftOf(room, slot).catch((error: unknown) =>
+    room.log.warn({ err: error, slot: slot.name }, 'cannot make the user namespace of a slot'),
+  );
+}

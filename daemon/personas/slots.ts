@@ -43,8 +43,13 @@ export function planCreate(
       limit: SLOTS_PER_OWNER_MAX,
     });
   }
-  // A user of a directory service has no line of the machine's own: then only its uid could pass, so root must be asked.
-  const gid = owner === caller.uid ? caller.gid : (accountOf(owner)?.gid ?? 0);
+  const gid = owner === caller.uid ? caller.gid : accountOf(owner)?.gid;
+  if (gid === undefined) {
+    throw new PersonaError('bad-value', {
+      name: 'the owner',
+      reason: `uid ${owner} has no account on this machine, so its group is not known; it can make the slot itself`,
+    });
+  }
   const slot: Slot = {
     name,
     owner,

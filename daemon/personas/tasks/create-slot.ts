@@ -4,7 +4,7 @@ import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { failedWith } from '../../kernel/errno.ts';
 import { syncFolder } from '../../kernel/files.ts';
 import { closeAnchor, openAnchor } from '../anchor.ts';
-import type { SlotRoom } from '../slot-room.ts';
+import { type SlotRoom, warmUp } from '../slot-room.ts';
 import { insertSlot, type Slot } from '../slot-rows.ts';
 
 export interface CreateSlotParams {
@@ -58,7 +58,7 @@ export function openSlotTask(room: SlotRoom): AnyTask {
     async do(_context, { slot }) {
       if (room.book.find(slot.name) === undefined) room.book.putSlot(slot);
       openAnchor(room, slot);
-      room.uppers.refill(slot.name);
+      warmUp(room, slot);
     },
   });
 }

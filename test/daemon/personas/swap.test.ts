@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { slotHistory } from '../../../daemon/personas/slot-pages.ts';
-import { planRemove, planSwap } from '../../../daemon/personas/slots.ts';
+import { planCreate, planRemove, planSwap } from '../../../daemon/personas/slots.ts';
 import { partner, scratchFolder } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { type Bench, benchIn, layerFrom } from '../../support/slots.ts';
@@ -83,6 +83,14 @@ rooted('rollback to the clean base has nothing of the persona', async (t) => {
   t.is((result.result as { generation: { persona?: unknown } }).generation.persona, undefined);
   await bench.rollback('work', { to: 1 });
   t.is(name(bench), 'a');
+});
+
+rooted('a slot is given only to a user whose group is known', async (t) => {
+  const bench = await benchIn(t, scratchFolder(t));
+  const plan = () => planCreate(bench.slots.room, { name: 'theirs', owner: 1_999_999 }, ROOT);
+  t.throws(plan, { message: /uid 1999999 has no account/ });
+  await bench.create('mine');
+  await t.throwsAsync(bench.create('mine'), { message: /exists already/ });
 });
 
 rooted('several slots live side by side', async (t) => {
