@@ -48,15 +48,17 @@ function whenGone(gone: AbortSignal): Promise<never> {
   });
 }
 
-/** Plans, starts or waits for a change, as the caller asked. */
+/** Plans, starts or waits for a change, as the caller asked. `begun` is called when the change has its inputs. */
 export async function runChange<M extends ChangeMethod>(
   engine: Engine,
   { plan, answer }: Planned<M>,
   { dryRun, wait }: { dryRun?: boolean | undefined; wait?: boolean | undefined },
   context: CallContext,
+  begun: () => void = () => {},
 ): Promise<unknown> {
   if (dryRun === true) return { plan: engine.dryRun(plan) };
   const { changeId, done } = await engine.submit(plan);
+  begun();
   if (wait !== true) return { changeId };
   const stop = tellLater(engine, changeId, context);
   try {

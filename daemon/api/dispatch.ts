@@ -2,6 +2,7 @@ import type { CallContext } from '../../ipc/calls.ts';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { MethodName } from '../../ipc/methods/index.ts';
 import { methods } from '../../ipc/methods/index.ts';
+import { removeFile } from '../kernel/files.ts';
 import { authorise, levelOf, type OwnerOf } from './authorise.ts';
 import { runChange } from './changes.ts';
 import { changeOwner, type OwnParts, ownMethods } from './own.ts';
@@ -24,7 +25,12 @@ export function createDispatch(parts: DispatchParts) {
   const ownerOf: OwnerOf = async (of, key) =>
     of === 'change' ? changeOwner(engine, Number(key)) : rooms.owners[of](String(key));
 
-  function requestOf(context: CallContext, params: AnyParams, level: Request['level']): Request {
+  function requestOf(
+    context: CallContext,
+    params: AnyParams,
+    level: Request['level'],
+    claimed: string[],
+  ): Request {
     const { caller } = context;
     const dryRun = params.dryRun === true;
     return {
@@ -35,6 +41,7 @@ export function createDispatch(parts: DispatchParts) {
         if (input.kind === 'path') return { path: input.path, uploaded: false, bytes: undefined };
         const take = dryRun ? tickets.peek : tickets.claim;
         const { path, bytes } = take.call(tickets, input.ticket, caller.uid);
+        if (!dryRun) claimed.push(path);
         return { path, uploaded: true, bytes };
       },
     };
@@ -46,13 +53,22 @@ export function createDispatch(parts: DispatchParts) {
     const params = given as AnyParams;
     const level = levelOf(context.caller, parts.groupGid);
     await authorise(method, params, context.caller, level, ownerOf);
-    const request = requestOf(context, params, level);
+    const claimed: string[] = [];
+    const request = requestOf(context, params, level, claimed);
     const table = (Object.hasOwn(own, method) ? own : rooms) as unknown as Record<string, unknown>;
     const room = Object.hasOwn(table, method) ? table[method] : undefined;
     if (room === undefined) throw new PersonaError('not-supported', { what: method });
     if (methods[method].kind === 'sync')
       return await (room as AnySync).call(table, params, request, context);
-    const planned = await (room as AnyChange).call(table, params, request);
-    return await runChange(engine, planned, params, context);
+    let begun = false;
+    try {
+      const planned = await (room as AnyChange).call(table, params, request);
+      return await runChange(engine, planned, params, context, () => {
+        begun = true;
+      });
+    } finally {
+      // No change has them, so nobody else will remove them.
+      if (!begun) for (const path of claimed) await removeFile(path);
+    }
   };
 }
