@@ -48,15 +48,16 @@ export async function list(call: Call): Promise<undefined> {
 
 /** `personactl change show` */
 export async function show(call: Call): Promise<undefined> {
+  const change = idOf(call);
   const client = await call.client();
-  const answer = await client.call('change.show', { change: idOf(call) });
+  const answer = await client.call('change.show', { change });
   call.out.result(answer, () => changePageLines(answer.change, call.out));
 }
 
 /** `personactl change follow`: ends as the change ends. */
 export async function follow(call: Call): Promise<number | undefined> {
-  const client = await call.client();
   const change = idOf(call);
+  const client = await call.client();
   try {
     const last = await watched(call, change, (onEvent) =>
       client.follow(change, (event) => {
@@ -97,14 +98,16 @@ async function settled(call: Call, page: ChangePage): Promise<number | undefined
 
 /** `personactl change abort` */
 export async function abort(call: Call): Promise<number | undefined> {
+  const id = idOf(call);
   const client = await call.client();
-  const { change } = await client.call('change.abort', { change: idOf(call) });
+  const { change } = await client.call('change.abort', { change: id });
   return settled(call, change);
 }
 
 /** `personactl change continue` */
 export async function resume(call: Call): Promise<number | undefined> {
+  const id = idOf(call);
   const client = await call.client();
-  const { change } = await client.call('change.continue', { change: idOf(call) });
+  const { change } = await client.call('change.continue', { change: id });
   return settled(call, change);
 }

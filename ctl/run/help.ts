@@ -43,7 +43,7 @@ function section(title: string, lines: readonly Safe[], style: Style): Safe[] {
 
 function commandLines(command: Command, width: number, style: Style): Safe[] {
   const { usage, paragraphs, words, options, examples } = describe(command);
-  const [first = '', ...more] = wrapped(usage, width - 7);
+  const [first = '', ...more] = wrapped(usage, width - 11);
   return [
     safe(command.summary),
     empty,

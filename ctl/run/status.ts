@@ -6,6 +6,7 @@ import { changeLineText } from '../print/change-lines.ts';
 import { columns, indented } from '../print/columns.ts';
 import { joined, padded, type Safe, say } from '../print/safe.ts';
 import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
+import { wrapped } from '../print/wrap.ts';
 
 type Status = Answer<'daemon.status'>;
 
@@ -67,19 +68,26 @@ function changeLines({ changes }: Status, call: Call): Safe[] {
   return changes.map((change) => changeLineText(change, call.out, call.io.now()));
 }
 
-function fallbackLines({ fallbacks }: Status, { out }: Call): Safe[] {
+/** A long text goes on below its first line. */
+function remark(name: Safe, text: string, { out }: Call): Safe[] {
+  const before = say`${out.style.yellow('!')} ${name}`;
+  const [first = '', ...more] = wrapped(text, Math.max(30, out.columns - before.width - 3));
+  const rest = more.map((line) => say`${padded('', before.width)}${line}`);
+  return [say`${before}${first}`, ...rest];
+}
+
+function fallbackLines({ fallbacks }: Status, call: Call): Safe[] {
   const width = Math.max(0, ...fallbacks.map(({ capability }) => capability.length));
-  return fallbacks.map(
-    ({ capability, using, reason }) =>
-      say`${out.style.yellow('!')} ${padded(capability, width)}  ${using} ${out.style.dim(say`(${reason})`)}`,
+  return fallbacks.flatMap(({ capability, using, reason }) =>
+    remark(padded(capability, width + 2), `${using} (${reason})`, call),
   );
 }
 
-function noticeLines({ notices }: Status, { out }: Call): Safe[] {
-  return notices.flatMap(({ text, command }) => {
-    const line = say`${out.style.yellow('!')} ${text}`;
-    return command === undefined ? [line] : [line, say`    ${out.style.cyan(command)}`];
-  });
+function noticeLines({ notices }: Status, call: Call): Safe[] {
+  return notices.flatMap(({ text, command }) => [
+    ...remark(say``, text, call),
+    ...(command === undefined ? [] : [say`    ${call.out.style.cyan(command)}`]),
+  ]);
 }
 
 /** The status page: sections that have nothing to say are left out, but slots and space. */

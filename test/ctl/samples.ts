@@ -1,3 +1,4 @@
+import type { Answer } from '../../ipc/methods/index.ts';
 import type {
   BasePage,
   ChangeLine,
@@ -6,7 +7,6 @@ import type {
   PersonaPage,
   SlotPage,
 } from '../../ipc/methods/shapes.ts';
-import type { Answer } from '../../ipc/methods/index.ts';
 
 /** The time at which every test runs: 2026-11-21 06:00:00 UTC. */
 export const nowMs = 1_795_240_800_000;
