@@ -163,9 +163,9 @@ async function guarded<T>(
     signal.throwIfAborted();
     return await work();
   } catch (error) {
-    const reports = await settledReports(children, stop);
+    const { reports, killed } = await settledReports(children, stop);
     if (signal.aborted) throw new PersonaError('cancelled');
-    throw reports.find(isTold) ?? reports[0] ?? childFailure(error);
+    throw killed ?? reports.find(isTold) ?? reports[0] ?? childFailure(error);
   } finally {
     signal.removeEventListener('abort', stop);
     stop();
@@ -180,12 +180,31 @@ function isTold(error: unknown): boolean {
 /** How long the others may take to say why they ended, once one of them has failed. */
 const lastWordsMs = 2000;
 
-/** What the children say went wrong, in the order of the pipe: the first fault is upstream. */
-async function settledReports(children: readonly Child[], stop: () => void): Promise<unknown[]> {
-  const timer = setTimeout(stop, lastWordsMs);
+/**
+ * What the children say went wrong, in the order of the pipe: the first fault is upstream. One that was killed, and not by
+ * us, is the cause whatever the others say of what it left them.
+ */
+async function settledReports(
+  children: readonly Child[],
+  stop: () => void,
+): Promise<{ reports: unknown[]; killed: unknown }> {
+  let stopped = false;
+  const timer = setTimeout(() => {
+    stopped = true;
+    stop();
+  }, lastWordsMs);
   const ends = await Promise.allSettled(children.map(({ done }) => done));
   clearTimeout(timer);
-  return ends.flatMap((end) => (end.status === 'rejected' ? [childFailure(end.reason)] : []));
+  const reasons = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
+  const killed = stopped ? undefined : reasons.find(wasKilled);
+  return { reports: reasons.map(childFailure), killed: killed && childFailure(killed) };
+}
+
+/** Ended by a signal: its own, or (then in its status) that of the process inside. */
+function wasKilled(error: unknown): boolean {
+  if (!(error instanceof ProgramFailed)) return false;
+  const { signal, status = 0 } = error.ended;
+  return signal !== undefined || status > 128;
 }
 
 /**

@@ -3,6 +3,7 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -263,6 +264,52 @@ when(test, needs)(
     t.deepEqual(storeFiles(machine.state), nothing);
   },
 );
+
+/** Child processes of this one that confine another. */
+function confiningChildren(): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+      const [, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return stat.includes('(bwrap)') && Number(parent) === process.pid ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+when(test, needs)('a reader or writer that is killed leaves nothing', async (t) => {
+  const machine = await machineIn(t);
+  const tar = join(machine.folder, 'big.tar');
+  run(
+    'dd',
+    'if=/dev/zero',
+    `of=${join(machine.folder, 'big')}`,
+    'bs=1M',
+    'count=200',
+    'status=none',
+  );
+  run('tar', '-C', machine.folder, '-cf', tar, 'big');
+  for (const which of [0, 1]) {
+    const plan = await planBaseImport(
+      machine.room,
+      { name: 'x', source: { kind: 'path', path: tar } },
+      0,
+    );
+    const { changeId, done } = await machine.engine.submit(plan);
+    const begun = Promise.withResolvers<void>();
+    await machine.engine.follow(changeId, ({ progress }) => {
+      if (progress !== undefined) begun.resolve();
+    });
+    await Promise.race([begun.promise, done]);
+    const pid = confiningChildren().sort()[which];
+    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+    const result = await done;
+    t.is(result.status, 'failed', String(which));
+    t.is(result.error?.code, 'tool-failed', JSON.stringify(result.error));
+    t.deepEqual(storeFiles(machine.state), nothing);
+  }
+});
 
 when(test, needs)('a disk that fills up while the image grows', async (t) => {
   const folder = temporaryFolder(t);
