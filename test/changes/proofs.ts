@@ -31,6 +31,8 @@ export interface Machine {
 
 /** A change under proof. Exported from a module, so that a child process can open it too. */
 export interface Subject {
+  /** A folder of its own instead of a fresh one per run. */
+  folder?: string;
   /** Makes the first state of the machine in an empty folder. */
   prepare(folder: string): Promise<void>;
   open(folder: string, hooks: Hooks): Promise<Machine>;
@@ -47,7 +49,7 @@ export interface SubjectPlace {
 const plain: Hooks = { faults: noFaults, openDriver, wrapTask: (task) => task };
 
 async function inFolder<T>(subject: Subject, work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), 'personad-proof-'));
+  const folder = subject.folder ?? mkdtempSync(join(tmpdir(), 'personad-proof-'));
   try {
     await subject.prepare(folder);
     return await work(folder);
@@ -165,11 +167,12 @@ export async function proveFailures(
   t: ExecutionContext,
   subject: Subject,
   { first, target, points }: Course,
+  { undoOnce = true }: { undoOnce?: boolean } = {},
 ): Promise<void> {
   const inTasks = points.filter((point) => !point.startsWith('journal:'));
   for (const [index, point] of inTasks.entries()) {
     const count = inTasks.slice(0, index + 1).filter((one) => one === point).length;
-    for (const wrapTask of [plain.wrapTask, twice]) {
+    for (const wrapTask of undoOnce ? [plain.wrapTask, twice] : [twice]) {
       const faults = failAt((one) => one === point, count);
       await inFolder(subject, (folder) =>
         withMachine(subject, folder, { faults, wrapTask }, async ({ engine, plan, observe }) => {
