@@ -5,8 +5,9 @@ import { readErofs } from './erofs-reader.ts';
 import { ext4Tree } from './ext4-reader.ts';
 import { badImage } from './faults.ts';
 import { detectFormat, type ImageFormat } from './format-detect.ts';
-import { layerTarTree, layerTarTree } from './layer-tar.ts';
+import { layerTarTree } from './layer-tar.ts';
 import { isContainerImage, ociTree } from './oci-reader.ts';
+import { ospMembers } from './osp-members.ts';
 import { type Partition, readPartitions, rootPartition } from './partition-table.ts';
 import type { OpenOptions } from './readers.ts';
 import { spool, spoolOf } from './spool.ts';
@@ -82,9 +83,18 @@ async function openOwn(tree: Tree, options: OpenOptions): Promise<Tree> {
 
 async function openArchive(source: ByteSource, options: OpenOptions): Promise<Tree> {
   if (options.kind === 'layer') return layerTarTree(source, options.limits);
-  if (options.kind === 'layer') return layerTarTree(source, options.limits);
   const tree = tarTree(source, options.limits);
+  refusePersonaFile(tree);
   return isContainerImage(tree) ? ociTree(tree, options) : tree;
+}
+
+/** A persona file is a tar too, but what it holds is no root tree. */
+function refusePersonaFile({ entries }: Tree): void {
+  const has = (path: string): boolean => entries.some((entry) => entry.path === path);
+  if (!has(ospMembers.metadata) || !has(ospMembers.diff)) return;
+  const error = badImage('it is a persona file, not a system');
+  error.hint = 'Import it with `personactl persona import FILE`.';
+  throw error;
 }
 
 async function unpackedPart(

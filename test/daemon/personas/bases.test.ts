@@ -218,6 +218,10 @@ when(test, needs)('bad input: a clear error, nothing half made', async (t) => {
   const cases: [string, string[]][] = [
     [join(folder, 'none'), ['file-not-found']],
     [join(folder, 'fifo'), ['bad-value']],
+    [
+      file('x.osp', builtTar({ name: 'metadata.json', data: '{}' }, { name: 'diff_image.img' })),
+      ['bad-image'],
+    ],
     [file('empty', ''), ['bad-image', 'bad-archive']],
     [file('text', 'hello'.repeat(1000)), ['bad-image', 'bad-archive']],
     [cut, ['bad-archive', 'bad-image']],
