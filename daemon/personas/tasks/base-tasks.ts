@@ -1,6 +1,7 @@
 import { isCode, PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
 import type { OsFacts } from '../../images/os-release.ts';
+import type { Privileges } from '../../images/privileges.ts';
 import { removeFile } from '../../kernel/files.ts';
 import { checkUnused } from '../base-rm.ts';
 import { type BaseSource, openBaseSource } from '../base-source.ts';
@@ -66,6 +67,16 @@ function plainOs(os: OsFacts): { [key: string]: string } {
   return Object.fromEntries(Object.entries(os).filter(([, value]) => value !== undefined));
 }
 
+/** Root's word is given by root's own import; others bring a base without privileges. */
+function checkPrivileged(found: Privileges, ownerUid: number): string[] {
+  try {
+    return refusePrivileged(found, ownerUid === 0);
+  } catch (error) {
+    if (error instanceof PersonaError) error.hint = 'Let root import it, after a look at them.';
+    throw error;
+  }
+}
+
 async function build(
   room: PersonasRoom,
   parts: BaseTaskParts,
@@ -85,8 +96,7 @@ async function build(
         context.progress({ done, unit: 'bytes', ...(total === undefined ? {} : { total }) });
       },
     });
-    // Root's word is given by root's own import; others bring a base without privileges.
-    const privileged = refusePrivileged(image.privileges, context.ownerUid === 0);
+    const privileged = checkPrivileged(image.privileges, context.ownerUid);
     const file = await staging.open(imageName);
     try {
       const os = (await askWorker(['os'], [file], { signal })) as OsFacts;
