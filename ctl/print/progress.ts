@@ -26,6 +26,9 @@ const quietMs = 300;
 /** A redraw costs a write: not more often than this. */
 const redrawMs = 100;
 const barColumns = 24;
+const barColumnsMin = 8;
+/** A longer name of a step is cut before remarks are left out. */
+const labelColumnsMax = 36;
 
 /** Speed of a step and what is left of its time, from its first sight on. */
 function pace(step: Step, first: { atMs: number; done: number }, nowMs: number): Piece[] {
@@ -38,22 +41,36 @@ function pace(step: Step, first: { atMs: number; done: number }, nowMs: number):
   return [...speed, `${formatDuration(Math.max(1000, left))} left`];
 }
 
-/** One line for a step, at most `width` columns. */
+/**
+ * One line for a step, at most `width` columns. What is being done matters most: the remarks after the
+ * bar give way first, the last of them before the others, then the bar gets shorter.
+ */
 export function stepLine(step: Step, extra: readonly Piece[], out: Output, width: number): Safe {
   const { done, total, unit, note } = step;
   const share = done !== undefined && total ? done / total : undefined;
-  const parts: Piece[] = [];
-  if (share !== undefined)
-    parts.push(
-      say`${out.errStyle.cyan(bar(share, barColumns, out.unicode))} ${percent(share).padStart(5)}`,
-    );
+  const label = say`${step.label}`;
+  const labelColumns = Math.min(label.width, labelColumnsMax);
+  const remarks: Piece[] = [];
   if (done !== undefined && (unit !== undefined || total === undefined))
-    parts.push(amount(done, total, unit));
-  parts.push(...extra);
-  if (note) parts.push(cut(note, 40));
-  const tail = joined(parts, '  ');
-  const label = cut(step.label, Math.max(12, width - tail.width - 2));
-  return parts.length === 0 ? label : say`${label}  ${tail}`;
+    remarks.push(amount(done, total, unit));
+  remarks.push(...extra);
+  if (note) remarks.push(cut(note, 40));
+  for (;;) {
+    const spare = width - labelColumns - joined(remarks, '  ').width - 12;
+    if (spare < barColumnsMin && remarks.length > 0) {
+      remarks.pop();
+      continue;
+    }
+    const columns = Math.min(barColumns, Math.max(barColumnsMin, spare));
+    const parts: Piece[] = share === undefined ? [] : [barText(share, columns, out)];
+    const tail = joined([...parts, ...remarks], '  ');
+    const room = Math.max(12, width - tail.width - 2);
+    return tail.width === 0 ? cut(step.label, width) : say`${cut(step.label, room)}  ${tail}`;
+  }
+}
+
+function barText(share: number, columns: number, out: Output): Safe {
+  return say`${out.errStyle.cyan(bar(share, columns, out.unicode))} ${percent(share).padStart(5)}`;
 }
 
 /** The progress line of a call; draws nothing where nobody would see it. */
