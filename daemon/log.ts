@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { unsafeCharacters } from '../ipc/values.ts';
 import type { Log } from './changes/log.ts';
 import { Secret } from './config/secret.ts';
 
@@ -38,6 +39,26 @@ function errorFields(error: Error, depth: number): Record<string, unknown> {
   };
 }
 
+// Nearly every line is this: only the rest is looked at closely.
+const plain = /^[\x20-\x7e]*\n$/;
+
+/**
+ * A line of JSON in which nothing moves a terminal's cursor or reorders its text (JSON itself leaves such characters
+ * as they are): they are written as \uNNNN, which means the same to programs.
+ */
+function escaped(line: string): string {
+  if (plain.test(line)) return line;
+  const text = line
+    .trimEnd()
+    .replace(unsafeCharacters(), (char) =>
+      Array.from(
+        { length: char.length },
+        (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`,
+      ).join(''),
+    );
+  return `${text}\n`;
+}
+
 /** Where lines go; the default is file descriptor 1, written at once so that no line is lost. */
 export interface LogTarget {
   level: string;
@@ -54,7 +75,8 @@ export function openLog({ level, journald, write }: LogTarget): Log {
     [metadata]: true,
     lastLevel: 30,
     write(line: string) {
-      out(journald ? `<${priorities[this.lastLevel] ?? 6}>${line}` : line);
+      const safe = escaped(line);
+      out(journald ? `<${priorities[this.lastLevel] ?? 6}>${safe}` : safe);
     },
   };
   const logger = pino(

@@ -45,6 +45,14 @@ test('a control character in a field cannot forge a line', (t) => {
   t.is(lines[0]!.trimEnd().split('\n').length, 1);
 });
 
+test('nothing in a line moves a cursor or reorders text, and the line means what it meant', (t) => {
+  const { log, lines } = logged(true);
+  const name = 'a\u202eb\u009b2J\u2028\u{e0041}\u007f é';
+  log.info({ name }, 'x');
+  t.regex(lines[0]!, /^[\x20-\x7eé]*\n$/);
+  t.is(JSON.parse(lines[0]!.slice(3)).name, name);
+});
+
 const canary = 'canary-3c1f9a';
 
 test('a secret cannot be serialised, and no way of printing shows it', (t) => {
