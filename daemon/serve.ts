@@ -1,7 +1,9 @@
 import { PersonaError, toWire } from '../ipc/errors.ts';
+import { escapeText } from '../ipc/values.ts';
 import type { Log } from './changes/log.ts';
 import { pathsOf } from './config/paths.ts';
 import { describeSettings, readSettings } from './config/settings.ts';
+import { keepDescriptorsFromChildren } from './kernel/exec.ts';
 import { notifyManager } from './kernel/notify.ts';
 import { openLog } from './log.ts';
 import { version } from './version.ts';
@@ -56,6 +58,7 @@ export async function serve(args: readonly string[], env: Environment): Promise<
     }
     if (process.getuid?.() !== 0)
       throw new PersonaError('permission-denied', 'the daemon must be started by root');
+    keepDescriptorsFromChildren();
     const level = settings.values['daemon.log_level'];
     const log = openLog({ level, journald: env.JOURNAL_STREAM !== undefined });
     for (const origin of describeSettings(settings).filter((line) => !line.includes('(default)')))
@@ -63,7 +66,7 @@ export async function serve(args: readonly string[], env: Environment): Promise<
     return await runUntilTold(await startDaemon({ paths, settings, log, version }), log, env);
   } catch (error) {
     const { message, hint, exit } = toWire(error);
-    process.stderr.write(`personad: ${message}\n${hint}\n`);
+    process.stderr.write(`personad: ${escapeText(message)}\n${escapeText(hint)}\n`);
     if (!(error instanceof PersonaError)) process.stderr.write(`${(error as Error)?.stack}\n`);
     return exit;
   }
