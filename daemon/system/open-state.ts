@@ -1,4 +1,4 @@
-import { copyFileSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isCode, PersonaError } from '../../ipc/errors.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
@@ -53,7 +53,11 @@ export async function openState(
 
 /** Rows to look at while nothing may be changed: a copy of what can still be read, or none. */
 async function standIn(paths: Paths, reason: string, file?: string): Promise<OpenedState> {
-  const copy = join(paths.run, 'degraded.db');
+  // Users pass through the run tree, and a database put back by hand may be readable for all.
+  const folder = join(paths.run, 'degraded');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
+  const copy = join(folder, 'personad.db');
   for (const end of ['', '-wal', '-shm']) rmSync(`${copy}${end}`, { force: true });
   if (file !== undefined) {
     for (const end of ['', '-wal'])
