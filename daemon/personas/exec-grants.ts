@@ -1,6 +1,7 @@
-import { lstatSync } from 'node:fs';
+import { constants, fstatSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Account } from '../kernel/accounts.ts';
+import { OPEN, openFile, openInRoot } from '../kernel/openat.ts';
 
 /** Things a program in a slot may be given; everything is off unless asked for. */
 export interface Grants {
@@ -23,10 +24,16 @@ export interface GrantPlace {
   notes: string[];
 }
 
-/** Kind of what stands at a path of the tree, links not followed: a persona's author chose it. */
+/**
+ * Kind of what stands at a path of the tree; a link at its end is none of them. Goes by descriptor and as a program
+ * inside would: links and dots that a persona's author or a caller chose ask nothing about the host.
+ */
 export function kindIn(tree: string, path: string): 'folder' | 'file' | 'other' | 'absent' {
   try {
-    const stat = lstatSync(`${tree}${path}`);
+    using root = openFile(tree, OPEN.path | constants.O_DIRECTORY);
+    const inside = Buffer.from(path).toString('latin1');
+    using found = openInRoot(root, inside, OPEN.path | constants.O_NOFOLLOW);
+    const stat = fstatSync(found.number);
     return stat.isDirectory() ? 'folder' : stat.isFile() ? 'file' : 'other';
   } catch {
     return 'absent';
