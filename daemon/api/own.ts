@@ -58,7 +58,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     status.space(),
     status.counts(),
     engine.list(statusChangesMax, filterOf(request)),
-    request.level === 'any' ? [] : status.notices(),
+    request.level === 'root' ? status.notices() : [],
   ]);
   return {
     apiVersion,

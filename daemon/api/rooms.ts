@@ -74,7 +74,7 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     space(): Promise<Status['space']>;
     counts(): Promise<Status['counts']>;
     fallbacks(): Status['fallbacks'];
-    /** For root and the group. */
+    /** For root: they name slots and changes of everybody. */
     notices(): Promise<Status['notices']>;
   };
   /** Who owns something; undefined when there is no such thing (the room says so then). */
