@@ -6,6 +6,7 @@ import { ensureFolder } from '../kernel/files.ts';
 import type { Ways } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
 import { DrainKeeper } from './draining.ts';
+import { Flattener } from './flatten.ts';
 import { GenerationRecords } from './generation-records.ts';
 import { LayerMounts } from './layer-mounts.ts';
 import type { PersonaSource } from './persona-source.ts';
@@ -59,6 +60,7 @@ async function seal(room: SlotRoom, upper: Upper): Promise<void> {
   room.book.putUpper(ended);
   if (state === 'gone') await room.uppers.remove(slot.name, upper.id);
   else await room.uppers.describe(ended, room.book.latestWith(upper.id)?.number ?? 0);
+  if (state === 'sealed') room.flattener.consider(ended);
 }
 
 /** Opens slots: makes their folders; nothing is mounted before `recover`. */
@@ -84,6 +86,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
       anyFolder: state,
       log,
     }),
+    flattener: new Flattener({ store, book, uppers, log, now }),
     records: new GenerationRecords({ state, book, uppers, log }),
     namespaces: new SlotNamespaces(join(paths.run, 'userns')),
     ways,
@@ -112,6 +115,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
       await room.records.flush();
       await Promise.all(room.settling);
       await room.keeper.close();
+      await room.flattener.settled(undefined, true);
       await room.layers.close();
       await room.namespaces.close();
     },

@@ -1,5 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync, unlinkSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
+import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { createUserNamespace } from '../kernel/idmap.ts';
 import { attach, changeMount, cloneTree, unmount } from '../kernel/mounts.ts';
@@ -76,6 +77,24 @@ export class SlotNamespaces {
     if (!existsSync(place)) return;
     if (statMount(place).isMountRoot) await unmount(place, { detach: true });
     unlinkSync(place);
+  }
+
+  /** Lets go of the namespace of a slot that is removed: its range may be given to another. Safe to repeat. */
+  async drop(slot: Slot): Promise<void> {
+    const place = this.place(slot);
+    if (slot.ids === undefined || place === undefined) return;
+    const kept = this.#kept.get(slot.ids.first);
+    this.#kept.delete(slot.ids.first);
+    await kept?.then(
+      (fd) => fd.closeLater(),
+      () => undefined,
+    );
+    try {
+      if (statMount(place).isMountRoot) await unmount(place, { detach: true });
+      unlinkSync(place);
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) throw error;
+    }
   }
 
   /** Lets go of all; the places stay for programs that are being started. */

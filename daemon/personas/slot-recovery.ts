@@ -8,6 +8,7 @@ import { unmount } from '../kernel/mounts.ts';
 import { upperInUse } from '../kernel/overlay.ts';
 import type { Tx } from '../store/store.ts';
 import { openAnchor } from './anchor.ts';
+import { chainOf } from './flatten.ts';
 import { showTree } from './show.ts';
 import { anchorOf, type SlotRoom, sourceOf, warmUp } from './slot-room.ts';
 import {
@@ -50,8 +51,7 @@ async function treeOf(room: SlotRoom, slot: Slot, generation: Generation): Promi
   const upper = room.book.upper(generation.upper);
   if (slot.ephemeral || upper.state === 'sealed' || upper.state === 'gone') {
     // What was sealed is never written again: the generation goes on in a new upper on top of it.
-    const kept = slot.ephemeral ? [] : [upper.id, ...upper.below];
-    const below = kept.filter((id) => room.book.upper(id).state === 'sealed');
+    const below = slot.ephemeral ? [] : chainOf(room.book, upper);
     const tree = await newTree(room, slot, generation.layers, below);
     return [tree.mount, tree.upper];
   }

@@ -44,9 +44,13 @@ export function dispensable(
   const needed = new Set<string>();
   for (const { number, upper } of all) if (!gone.has(number)) needed.add(upper);
   const uppers = book.uppersOf(slot.name);
-  for (const { id, state, below } of uppers)
-    if (needed.has(id) || state === 'active' || state === 'draining')
-      for (const under of below) needed.add(under);
+  for (const { id, state, below, mergedAs } of uppers) {
+    const mounted = state === 'active' || state === 'draining';
+    if (!needed.has(id) && !mounted) continue;
+    // What was merged stands for all below it; what is mounted uses the parts it was made of.
+    const merged = !mounted && mergedAs !== undefined && book.knowsUpper(mergedAs);
+    for (const under of merged ? [mergedAs] : below) needed.add(under);
+  }
   return {
     slot: slot.name,
     generations: [...gone],

@@ -2,6 +2,7 @@ import type { FlipWay } from '../kernel/flip.ts';
 import type { Ways } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
 import type { DrainKeeper } from './draining.ts';
+import type { Flattener } from './flatten.ts';
 import type { GenerationRecords } from './generation-records.ts';
 import type { LayerMounts } from './layer-mounts.ts';
 import type { PersonaSource } from './persona-source.ts';
@@ -27,6 +28,7 @@ export interface SlotRoom {
   uppers: Uppers;
   keeper: DrainKeeper;
   records: GenerationRecords;
+  flattener: Flattener;
   namespaces: SlotNamespaces;
   ways: Ways;
   /** Whether the machine has a capability of this id (see `doctor`). */

@@ -65,6 +65,8 @@ export interface Upper {
   root: RootShape;
   /** Bytes in it, counted when it was sealed. */
   bytes?: number;
+  /** The upper that holds this one and all below it, merged. */
+  mergedAs?: string;
 }
 
 /** Everything the rows say of slots. */
@@ -118,7 +120,7 @@ function upperOf(row: Row): Upper {
     boot: String(row.boot ?? ''),
     createdMs: Number(row.created),
     ...(row.ended === null ? {} : { endedMs: Number(row.ended) }),
-    ...detailOf<Pick<Upper, 'bytes' | 'root'>>(row),
+    ...detailOf<Pick<Upper, 'bytes' | 'root' | 'mergedAs'>>(row),
   };
 }
 
@@ -212,6 +214,6 @@ export function putUpper(tx: Tx, upper: Upper): void {
     upper.boot,
     upper.createdMs,
     upper.endedMs ?? null,
-    JSON.stringify({ root: upper.root, bytes: upper.bytes }),
+    JSON.stringify({ root: upper.root, bytes: upper.bytes, mergedAs: upper.mergedAs }),
   );
 }

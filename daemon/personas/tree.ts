@@ -7,6 +7,7 @@ import { shownTree } from '../kernel/flip.ts';
 import { cloneTree } from '../kernel/mounts.ts';
 import { LOWERS_LIMIT, type Lower, mountOverlay, upperInUse } from '../kernel/overlay.ts';
 import { mountFlags, statMount } from '../kernel/stat-mount.ts';
+import { chainOf } from './flatten.ts';
 import type { Layer } from './layer.ts';
 import { stackDigest } from './slot-book.ts';
 import { anchorOf, type SlotRoom, shiftOf, sourceOf } from './slot-room.ts';
@@ -137,7 +138,7 @@ export async function treeAfter(
   const again = shownOf(room, slot, upper) ?? room.keeper.take(upper.id);
   if (again !== undefined) return { mount: again, upper, again: true, resumed: true };
   if (upper.state === 'draining' || upper.state === 'active') await untilSealed(room, slot, upper);
-  const below = [upper.id, ...upper.below].filter((id) => room.book.upper(id).state === 'sealed');
+  const below = chainOf(room.book, room.book.upper(upper.id));
   const tree = await newTree(room, slot, layers, below);
   return { ...tree, resumed: true };
 }

@@ -130,6 +130,11 @@ export class Uppers {
     return writeRecord(`${this.path(upper.slot, upper.id)}.json`, RECORD, body);
   }
 
+  /** Says beside a folder to be made that it will hold only links to what others hold too. */
+  markMerging(slot: string, id: string): Promise<void> {
+    return writeRecord(`${this.path(slot, id)}.json`, RECORD, { id, slot, state: 'merging' });
+  }
+
   /** A sealed upper as a read-only layer. Its ids are those the slot's programs have outside: nothing is shifted. */
   lower(slot: string, id: string): Lower {
     const path = `${this.path(slot, id)}/fs`;
@@ -170,11 +175,12 @@ export class Uppers {
   /** False when there is something in it that no row tells of. A folder nobody wrote to is one that was kept ready. */
   async #takeUp(slot: string, id: string): Promise<boolean> {
     const path = this.path(slot, id);
-    if (!/^[0-9a-f]{16}$/.test(id) || count(`${path}/fs`) > 0) return false;
-    if (existsSync(`${path}.json`)) {
-      const record = await readRecord(`${path}.json`, RECORD);
-      if (record?.id !== id || record.state === 'sealed') return false;
+    if (/^[0-9a-f]{16}$/.test(id) && (await this.#stateOf(slot, id)) === 'merging') {
+      await this.remove(slot, id);
+      return true;
     }
+    if (!/^[0-9a-f]{16}$/.test(id) || count(`${path}/fs`) > 0) return false;
+    if (existsSync(`${path}.json`) && (await this.#stateOf(slot, id)) !== 'active') return false;
     if (count(`${path}/work`) > 0) {
       // It was prepared for a swap that was never committed: nobody has written to it.
       if (await upperInUse(path, this.#slots)) return false;
@@ -184,6 +190,11 @@ export class Uppers {
     await this.#makeFolders(slot, id);
     this.giveBack(slot, id);
     return true;
+  }
+
+  async #stateOf(slot: string, id: string): Promise<unknown> {
+    const record = await readRecord(`${this.path(slot, id)}.json`, RECORD);
+    return record?.id === id ? record.state : undefined;
   }
 
   /** Forgets what is ready in a slot that is being removed, after what is being made. */

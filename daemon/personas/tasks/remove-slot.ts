@@ -67,8 +67,11 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
     undo: 'nothing-to-undo',
     timeoutMs: 3_600_000,
     async do(_context, { slot }) {
+      await room.flattener.settled(slot, true);
       const freedBytes = room.book.uppersOf(slot).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
       const ids = room.book.find(slot)?.ids;
+      const known = room.book.find(slot);
+      if (known !== undefined) await room.namespaces.drop(known);
       room.book.dropSlot(slot);
       await room.records.forget(slot);
       await room.uppers.forget(slot);
