@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
+import { PersonaError } from '../../../ipc/errors.ts';
+import {
+  type AnyTask,
+  defineTask,
+  type Json,
+  type Outcome,
+  type TaskContext,
+} from '../../changes/task.ts';
 import { exists, moveDurably } from '../../kernel/files.ts';
 import { writeRecord } from '../../kernel/records.ts';
 import { baseFacts, baseLayer, layerFile } from '../base-facts.ts';
@@ -41,27 +48,15 @@ export function commitPersona(room: PersonasRoom): AnyTask {
         const draft = draftOf(context);
         if (draft.existing !== undefined) return undefined;
         const parts = partsOf(context);
-        const base = await baseFacts(room.store, draft.base.digest);
-        const persona = personaOf(room, context, draft, parts, baseLayer(base));
-        const layers = builtLayers(room, parts);
-        const placing: Placing = {
-          persona: persona.digest,
-          layers: layers.map(({ layer }) => layer.digest),
-        };
-        await context.save(placing as unknown as Json);
-        const staging = new Staging(room, context.changeId);
-        for (const { file, layer } of layers) {
-          await adoptLayer(room, context.changeId, staging.path(file), layer);
+        // Nothing waits between looking and claiming: nobody else replaces or removes the files meanwhile.
+        const twin = room.book.find(parts.packed.identity);
+        claim(room, parts.packed.identity, context.changeId);
+        try {
+          return await commit(room, context, draft, parts, twin);
+        } catch (error) {
+          unwant(room, parts.packed.identity, context.changeId);
+          throw error;
         }
-        await place(room, context, movesOf(draft, parts), persona);
-        await context.fault('placed');
-        return {
-          saved: placing as unknown as Json,
-          record(tx) {
-            for (const { layer } of layers) putLayer(tx, layer, context.changeId);
-            insertPersona(tx, persona, context.changeId);
-          },
-        };
       }),
     async undo(context, _params, saved) {
       if (saved === undefined) return;
@@ -73,9 +68,47 @@ export function commitPersona(room: PersonasRoom): AnyTask {
   });
 }
 
-/** Notes that a running change wants a persona's files to be there. */
-function want(room: PersonasRoom, digest: string, changeId: number): void {
+/**
+ * Puts files in place and answers with the rows. `twin` is the same persona under another name: its file stands, and
+ * stays as it is, for where the image lies in it may differ.
+ */
+async function commit(
+  room: PersonasRoom,
+  context: TaskContext,
+  draft: Draft,
+  parts: Parts,
+  twin: Persona | undefined,
+): Promise<Outcome<Json>> {
+  const base = await baseFacts(room.store, draft.base.digest);
+  const persona = personaOf(room, context, draft, parts, baseLayer(base), twin);
+  const layers = builtLayers(room, parts);
+  const placing: Placing = {
+    persona: persona.digest,
+    layers: layers.map(({ layer }) => layer.digest),
+  };
+  await context.save(placing as unknown as Json);
+  const staging = new Staging(room, context.changeId);
+  for (const { file, layer } of layers) {
+    await adoptLayer(room, context.changeId, staging.path(file), layer);
+  }
+  if (twin === undefined) await place(room, context, movesOf(draft, parts), persona);
+  await context.fault('placed');
+  return {
+    saved: placing as unknown as Json,
+    record(tx) {
+      for (const { layer } of layers) putLayer(tx, layer, context.changeId);
+      insertPersona(tx, persona, context.changeId);
+    },
+  };
+}
+
+/** Notes that a running change puts a persona's files in place. Throws change-conflict when another does. */
+function claim(room: PersonasRoom, digest: string, changeId: number): void {
   const changes = room.placing.get(digest) ?? new Set<number>();
+  const other = [...changes].find((change) => change !== changeId);
+  if (other !== undefined) {
+    throw new PersonaError('change-conflict', { change: other, what: `persona ${digest}` });
+  }
   room.placing.set(digest, changes.add(changeId));
 }
 
@@ -108,8 +141,8 @@ function personaOf(
   draft: Draft,
   { difference, seed, runtime, packed }: Parts,
   base: PersonaLayer,
+  twin: Persona | undefined,
 ): Persona {
-  const { originDigest, originBytes } = draft;
   const diff: PersonaLayer = {
     kind: 'diff',
     digest: difference.digest,
@@ -117,15 +150,18 @@ function personaOf(
     offset: packed.diffOffset,
     bytes: difference.place.size,
   };
+  const file = twin ?? { ...packed, ...draft };
+  const { bytes, fileDigest, originDigest, originBytes } = file;
+  const diffHere = twin?.layers.find(({ kind }) => kind === 'diff') ?? diff;
   return {
     name: draft.name,
     digest: packed.identity,
     owner: context.ownerUid,
     importedMs: room.now(),
-    bytes: packed.bytes,
-    fileDigest: packed.fileDigest,
+    bytes,
+    fileDigest,
     base: draft.base,
-    layers: [...addedLayer('config', runtime), ...addedLayer('seed', seed), diff, base],
+    layers: [...addedLayer('config', runtime), ...addedLayer('seed', seed), diffHere, base],
     metadata: packed.metadata,
     signature: packed.signature,
     environment: draft.environment,
@@ -170,7 +206,6 @@ async function place(
   persona: Persona,
 ): Promise<void> {
   const staging = new Staging(room, context.changeId);
-  want(room, persona.digest, context.changeId);
   for (const { from, to } of moves) {
     const target = join(room.paths.state, to);
     // A run before this one may have moved it already.
