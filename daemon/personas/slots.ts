@@ -43,7 +43,8 @@ export function planCreate(
       limit: SLOTS_PER_OWNER_MAX,
     });
   }
-  const gid = owner === caller.uid ? caller.gid : accountOf(owner)?.gid;
+  // Not the group the caller happens to act in: after `newgrp persona` that is everybody's who may use the daemon.
+  const gid = accountOf(owner)?.gid ?? (owner === caller.uid ? caller.gid : undefined);
   if (gid === undefined) {
     throw new PersonaError('bad-value', {
       name: 'the owner',
