@@ -48,6 +48,13 @@ function sourceOf(
   return uploaded ? { kind: 'upload', path, ...part } : { kind: 'path', path, ...part };
 }
 
+/** Who may put no persona into a slot is told that it is there, not what its programs are told. */
+function shownTo({ level }: Request, page: PersonaPage): PersonaPage {
+  if (level !== 'any') return page;
+  const { environment: _, ...rest } = page;
+  return rest;
+}
+
 function baseMethods(room: PersonasRoom): Of<'base'> {
   return {
     'base.import': async ({ name, source, partition }, request) => ({
@@ -94,8 +101,12 @@ export function personaMethods(room: PersonasRoom): Of<'base'> & Of<'key'> & Of<
     'persona.import': ({ source, ...rest }, request) => ({
       plan: planImport(room, { ...rest, source: request.input(source) }, request.caller.uid),
     }),
-    'persona.list': async () => ({ personas: await listPersonas(room) }),
-    'persona.show': async ({ persona }) => ({ persona: await showPersona(room, persona) }),
+    'persona.list': async (_, request) => ({
+      personas: (await listPersonas(room)).map((page) => shownTo(request, page)),
+    }),
+    'persona.show': async ({ persona }, request) => ({
+      persona: shownTo(request, await showPersona(room, persona)),
+    }),
     'persona.verify': ({ persona }, { caller }) => ({
       plan: planVerify(room, persona, caller.uid),
     }),

@@ -102,7 +102,7 @@ export const personaMethods = {
     { persona: personaPage },
   ),
   'persona.verify': change(
-    'any',
+    'group',
     'Reads every layer of a persona again and checks digests and signature.',
     { persona: reference },
     {
@@ -127,8 +127,9 @@ export const personaMethods = {
     { persona: reference },
     { name: v.string(), digest: v.string(), freedBytes: count },
   ),
+  // What a persona or a base holds is for those who may put it into a slot: names in closed folders, too.
   'persona.diff': sync(
-    'any',
+    'group',
     'Lists what differs between two personas (or a persona and its base).',
     {
       from: reference,
