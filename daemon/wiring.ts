@@ -184,6 +184,10 @@ async function openApi(
     groupGid: parseGroup(readText('/etc/group'), settings.values['daemon.group']),
     ownerOf,
     space: (bytes) => space.check(bytes),
+    bulkLimits: {
+      uploadBytesMax: settings.values['uploads.bytes_max'],
+      stagedPerUidMax: settings.values['uploads.bytes_max'],
+    },
     report: (what, facts) => log.warn(facts, what),
   });
   rooms.phase('ready');
