@@ -7,7 +7,7 @@ import type { Store } from '../store/store.ts';
 import { type Collector, collectables, planCollect } from '../system/collect.ts';
 import { capabilityPages, stateChecks } from '../system/doctor.ts';
 import type { Space } from '../system/space.ts';
-import { usageOf } from '../system/usage.ts';
+import { type Usage, usageOf } from '../system/usage.ts';
 
 /** What the methods of the system are made from. */
 export interface SystemParts {
@@ -24,8 +24,17 @@ type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'daemon.doctor'>;
 /** The methods about the machine and the state tree. */
 export function systemMethods(parts: SystemParts): SystemMethods {
   const { paths, store, space, machine, collectors, degraded } = parts;
+  // It walks everything that programs wrote, and every user may ask: all who ask meanwhile share one walk.
+  let counting: Promise<Usage> | undefined;
+  const usage = async (): Promise<Usage> =>
+    usageOf(paths.state, store, space, await collectables(collectors));
   return {
-    'system.df': async () => usageOf(paths.state, store, space, await collectables(collectors)),
+    'system.df': () => {
+      counting ??= usage().finally(() => {
+        counting = undefined;
+      });
+      return counting;
+    },
     'system.gc': async (_, { caller }) => ({ plan: await planCollect(collectors, caller.uid) }),
     'daemon.doctor': async () => ({
       apiVersion,
