@@ -6,8 +6,14 @@ import { type Driver, type Row, type Store, storeOver } from './store.ts';
 /** How long a statement waits for another process's lock; there should be none: the tree is locked. */
 const busyTimeoutMs = 5_000;
 
-/** Checkpoints run in idle moments, not inside a swap's commit; this bound is for a busy hour. */
-const walPagesMax = 4_000;
+/** Checkpoints run in idle moments, not inside a swap's commit; this bound (32 MiB) is for a busy hour. */
+const walPagesMax = 8_000;
+
+/**
+ * Blocks the write-ahead log owns from the start. A commit that overwrites needs no new blocks from the
+ * file system: measured 0.16 ms against 0.25, and more under load.
+ */
+const walBytesMin = 4 * 1024 * 1024;
 
 /**
  * The only door to the sqlite3 library. Every call has its callback: without one, an error becomes an
@@ -71,8 +77,17 @@ export async function checkIntegrity(driver: Driver): Promise<void> {
     throw new PersonaError('state-damaged', `the database is damaged: ${faults[0]}`);
 }
 
+/** Writes and empties the log once, so that it keeps its blocks. */
+async function presize(driver: Driver): Promise<void> {
+  await driver.exec(`
+    BEGIN IMMEDIATE; CREATE TABLE presize (x BLOB); INSERT INTO presize VALUES (zeroblob(${walBytesMin}));
+    COMMIT; DROP TABLE presize; PRAGMA wal_checkpoint(RESTART);`);
+}
+
 /** How a database is opened. */
 export interface OpenOptions {
+  /** Give the log its blocks at once: for a daemon, whose commits are waited for. */
+  presized?: boolean;
   open?: (file: string) => Promise<Driver>;
   /** Looks at an existing database before anything is written to it; throws to leave it untouched. */
   verify?: (read: Driver['all']) => Promise<void>;
@@ -81,7 +96,7 @@ export interface OpenOptions {
 /** Opens the database of the daemon: checked, configured and brought up to the newest schema. */
 export async function openStore(
   file: string,
-  { open = openDriver, verify }: OpenOptions = {},
+  { open = openDriver, verify, presized = false }: OpenOptions = {},
 ): Promise<Store> {
   const driver = await open(file);
   try {
@@ -89,6 +104,8 @@ export async function openStore(
     if ((await checkOwner(driver)) > 0) await verify?.(driver.all);
     await configure(driver);
     await migrate(driver);
+    // Without it commits are slower, and a disk that is full now must not stop the start.
+    if (presized) await presize(driver).catch(() => driver.exec('ROLLBACK').catch(() => undefined));
   } catch (error) {
     await driver.close().catch(() => undefined);
     throw isDamage(error) ? damaged(error) : error;

@@ -37,6 +37,10 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** Commits after which the write-ahead log is moved into the database, and the idle time before it. */
+export const checkpointAfterCommits = 32;
+const checkpointIdleMs = 250;
+
 /** How long a soon-commit waits for company before it is written alone. */
 export const soonDelayMs = 20;
 
@@ -52,6 +56,19 @@ export function storeOver(driver: Driver): Store {
   let soon: Pending[] = [];
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
+  let commits = 0;
+  let idle: NodeJS.Timeout | undefined;
+
+  /** In an idle moment, not within someone's commit: the next commits then overwrite the log's blocks. */
+  function checkpointLater(): void {
+    commits += 1;
+    if (commits < checkpointAfterCommits) return;
+    clearTimeout(idle);
+    idle = setTimeout(() => {
+      commits = 0;
+      if (!closed) turn(() => driver.exec('PRAGMA wal_checkpoint(PASSIVE)')).catch(() => undefined);
+    }, checkpointIdleMs).unref();
+  }
 
   function turn<T>(work: () => Promise<T>): Promise<T> {
     if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
@@ -70,6 +87,7 @@ export function storeOver(driver: Driver): Store {
 
   /** One transaction of the waiting statements and `sql`; if it fails, each part is tried by itself. */
   async function write(waiting: Pending[], sql: string): Promise<void> {
+    checkpointLater();
     const company = waiting.map((one) => one.sql).join('');
     try {
       await transaction(driver, company + sql);
@@ -109,6 +127,7 @@ export function storeOver(driver: Driver): Store {
     },
     async close() {
       if (closed) return;
+      clearTimeout(idle);
       const last = flush().catch(() => undefined);
       const done = turn(() => driver.close());
       closed = true;

@@ -37,6 +37,7 @@ export async function openState(
     return standIn(paths, 'the database is missing or empty, but the state tree is in use');
   try {
     const store = await openStore(file, {
+      presized: true,
       ...(open === undefined ? {} : { open }),
       verify: async (read) => {
         const reason = await mismatch(paths.state, read);
