@@ -15,12 +15,14 @@ import { type ChangeLimits, limits } from './config/limits.ts';
 import { type Paths, statePlaces } from './config/paths.ts';
 import type { Settings } from './config/settings.ts';
 import { wallMs } from './kernel/clock.ts';
+import { keepHeapsFew, returnMemory } from './kernel/memory.ts';
 import { capabilities } from './kernel/probe.ts';
 import type { OpenOptions } from './store/database.ts';
 import type { Store } from './store/store.ts';
 import { markSoon, writeMark } from './system/mark.ts';
 import { openState } from './system/open-state.ts';
 import { clearStaging, quarantineUnknown } from './system/quarantine.ts';
+import { whenQuiet } from './system/quiet.ts';
 import { type Space, spaceOf } from './system/space.ts';
 import { lockState, makeTrees } from './system/state-tree.ts';
 
@@ -30,6 +32,11 @@ const stopGraceMs = 5_000;
 const stopUndoMs = 20_000;
 /** The mark beside the database follows the changes within this time. */
 const markEveryMs = 2_000;
+
+/** After this time without an ended change, memory that an import has used goes back to the machine. */
+const quietMs = 3_000;
+/** Below this many resident bytes there is nothing worth a pause. */
+const residentBytesKept = 80e6;
 
 /** Places where the proofs reach into a daemon; nothing of it is used in service. */
 export interface Hooks {
@@ -105,6 +112,7 @@ function engineOf(
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   const { paths, settings, log, hooks = {} } = parts;
+  keepHeapsFew();
   const undo = new AsyncDisposableStack();
   try {
     const lock = await lockState(paths);
@@ -124,7 +132,14 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
         writeMark(paths.state, store).catch((err) => log.warn({ err }, 'cannot write the mark')),
       markEveryMs,
     );
-    const engine = engineOf(parts, store, space, rooms.tasks, accountOf, () => mark.ended());
+    const quiet = whenQuiet(() => {
+      if (process.memoryUsage.rss() > residentBytesKept) returnMemory();
+    }, quietMs);
+    undo.defer(() => quiet.stop());
+    const engine = engineOf(parts, store, space, rooms.tasks, accountOf, () => {
+      mark.ended();
+      quiet.tell();
+    });
     if (degraded === undefined) await recoverAll(parts, store, engine, rooms);
     else engine.refuse(degraded);
     const api = hooks.silent ? undefined : await openApi(parts, engine, rooms, space, accountOf);

@@ -1,0 +1,32 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { declare, declareInt } from './libc.ts';
+
+/** M_ARENA_MAX of malloc.h. */
+const ARENA_MAX = -8;
+/** One arena for the loop and one for all pool threads: each would otherwise keep its own high-water mark. */
+const ARENAS = 2;
+
+const mallopt = declareInt('mallopt', ['int', 'int']);
+const mallocTrim = declare('malloc_trim', ['u64']);
+
+/** Keeps the C library from giving every pool thread a heap of its own. Call before the pool starts. */
+export function keepHeapsFew(): void {
+  mallopt(ARENA_MAX, ARENAS);
+}
+
+let collect: (() => void) | undefined;
+
+/**
+ * Gives memory that is not needed any more back to the machine: collects, then trims the C heap.
+ * Stops the process for some 20 ms, so it is for quiet moments. Returns the resident bytes after it.
+ */
+export function returnMemory(): number {
+  if (collect === undefined) {
+    setFlagsFromString('--expose-gc');
+    collect = runInNewContext('gc') as () => void;
+  }
+  collect();
+  mallocTrim(0);
+  return process.memoryUsage.rss();
+}
