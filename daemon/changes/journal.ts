@@ -85,7 +85,9 @@ function writeEntry(tx: Tx, entry: Entry, now: number): void {
     tx.run('UPDATE changes SET status = ? WHERE id = ?', entry.status, changeId);
   for (const event of entry.events)
     tx.run(
-      'INSERT INTO events (change, task, event, at, detail) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO events (change, seq, task, event, at, detail) VALUES
+         (?, (SELECT coalesce(max(seq), 0) + 1 FROM events WHERE change = ?), ?, ?, ?, ?)`,
+      changeId,
       changeId,
       event.task ?? null,
       event.step,
