@@ -1,5 +1,4 @@
-import { writeSync } from 'node:fs';
-import { isatty } from 'node:tty';
+import { fstatSync, writeSync } from 'node:fs';
 
 /** One stream that the tool writes to. */
 export interface Sink {
@@ -25,6 +24,17 @@ export interface Io {
   onInterrupt(heard: () => void): () => void;
 }
 
+/** Terminals are character devices; the module that knows more is loaded only for one. */
+function isTerminal(fd: number): boolean {
+  try {
+    if (!fstatSync(fd).isCharacterDevice()) return false;
+  } catch {
+    // Closed by whoever started us.
+    return false;
+  }
+  return process.getBuiltinModule('node:tty').isatty(fd);
+}
+
 /** The reader of our output has seen enough (`| head`): no complaint, and no failure of the pipeline. */
 function leave(error: NodeJS.ErrnoException): void {
   process.exit(error.code === 'EPIPE' ? 0 : 1);
@@ -40,7 +50,7 @@ function sinkOf(fd: 1 | 2): Sink {
     stream ??= (fd === 1 ? process.stdout : process.stderr).on('error', leave);
     return stream;
   };
-  const terminal = isatty(fd);
+  const terminal = isTerminal(fd);
   return {
     terminal,
     columns: () => (terminal && open().columns) || 80,

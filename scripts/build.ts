@@ -1,11 +1,13 @@
 /**
- * Builds what is installed for users: one file per program, owned by root when root builds, with source
- * maps beside them, and the manual pages.
+ * Builds what is installed for users: bundled programs, owned by root when root builds, with source maps
+ * beside them, and the manual pages.
  *
  *   node scripts/build.ts [--out FOLDER] [PROGRAM...]
  *
  * Without names every program is built, and the folder (dist/) holds nothing else afterwards.
  */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -36,13 +38,17 @@ const shared: BuildOptions = {
   external: ['koffi', 'sqlite3', 'diskusage'],
 };
 
-/** CommonJS starts fastest; the tool's commands stay lazy inside the one file. */
-const tool: BuildOptions = {
+/**
+ * The tool's program. CommonJS starts fastest; its commands stay lazy inside the one file. It is one
+ * expression, a function that is given `require`, so that its loader can run compiled code of it.
+ */
+const program: BuildOptions = {
   ...shared,
   // Half the text to compile at every start.
   minify: true,
   format: 'cjs',
-  banner: { js: '#!/usr/bin/env node' },
+  banner: { js: '(function (require) {' },
+  footer: { js: '})' },
   logOverride: { 'empty-import-meta': 'silent' },
 };
 
@@ -52,9 +58,10 @@ const module = (banner: string): BuildOptions => ({
   banner: { js: banner },
 });
 
+const toolName = 'personactl.cjs';
+
 /** Name of the file -> its source and the way it is built. */
 const programs: Readonly<Record<string, readonly [entry: string, options: BuildOptions]>> = {
-  'personactl.cjs': ['ctl/main.ts', tool],
   'personad.mjs': ['daemon/main.ts', module(`#!/usr/bin/env node\n${requireBanner}`)],
   // Programs that the daemon starts in children of their own.
   'worker.mjs': ['daemon/images/worker.ts', module(requireBanner)],
@@ -62,11 +69,43 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
 };
 
 async function buildProgram(name: string, folder: string): Promise<void> {
+  if (name === toolName) return buildTool(folder);
   const [entry, options] = programs[name] ?? [];
   if (entry === undefined) throw new Error(`there is no program ${name}`);
   const outfile = join(folder, name);
   await build({ ...options, entryPoints: [join(root, entry)], outfile });
   chmodSync(outfile, 0o755);
+}
+
+/** The tool is three files: a loader, the program, and the compiled code of the program. */
+async function buildTool(folder: string): Promise<void> {
+  const built = await build({
+    ...program,
+    entryPoints: [join(root, 'ctl/main.ts')],
+    outfile: join(folder, 'personactl.js'),
+    write: false,
+  });
+  const text = built.outputFiles.find(({ path }) => path.endsWith('.js'))?.contents;
+  const map = built.outputFiles.find(({ path }) => path.endsWith('.map'))?.contents;
+  if (text === undefined || map === undefined) throw new Error('the tool was not built');
+  // V8 knows compiled code by the length of its text only: the name ties the two together.
+  const name = `personactl-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.js`;
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, name), text);
+  writeFileSync(join(folder, 'personactl.js.map'), map);
+  await build({
+    ...shared,
+    sourcemap: false,
+    minify: true,
+    format: 'cjs',
+    banner: { js: '#!/usr/bin/env node' },
+    define: { PROGRAM: JSON.stringify(name) },
+    entryPoints: [join(root, 'ctl/loader.ts')],
+    outfile: join(folder, toolName),
+  });
+  chmodSync(join(folder, toolName), 0o755);
+  const compile = [join(root, 'scripts/tool-code.ts'), join(folder, name)];
+  execFileSync(process.execPath, ['--no-warnings', ...compile], { stdio: 'ignore' });
 }
 
 function writeManuals(folder: string): void {
@@ -81,7 +120,7 @@ if (positionals.length > 0) {
   // A daemon that runs from the folder finds its programs at every moment but one.
   const next = `${folder}.next-${process.pid}`;
   try {
-    await Promise.all(Object.keys(programs).map((name) => buildProgram(name, next)));
+    await Promise.all([toolName, ...Object.keys(programs)].map((name) => buildProgram(name, next)));
     writeManuals(next);
     rmSync(folder, { recursive: true, force: true });
     renameSync(next, folder);

@@ -47,7 +47,7 @@ test('what is loaded at every start is little', async (t) => {
     }
   };
   walk('ctl/main.ts');
-  t.deepEqual([...packages].sort(), ['node:fs', 'node:net', 'node:tty', 'node:util']);
+  t.deepEqual([...packages].sort(), ['node:fs', 'node:net', 'node:util']);
   for (const file of seen) t.notRegex(file, /^ctl\/run\//);
 });
 
