@@ -68,7 +68,8 @@ function text(value: unknown): string | null {
   return value === undefined ? null : JSON.stringify(value);
 }
 
-function writeEntry(tx: Tx, entry: Entry, now: number): void {
+/** `order` gives each event a number above all earlier ones: in it the events of a change are read back. */
+function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): void {
   const { changeId, create, ended } = entry;
   if (create !== undefined)
     tx.run(
@@ -85,10 +86,9 @@ function writeEntry(tx: Tx, entry: Entry, now: number): void {
     tx.run('UPDATE changes SET status = ? WHERE id = ?', entry.status, changeId);
   for (const event of entry.events)
     tx.run(
-      `INSERT INTO events (change, seq, task, event, at, detail) VALUES
-         (?, (SELECT coalesce(max(seq), 0) + 1 FROM events WHERE change = ?), ?, ?, ?, ?)`,
+      'INSERT INTO events (change, seq, task, event, at, detail) VALUES (?, ?, ?, ?, ?, ?)',
       changeId,
-      changeId,
+      order(),
       event.task ?? null,
       event.step,
       now,
@@ -135,10 +135,20 @@ export function journalOver(
     }
     return found;
   };
+  let lastOrder: number | undefined;
+  const order = (): number => {
+    lastOrder = (lastOrder ?? 0) + 1;
+    return lastOrder;
+  };
+  const readOrder = async (): Promise<void> => {
+    const row = await store.get('SELECT max(seq) AS seq FROM events');
+    lastOrder = Math.max(lastOrder ?? 0, Number(row?.seq ?? 0));
+  };
   const append = async (entry: Entry): Promise<void> => {
+    if (lastOrder === undefined) await readOrder();
     const point = entry.events.map((event) => `${event.step}${event.task ?? ''}`).join('+');
     await faults.at(`journal:before:${point}`);
-    const collect = (tx: Tx) => writeEntry(tx, entry, now());
+    const collect = (tx: Tx) => writeEntry(tx, entry, now(), order);
     await store.commit(collect).catch(async (error) => {
       if (!isFull(error)) throw error;
       await onFull();
@@ -148,7 +158,7 @@ export function journalOver(
   };
   return {
     append,
-    appendSoon: (entry) => store.commitSoon((tx) => writeEntry(tx, entry, now())),
+    appendSoon: (entry) => store.commitSoon((tx) => writeEntry(tx, entry, now(), order)),
     open: async () =>
       load(await store.all<ChangeRow>('SELECT * FROM changes WHERE ended IS NULL ORDER BY id')),
     load: async (id) => (await load(await store.all('SELECT * FROM changes WHERE id = ?', id)))[0],
@@ -161,7 +171,10 @@ export function journalOver(
           limit,
         ),
       ),
-    lastId: async () => Number((await store.get('SELECT max(id) AS id FROM changes'))?.id ?? 0),
+    async lastId() {
+      await readOrder();
+      return Number((await store.get('SELECT max(id) AS id FROM changes'))?.id ?? 0);
+    },
     prune: (keep) =>
       store.commitSoon((tx) =>
         tx.run(
