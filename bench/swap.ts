@@ -46,18 +46,31 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
   const ground = await openGround();
   try {
     const sizes = quick ? SIZES.slice(0, 2) : SIZES;
-    for (const size of sizes) await prepare(ground, size);
+    for (const size of sizes) {
+      say(`making a base of ${size.name.slice(1)} and two personas of it`);
+      await prepare(ground, size);
+    }
     const work = `${ground.root}/peers`;
     mkdirSync(work);
+    say('swaps on an idle disk');
     const bars = await idleDisk(ground, sizes, quick ? 60 : 200);
+    say('swaps with a busy reader');
     bars.push(await busyReader(ground, quick ? 200 : 1000));
+    say('swaps under load');
     bars.push(...(await underLoad(ground, quick ? 20 : 60)));
+    say('others at the same job');
     bars.push(...(await besidePeers(ground, bars[0]!, work, quick ? 5 : 15)));
+    say('calls, start, idle');
     bars.push(...(await measureDaemon(ground, quick)));
     return bars;
   } finally {
     await ground.stop();
   }
+}
+
+/** Progress, for a person who waits; results go to standard output. */
+function say(what: string): void {
+  console.error(`bench: ${what}`);
 }
 
 /** A base of `size`, two personas of it and a slot, all named after the size. */

@@ -69,7 +69,7 @@ export async function slotPages(room: SlotRoom, only?: string): Promise<SlotView
   const slots = only === undefined ? room.book.slots() : [room.book.slot(only)];
   const devices = new Map(slots.map(({ name }) => [name, shownTree(anchorOf(room, name))?.device]));
   const known = [...devices.values()].filter((device) => device !== undefined);
-  const inside = await whoIsInside(new Set(known));
+  const inside = await whoIsInside(new Set(known), 'programs');
   return slots.map((slot) => pageOf(room, slot, devices.get(slot.name), inside));
 }
 
