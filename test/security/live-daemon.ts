@@ -3,7 +3,6 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ExecutionContext } from 'ava';
 import { type Client, connect, socketPaths } from '../../ipc/client.ts';
 import type { WireError } from '../../ipc/errors.ts';
 import type { MethodName, Params } from '../../ipc/methods/index.ts';
@@ -11,6 +10,22 @@ import { unmountBelow } from '../support/mount-scratch.ts';
 
 const program = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
 const callerProgram = fileURLToPath(new URL('./caller.ts', import.meta.url));
+
+/** What a daemon lives in: a test, or the tests of a file that share one. */
+export interface Scope {
+  teardown(end: () => unknown): void;
+}
+
+/** The scope of a whole file: ended by its `after` hook, the newest first. */
+export function longScope(): Scope & { end(): Promise<void> } {
+  const ends: (() => unknown)[] = [];
+  return {
+    teardown: (end) => void ends.push(end),
+    async end() {
+      for (const end of ends.reverse()) await end();
+    },
+  };
+}
 
 /** Ids that no account of the machine has. `owner` and `other` are called with the group, `user` without. */
 export const users = { owner: 31_001, other: 31_002, user: 31_003 } as const;
@@ -52,7 +67,7 @@ keep_free_percent = 0
 `;
 
 /** A private tree with settings; gone after the test, with everything mounted in it. Others may pass through. */
-export function privateTree(t: ExecutionContext, more = ''): string {
+export function privateTree(t: Scope, more = ''): string {
   const root = mkdtempSync(join(tmpdir(), 'personad-security-'));
   chmodSync(root, 0o711);
   t.teardown(async () => {
@@ -65,7 +80,7 @@ export function privateTree(t: ExecutionContext, more = ''): string {
 }
 
 /** Starts a daemon on `root` and waits until it is ready. It is killed after the test. */
-export async function startLive(t: ExecutionContext, root: string): Promise<LiveDaemon> {
+export async function startLive(t: Scope, root: string): Promise<LiveDaemon> {
   const child = spawn(process.execPath, ['--no-warnings', program], {
     env: { PATH: process.env.PATH, PERSONA_ROOT: root },
     stdio: ['ignore', 'pipe', 'pipe'],
