@@ -9,10 +9,10 @@ import {
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
-import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 import { failedWith, KernelError } from './errno.ts';
 import type { Fd } from './fd.ts';
-import { attach, changeMount, cloneTree, unmount } from './mounts.ts';
+import { attach, changeMount, cloneTree, unmount, unmountHeld } from './mounts.ts';
 import { statMount } from './stat-mount.ts';
 
 /**
@@ -28,8 +28,6 @@ export const TREE = 'root';
 const TREES = '.trees';
 /** A path walk that has read the old link must end before the old mount goes: far longer than any walk takes. */
 const WALK_GRACE_MS = 1_000;
-/** Turns of the event loop spent looking for the flip before the end of umount2 itself is awaited. */
-const LOOKS = 2_000;
 
 /** What the anchor shows now. */
 export interface Shown {
@@ -75,53 +73,41 @@ export function shownTree(anchor: string): Shown | undefined {
  */
 export async function flip(anchor: string, tree: Fd, way: FlipWay): Promise<Flipped> {
   const now = shownTree(anchor);
-  const old = now === undefined ? undefined : cloneTree(now.at);
+  // With what may be mounted inside: it stays with the old tree, and nothing of it is flushed now.
+  const old = now === undefined ? undefined : cloneTree(now.at, { recursive: true });
+  let settled: Promise<void> = Promise.resolve();
   try {
-    const settled =
-      way === 'symlink'
-        ? flipLink(anchor, tree, now)
-        : now === undefined
-          ? fill(anchor, tree)
-          : flipBeneath(tree, now);
-    if (way === 'beneath' && now !== undefined) await untilShown(now, settled);
-    settled.catch(() => undefined); // the caller awaits it later; until then it must not count as unhandled
-    return { ...(old === undefined ? {} : { old }), settled };
+    if (way === 'symlink') settled = (await flipLink(anchor, tree, now))();
+    else if (now === undefined) fill(anchor, tree);
+    else flipBeneath(tree, now);
   } catch (error) {
     await old?.closeLater();
     throw error;
   }
+  settled.catch(() => undefined); // the caller awaits it later; until then it must not count as unhandled
+  return { ...(old === undefined ? {} : { old }), settled };
 }
 
-async function fill(anchor: string, tree: Fd): Promise<void> {
+function fill(anchor: string, tree: Fd): void {
   const place = `${anchor}/${TREE}`;
   mkdirSync(place, { recursive: true, mode: 0o755 });
   attach(tree, place);
   changeMount(tree, { propagation: 'private' });
 }
 
-function flipBeneath(tree: Fd, now: Shown): Promise<void> {
+function flipBeneath(tree: Fd, now: Shown): void {
   attach(tree, now.at, { beneath: true });
-  // Under a shared anchor the new mount is shared until here: that carries the umount to other namespaces.
-  return unmount(now.at, { detach: true }).then(() => {
-    changeMount(tree, { propagation: 'private' });
-  });
+  // Under a shared anchor the new mount is shared until the umount: that carries it to other namespaces.
+  unmountHeld(now.at);
+  changeMount(tree, { propagation: 'private' });
 }
 
-/** umount2 flips early and then waits for readers of the mount table (seen 0.8 s): look instead of waiting. */
-async function untilShown(before: Shown, settled: Promise<void>): Promise<void> {
-  let ended = false;
-  const end = settled.finally(() => {
-    ended = true;
-  });
-  end.catch(() => undefined);
-  for (let looks = 0; looks < LOOKS && !ended; looks += 1) {
-    if (statMount(before.at).mountId !== before.mountId) return;
-    await turn();
-  }
-  await end;
-}
-
-function flipLink(anchor: string, tree: Fd, now: Shown | undefined): Promise<void> {
+/** Resolves with what is left to do once the link shows the new tree. */
+async function flipLink(
+  anchor: string,
+  tree: Fd,
+  now: Shown | undefined,
+): Promise<() => Promise<void>> {
   // A name that never comes again: the old tree is taken off by its name a while later.
   const target = `${TREES}/${randomBytes(6).toString('hex')}`;
   mkdirSync(`${anchor}/${target}`, { recursive: true, mode: 0o755 });
@@ -134,9 +120,14 @@ function flipLink(anchor: string, tree: Fd, now: Shown | undefined): Promise<voi
     symlinkSync(target, `${link}.new`);
     renameSync(`${link}.new`, link);
   } catch (error) {
-    return takeOff(`${anchor}/${target}`).then(() => Promise.reject(error));
+    await takeOff(`${anchor}/${target}`);
+    throw error;
   }
-  return now === undefined ? Promise.resolve() : pause(WALK_GRACE_MS).then(() => takeOff(now.at));
+  return async () => {
+    if (now === undefined) return;
+    await pause(WALK_GRACE_MS);
+    await takeOff(now.at);
+  };
 }
 
 function clearName(link: string): void {
@@ -177,7 +168,7 @@ export async function sweepTrees(anchor: string): Promise<void> {
 export async function clearTree(anchor: string): Promise<Fd | undefined> {
   const now = shownTree(anchor);
   if (now === undefined) return undefined;
-  const old = cloneTree(now.at);
+  const old = cloneTree(now.at, { recursive: true });
   try {
     await unmount(now.at, { detach: true });
   } catch (error) {

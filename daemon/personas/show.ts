@@ -7,6 +7,7 @@ import type { Upper } from './slot-rows.ts';
 /**
  * Shows a detached tree in its slot in place of what is there, and gives the replaced one to the keeper.
  * From success on the caller no longer owns `mount`. On failure the slot shows what it showed.
+ * Resolves with the milliseconds from the first step to the moment the path showed the new tree.
  * @param left the upper of what is shown now; undefined for an empty slot.
  */
 export async function showTree(
@@ -14,10 +15,12 @@ export async function showTree(
   slot: string,
   mount: Fd,
   left: Upper | undefined,
-): Promise<void> {
+): Promise<number> {
   const anchor = anchorOf(room, slot);
   const { device } = statMount(mount);
+  const startedMs = performance.now();
   const { old, settled } = await flip(anchor, mount, flipWayOf(room));
+  const flipMs = performance.now() - startedMs;
   if (old !== undefined) keepOld(room, old, device, left);
   const ended: Promise<unknown> = settled
     .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot take the old tree off'))
@@ -29,6 +32,7 @@ export async function showTree(
     // Somebody else mounted there: the flip itself has happened and cannot be taken back.
     room.problems.set(slot, `${anchor}/root shows something that is not of this slot`);
   } else room.problems.delete(slot);
+  return flipMs;
 }
 
 function keepOld(room: SlotRoom, old: Fd, device: string, left: Upper | undefined): void {

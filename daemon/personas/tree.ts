@@ -147,7 +147,7 @@ export async function treeAfter(
 function shownOf(room: SlotRoom, slot: Slot, upper: Upper): Fd | undefined {
   if (room.book.current(slot)?.upper !== upper.id) return undefined;
   const shown = shownTree(anchorOf(room, slot.name));
-  return shown === undefined ? undefined : cloneTree(shown.at);
+  return shown === undefined ? undefined : cloneTree(shown.at, { recursive: true });
 }
 
 async function untilSealed(room: SlotRoom, slot: Slot, upper: Upper): Promise<void> {

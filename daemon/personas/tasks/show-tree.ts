@@ -74,7 +74,6 @@ function goBack(
 function answer(room: SlotRoom, bag: SwapBag, generation: Generation, previous?: Generation): Json {
   const slot = room.book.slot(generation.slot);
   const nowMs = performance.now();
-  const flippedMs = nowMs - bag.preparedMs;
   return {
     slot: slot.name,
     generation: generationView(room.book, slot, generation),
@@ -83,7 +82,7 @@ function answer(room: SlotRoom, bag: SwapBag, generation: Generation, previous?:
     timing: {
       prepareMs: bag.preparedMs - bag.startedMs,
       commitMs: (bag.committedMs ?? nowMs) - bag.preparedMs,
-      flipMs: bag.committedMs === undefined ? flippedMs : nowMs - bag.committedMs,
+      flipMs: bag.flipMs ?? 0,
       totalMs: nowMs - bag.startedMs,
     },
   } as unknown as Json;
@@ -93,7 +92,7 @@ async function show(room: SlotRoom, bag: SwapBag, committed: Committed): Promise
   bag.committedMs = performance.now();
   const before = learn(room, committed);
   try {
-    await showTree(room, committed.generation.slot, bag.tree.mount, before.left);
+    bag.flipMs = await showTree(room, committed.generation.slot, bag.tree.mount, before.left);
   } catch (error) {
     return goBack(room, bag, committed, before, error);
   }

@@ -8,6 +8,7 @@ export interface SwapBag {
   startedMs: number;
   preparedMs: number;
   committedMs?: number;
+  flipMs?: number;
   target: Target;
   tree: Tree;
   /** What was committed, until the tree is shown. */

@@ -189,6 +189,21 @@ for (const way of WAYS) {
   });
 }
 
+rooted('what is mounted inside a tree goes with it and comes back with it', async (t) => {
+  const folder = scratchFolder(t);
+  const anchor = anchorOf(t, folder);
+  const [a, b] = await twoTrees(t, folder);
+  await flip(anchor, a, 'beneath');
+  run('mount', '-t', 'tmpfs', 'inner', `${anchor}/root/etc`);
+  writeFileSync(`${anchor}/root/etc/note`, 'inside');
+  const { old } = await flip(anchor, b, 'beneath');
+  t.is(readFileSync(`${anchor}/root/etc/name`, 'utf8'), 'b');
+  const back = await flip(anchor, old!, 'beneath');
+  t.is(readFileSync(`${anchor}/root/etc/note`, 'utf8'), 'inside');
+  old!.close();
+  await back.old?.closeLater();
+});
+
 rooted('a flip that fails leaves the old tree standing', async (t) => {
   const folder = scratchFolder(t);
   const anchor = anchorOf(t, folder);
