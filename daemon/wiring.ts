@@ -127,11 +127,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const rooms = await openRooms({ paths, settings, log, store, space, machine, degraded });
     undo.defer(() => rooms.close());
     const accountOf = accounts();
-    const mark = markSoon(
-      () =>
-        writeMark(paths.state, store).catch((err) => log.warn({ err }, 'cannot write the mark')),
-      markEveryMs,
-    );
+    const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
     const quiet = whenQuiet(() => {
       if (process.memoryUsage.rss() > residentBytesKept) returnMemory();
     }, quietMs);
@@ -165,6 +161,19 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   } catch (error) {
     await undo.disposeAsync();
     throw error;
+  }
+}
+
+/** What follows changes in its own time: the mark beside the database, and the reserve, if it was given back. */
+async function afterChanges(state: string, store: Store, space: Space, log: Log): Promise<void> {
+  try {
+    await writeMark(state, store);
+    await space.refill();
+  } catch (err) {
+    log.warn(
+      { err },
+      'cannot write the mark or take the reserve again, trying after the next change',
+    );
   }
 }
 

@@ -14,6 +14,9 @@ const freshMs = 250;
 /** Rows and folders: what a swap writes itself. */
 const smallBytes = 1024 * 1024;
 
+/** With less than this free a rescue gets the reserve's blocks before it begins: folders need some too. */
+const rescueBytesMin = 4 * 1024 * 1024;
+
 /** Magic numbers of statfs(2), linux/magic.h. */
 const fileSystemNames: Record<number, string> = {
   61267: 'ext4',
@@ -54,7 +57,7 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
   let last: { at: number; usage: Promise<DiskUsage> } | undefined;
 
   const measure = (maxAgeMs: number): Promise<DiskUsage> => {
-    if (last === undefined || now() - last.at > maxAgeMs)
+    if (last === undefined || maxAgeMs === 0 || now() - last.at > maxAgeMs)
       last = { at: now(), usage: diskUsageOf(state) };
     return last.usage;
   };
@@ -73,12 +76,16 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
 
   return {
     async check(bytes, rescue = false) {
-      const usage = await measure(bytes <= smallBytes ? freshMs : 0);
-      const free = usage.availableBytes;
-      if (rescue || free - bytes >= keepFree(usage)) return;
+      let usage = await measure(bytes <= smallBytes ? freshMs : 0);
+      const fits = () => usage.availableBytes - bytes >= keepFree(usage);
+      // Nobody is refused by an old look.
+      if (!fits()) usage = await measure(0);
+      if (rescue && usage.availableBytes < rescueBytesMin && reserveBytes() > 0)
+        await this.release();
+      if (rescue || fits()) return;
       throw new PersonaError('no-space', {
         needed: `${formatSize(bytes)} beside ${formatSize(keepFree(usage))} kept free`,
-        free: formatSize(free),
+        free: formatSize(usage.availableBytes),
         path: state,
       });
     },
