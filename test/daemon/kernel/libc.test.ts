@@ -57,39 +57,42 @@ test.serial('an Fd closes once, and says what it was', (t) => {
   t.throws(() => fd.number, { message: /the root is closed/ });
 });
 
-test.serial('forced collection, descriptor churn and failing calls in the pool never mix up', async (t) => {
-  const before = openFds();
-  let failures = 0;
-  for (let round = 0; round < ROUNDS; ) {
-    const batch: Promise<unknown>[] = [];
-    for (let i = 0; i < 500; i += 1, round += 1) {
-      if (i % 50 === 0) {
-        const fd = new Fd(openSync('/etc/passwd', 'r'), 'passwd');
-        const target = Buffer.alloc(4);
-        batch.push(
-          pread.later(fd.number, target, 4, 0).then(async (length) => {
-            if (length !== 4 || target.toString() !== 'root') failures += 1;
-            await fd.closeLater();
-          }),
-        );
-      } else if (i % 50 === 1) closeSync(openSync('/dev/null', 'r'));
-      else if (i % 50 === 2) {
-        batch.push(
-          open.later(`/none/${round}`, 0).then(
-            () => {
-              failures += 1;
-            },
-            (error: KernelError) => {
-              if (error.code !== 'ENOENT') failures += 1;
-            },
-          ),
-        );
-      } else if (getpid() !== process.pid) failures += 1;
+test.serial(
+  'forced collection, descriptor churn and failing calls in the pool never mix up',
+  async (t) => {
+    const before = openFds();
+    let failures = 0;
+    for (let round = 0; round < ROUNDS; ) {
+      const batch: Promise<unknown>[] = [];
+      for (let i = 0; i < 500; i += 1, round += 1) {
+        if (i % 50 === 0) {
+          const fd = new Fd(openSync('/etc/passwd', 'r'), 'passwd');
+          const target = Buffer.alloc(4);
+          batch.push(
+            pread.later(fd.number, target, 4, 0).then(async (length) => {
+              if (length !== 4 || target.toString() !== 'root') failures += 1;
+              await fd.closeLater();
+            }),
+          );
+        } else if (i % 50 === 1) closeSync(openSync('/dev/null', 'r'));
+        else if (i % 50 === 2) {
+          batch.push(
+            open.later(`/none/${round}`, 0).then(
+              () => {
+                failures += 1;
+              },
+              (error: KernelError) => {
+                if (error.code !== 'ENOENT') failures += 1;
+              },
+            ),
+          );
+        } else if (getpid() !== process.pid) failures += 1;
+      }
+      if (round % 5_000 === 0) collect();
+      await Promise.all(batch);
     }
-    if (round % 5_000 === 0) collect();
-    await Promise.all(batch);
-  }
-  t.is(failures, 0);
-  t.is(openFds(), before);
-  t.is(callsInFlight(), 0);
-});
+    t.is(failures, 0);
+    t.is(openFds(), before);
+    t.is(callsInFlight(), 0);
+  },
+);
