@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { PersonaError } from '../ipc/errors.ts';
 import type { Call } from './call.ts';
@@ -14,10 +15,17 @@ export interface Written {
   digest: string;
 }
 
-/** Throws `already-exists` when something is at `path`. */
-export async function refuseExisting(call: Call, path: string): Promise<void> {
-  const found = await stat(resolve(call.io.cwd(), path)).catch(() => undefined);
-  if (found) throw new PersonaError('already-exists', { what: path });
+/**
+ * Checks that a file can be written at `path`, before long work is begun for it. Throws
+ * `already-exists` (unless it may be replaced), `file-not-found`, `permission-denied`.
+ */
+export async function checkTarget(call: Call, path: string, replace: boolean): Promise<void> {
+  const full = resolve(call.io.cwd(), path);
+  const found = await stat(full).catch(() => undefined);
+  if (found && !replace) throw new PersonaError('already-exists', { what: path });
+  if (found && !found.isFile())
+    throw new PersonaError('bad-value', { name: path, reason: 'not a file' });
+  await access(dirname(full), constants.W_OK | constants.X_OK);
 }
 
 /**

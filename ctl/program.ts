@@ -48,6 +48,8 @@ function known(error: unknown): unknown {
   if (error instanceof PersonaError) return error;
   const { code, path, message } = (error ?? {}) as NodeJS.ErrnoException;
   if (code === 'ENOENT' && path !== undefined) return new PersonaError('file-not-found', { path });
+  if ((code === 'EACCES' || code === 'EPERM' || code === 'EROFS') && path !== undefined)
+    return new PersonaError('permission-denied', { reason: `no access to ${path}` });
   if (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) && path !== undefined)
     return new PersonaError('bad-value', { name: path, reason: message });
   return error;

@@ -4,7 +4,7 @@ import { facts, indented } from './columns.ts';
 import type { Output } from './output.ts';
 import { joined, type Piece, type Safe, say } from './safe.ts';
 import type { Style } from './style.ts';
-import { ago, moment } from './time.ts';
+import { ago, moment, withShortDigests } from './time.ts';
 
 /** Status of a change as a coloured word. */
 export function changeState(status: ChangeLine['status'], style: Style): Safe {
@@ -66,7 +66,7 @@ export function changePageLines(change: ChangePage, out: Output): Safe[] {
           ['owner', `uid ${ownerUid}`],
           ['begun', moment(createdMs)],
           ['ended', endedMs === undefined ? undefined : moment(endedMs)],
-          ['holds', holds.length > 0 ? holds.join(', ') : undefined],
+          ['holds', holds.length > 0 ? withShortDigests(holds.join(', ')) : undefined],
           ['error', error ? style.red(error.message) : undefined],
           ['fix', error?.hint],
         ],

@@ -2,6 +2,7 @@ import type { PlanView } from '../../ipc/methods/shapes.ts';
 import { formatSize } from '../../ipc/values.ts';
 import { type Safe, say } from './safe.ts';
 import type { Style } from './style.ts';
+import { withShortDigests } from './time.ts';
 
 const afterFailure = {
   undone: 'undone after a failure',
@@ -17,7 +18,7 @@ export function planLines(plan: PlanView, style: Style): Safe[] {
     const number = String(index + 1).padStart(digits);
     lines.push(say`  ${number}. ${task.summary}  ${style.dim(afterFailure[task.undo])}`);
   }
-  if (plan.holds.length > 0) lines.push(say`Holds: ${plan.holds.join(', ')}`);
+  if (plan.holds.length > 0) lines.push(say`Holds: ${withShortDigests(plan.holds.join(', '))}`);
   if (plan.needs.bytes > 0) lines.push(say`Needs: ${formatSize(plan.needs.bytes)} of free space`);
   lines.push(style.dim('Nothing was done.'));
   return lines;

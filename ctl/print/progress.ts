@@ -89,7 +89,7 @@ export function progressLine(io: Io, out: Output): ProgressLine {
       if (now - startedMs < quietMs || now - drawnMs < redrawMs) return;
       drawnMs = now;
       shown = true;
-      const line = stepLine(step, pace(step, first, now), out, io.err.columns() - 1);
+      const line = stepLine(step, pace(step, first, now), out, io.err.columns() - 3);
       io.err.write(`\r\x1b[2K${line.safe}`);
     },
     clear() {

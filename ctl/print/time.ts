@@ -18,3 +18,8 @@ export function moment(ms: number): string {
 export function shortDigest(digest: string): string {
   return digest.slice(0, 'sha256:'.length + 12);
 }
+
+/** A text of the daemon in which every full digest is short. */
+export function withShortDigests(text: string): string {
+  return text.replace(/sha256:[0-9a-f]{64}/g, shortDigest);
+}

@@ -28,7 +28,9 @@ export async function list(call: Call): Promise<undefined> {
   call.out.result(answer, () => {
     if (answer.changes.length === 0) {
       call.out.note(
-        say`No change runs or needs attention${all ? '' : '; --all shows those that ended'}.`,
+        all
+          ? say`No changes yet.`
+          : say`No change runs or needs attention; --all shows those that ended.`,
       );
       return [];
     }

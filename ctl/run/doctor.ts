@@ -3,8 +3,9 @@ import type { Answer } from '../../ipc/methods/index.ts';
 import type { Call } from '../call.ts';
 import { indented } from '../print/columns.ts';
 import type { Output } from '../print/output.ts';
-import { cut, joined, type Piece, padded, type Safe, say } from '../print/safe.ts';
+import { cut, joined, padded, type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
+import { wrapped } from '../print/wrap.ts';
 
 type Report = Answer<'daemon.doctor'>;
 type State = Report['capabilities'][number]['state'] | Report['checks'][number]['state'];
@@ -29,7 +30,8 @@ function findingLines(findings: readonly Finding[], { style, columns }: Output):
   const room = columns - width - 14;
   return findings.flatMap(({ name, state, detail, usedFor, fix }) => {
     const head = say`${mark(state, style)}  ${style.bold(padded(name, width))}  `;
-    const below = (text: Piece): Safe => say`${' '.repeat(width + 12)}${text}`;
+    const below = (text: string): Safe[] =>
+      wrapped(text, Math.max(40, room)).map((one) => say`${' '.repeat(width + 12)}${one}`);
     if (usedFor === undefined || state === 'ok') {
       const left = room - (usedFor?.length ?? -2) - 2;
       const found = usedFor === undefined ? cut(detail, room) : style.dim(cut(detail, left));
@@ -37,9 +39,9 @@ function findingLines(findings: readonly Finding[], { style, columns }: Output):
         [...(usedFor ? [usedFor] : []), ...(detail && left > 8 ? [found] : [])],
         '  ',
       );
-      return [say`${head}${line}`, ...(state === 'ok' || !fix ? [] : [below(say`fix: ${fix}`)])];
+      return [say`${head}${line}`, ...(state === 'ok' || !fix ? [] : below(`fix: ${fix}`))];
     }
-    return [say`${head}${usedFor}`, below(detail), ...(fix ? [below(say`fix: ${fix}`)] : [])];
+    return [say`${head}${usedFor}`, ...below(detail), ...(fix ? below(`fix: ${fix}`) : [])];
   });
 }
 

@@ -1,6 +1,8 @@
+import type { PersonaPage } from '../../ipc/methods/shapes.ts';
 import { checkName, formatSize, isDigest } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
+import { checkTarget, exportTo, type Written } from '../download.ts';
 import { inputOf } from '../inputs.ts';
 import { type Safe, say } from '../print/safe.ts';
 import { usageError } from '../usage-error.ts';
@@ -39,11 +41,22 @@ async function inputsOf(call: Call) {
   return inputs;
 }
 
+/** Writes the file. When that fails the persona is there all the same, and is said to be. */
+async function written(call: Call, persona: PersonaPage, path: string): Promise<Written> {
+  try {
+    return await exportTo(call, persona.digest, path, false);
+  } catch (error) {
+    call.out.note(
+      say`Persona ${persona.name} is made and imported; only its file was not written. \`personactl persona export ${persona.name} -o FILE\` does that.`,
+    );
+    throw error;
+  }
+}
+
 /** `personactl persona create`: made, imported, and written to a file when one is named. */
 export async function create(call: Call): Promise<number | undefined> {
   const path = call.text('output');
-  const { exportTo, refuseExisting } = await import('../download.ts');
-  if (path !== undefined) await refuseExisting(call, path);
+  if (path !== undefined) await checkTarget(call, path, false);
   const environment = environmentOf(call);
   const description = call.text('description');
   const version = call.text('persona-version');
@@ -62,7 +75,7 @@ export async function create(call: Call): Promise<number | undefined> {
   };
   return runChange(call, 'persona.create', params, async (outcome) => {
     const { persona } = outcome.result;
-    const file = path === undefined ? undefined : await exportTo(call, persona.digest, path, false);
+    const file = path === undefined ? undefined : await written(call, persona, path);
     call.out.done({ ...outcome, ...(file && { file }) }, () => {
       const lines: Safe[] = [
         say`Persona ${call.out.style.bold(persona.name)} is made and imported.`,

@@ -1,6 +1,6 @@
 import { formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
-import { exportTo, refuseExisting } from '../download.ts';
+import { checkTarget, exportTo } from '../download.ts';
 import { say } from '../print/safe.ts';
 import { shortDigest } from '../print/time.ts';
 
@@ -8,7 +8,7 @@ import { shortDigest } from '../print/time.ts';
 export async function exportPersona(call: Call): Promise<undefined> {
   const persona = call.reference('PERSONA');
   const path = call.text('output') ?? `${persona.replace('sha256:', '')}.osp`;
-  if (!call.has('force')) await refuseExisting(call, path);
+  await checkTarget(call, path, call.has('force'));
   const file = await exportTo(call, persona, path, call.has('original'));
   call.out.done({ file }, () => [
     say`Written to ${file.path}, ${formatSize(file.bytes)}. ${call.out.style.dim(shortDigest(file.digest))}`,

@@ -34,7 +34,9 @@ function headLines({ daemon, machine }: Status, { out, io }: Call): Safe[] {
   return lines;
 }
 
-function slotLines({ slots, caller }: Status, { out, io }: Call): Safe[] {
+function slotLines({ slots, caller, counts }: Status, { out, io }: Call): Safe[] {
+  if (slots.length === 0 && counts.slots > 0)
+    return [out.style.dim(`none of yours, ${counts.slots} of others`)];
   if (slots.length === 0)
     return [out.style.dim('none yet: `personactl slot create NAME` makes one')];
   const rows = slots.map((slot) => slotCells(slot, io.now(), caller.uid, out.style));
