@@ -156,15 +156,19 @@ async function guarded<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const stop = (): void => {
-    for (const child of children) child.kill();
+    for (const child of children) {
+      child.kill();
+      // A killed child has not ended before its output has: nobody reads it any more.
+      child.stdout.destroy();
+    }
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
     signal.throwIfAborted();
     return await work();
   } catch (error) {
-    const { reports, killed } = await settledReports(children, stop);
     if (signal.aborted) throw new PersonaError('cancelled');
+    const { reports, killed } = await settledReports(children, stop);
     throw killed ?? reports.find(isTold) ?? reports[0] ?? childFailure(error);
   } finally {
     signal.removeEventListener('abort', stop);
