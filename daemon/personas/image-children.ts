@@ -149,6 +149,12 @@ async function readText(child: Child): Promise<string> {
   return Buffer.concat(pieces).toString('utf8');
 }
 
+/** Kills a child. It has not ended before its output has: what nobody will read is dropped. */
+function endChild(child: Child): void {
+  child.kill();
+  child.stdout.destroy();
+}
+
 /** Does `work` with children that all end with it, however it ends. A child's own report is the error that counts. */
 async function guarded<T>(
   children: readonly Child[],
@@ -156,11 +162,7 @@ async function guarded<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const stop = (): void => {
-    for (const child of children) {
-      child.kill();
-      // A killed child has not ended before its output has: nobody reads it any more.
-      child.stdout.destroy();
-    }
+    for (const child of children) endChild(child);
   };
   signal.addEventListener('abort', stop, { once: true });
   try {
@@ -211,6 +213,22 @@ function wasKilled(error: unknown): boolean {
   return signal !== undefined || status > 128;
 }
 
+/** The new file at `path`, and a child that writes an image into it. */
+async function startWriter(
+  path: string,
+  layer: boolean,
+): Promise<{ out: FileHandle; writer: Child }> {
+  await removeFile(path);
+  const out = await createSealed(path);
+  try {
+    const args = ['write', ...(layer ? ['--layer'] : [])];
+    return { out, writer: await startWorker(args, [out], { input: true }) };
+  } catch (error) {
+    await out.close();
+    throw error;
+  }
+}
+
 /**
  * Builds an image from an entry stream: `source` (a reader in a child) -> the daemon, which counts -> the writer in
  * another confined child -> the new file at `path`, which is synced and hashed by its own descriptor. A file that a
@@ -221,19 +239,11 @@ export async function buildImage(
   path: string,
   work: Work & { layer?: boolean },
 ): Promise<BuiltImage> {
-  await removeFile(path);
-  const out = await createSealed(path);
+  const { out, writer } = await startWriter(path, work.layer === true).catch((error: unknown) => {
+    endChild(source);
+    throw error;
+  });
   try {
-    const writer = await startWorker(
-      ['write', ...(work.layer === true ? ['--layer'] : [])],
-      [out],
-      {
-        input: true,
-      },
-    ).catch((error: unknown) => {
-      source.kill();
-      throw error;
-    });
     const written = await guarded([source, writer], work.signal, async () => {
       const answer = readText(writer);
       answer.catch(() => {});
