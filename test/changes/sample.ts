@@ -123,6 +123,7 @@ export async function openParts(
   tasks: readonly AnyTask[],
   hooks: Hooks,
   some: Partial<ChangeLimits> = {},
+  accountOf: (uid: number) => number = (uid) => uid,
 ): Promise<{ store: Store; engine: Engine }> {
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
   const now = () => Date.now();
@@ -134,7 +135,7 @@ export async function openParts(
     limits: { ...limits, ...some },
     now,
     space: () => undefined,
-    accountOf: (uid) => uid,
+    accountOf,
   });
   return { store, engine };
 }

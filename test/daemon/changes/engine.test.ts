@@ -21,6 +21,7 @@ class Gates {
 }
 
 interface Setup {
+  accountOf?: (uid: number) => number;
   limits?: Partial<ChangeLimits>;
   faults?: Faults;
   more?: AnyTask[];
@@ -28,7 +29,7 @@ interface Setup {
 
 async function setUp(
   t: ExecutionContext,
-  { limits = {}, faults = noFaults, more = [] }: Setup = {},
+  { limits = {}, faults = noFaults, more = [], accountOf }: Setup = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'personad-engine-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -52,6 +53,7 @@ async function setUp(
     tasks,
     { faults, openDriver, wrapTask: (task) => task },
     limits,
+    accountOf,
   );
   t.teardown(() => store.close());
   await engine.recover();
@@ -323,4 +325,25 @@ test('the history is bounded', async (t) => {
   for (let n = 0; n < 100; n++) await (await engine.submit(plan('a', ['x']))).done;
   t.is((await store.get('SELECT count(*) AS n FROM changes'))?.n, 5);
   t.is((await store.get('SELECT count(DISTINCT change) AS n FROM events'))?.n, 5);
+});
+
+test('a thousand subordinate ids count as the one user they belong to', async (t) => {
+  const accountOf = (uid: number) => (uid >= 100_000 && uid < 165_536 ? 1000 : uid);
+  const { engine, gates } = await setUp(t, { accountOf, limits: { changesPerOwnerMax: 3 } });
+  const taken: Promise<unknown>[] = [];
+  let refused = 0;
+  for (let n = 0; n < 1_000; n++)
+    await engine.submit(plan(`s${n}`, [`x${n}`], { ownerUid: 100_000 + n })).then(
+      ({ done }) => taken.push(done),
+      (error: unknown) => {
+        t.is(code(error), 'too-many-requests');
+        refused += 1;
+      },
+    );
+  t.is(taken.length, 3);
+  t.is(refused, 997);
+  const root = await engine.submit(plan('root', ['r']));
+  t.is((await engine.show(root.changeId)).status, 'doing');
+  for (const name of ['root', 's0', 's1', 's2']) gates.get(name).resolve();
+  await Promise.all([root.done, ...taken]);
 });
