@@ -133,3 +133,36 @@ whenRoot('aborting a change leaves nothing', async (t) => {
   t.is((await done).status, 'aborted');
   t.deepEqual(await storeFacts(machine), before);
 });
+
+/** Kills the processes that this one started, again and again until `stop` is called. */
+function killChildren(): () => void {
+  const timer = setInterval(() => {
+    const list = `/proc/${process.pid}/task/${process.pid}/children`;
+    for (const pid of readFileSync(list, 'utf8').trim().split(' ').filter(Boolean)) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // it ended by itself meanwhile
+      }
+    }
+  }, 5);
+  return () => clearInterval(timer);
+}
+
+whenRoot('a child that is killed fails its change, which leaves nothing', async (t) => {
+  const { machine, upper } = await ground(t);
+  const before = await storeFacts(machine);
+  const tar = join(machine.folder, 'layer.tar');
+  execFileSync('tar', ['--numeric-owner', '-C', upper, '-cf', tar, '.']);
+  const params = { name: 'late', base: 'one', diff: uploaded(machine, tar) };
+  const plan = await planCreate(machine.room, params, 0);
+  const stop = killChildren();
+  try {
+    const result = await machine.run(plan);
+    t.is(result.status, 'failed');
+    t.is(result.error?.code, 'tool-failed', JSON.stringify(result.error));
+  } finally {
+    stop();
+  }
+  t.deepEqual(await storeFacts(machine), before);
+});
