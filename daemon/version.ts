@@ -6,6 +6,4 @@ declare const PERSONA_VERSION: string | undefined;
 export const version: string =
   typeof PERSONA_VERSION === 'string'
     ? PERSONA_VERSION
-    : String(
-        JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version,
-      );
+    : String(JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version);
