@@ -79,11 +79,18 @@ export function privateTree(t: Scope, more = ''): string {
   return root;
 }
 
-/** Starts a daemon on `root` and waits until it is ready. It is killed after the test. */
-export async function startLive(t: Scope, root: string): Promise<LiveDaemon> {
+/**
+ * Starts a daemon on `root` and waits until it is ready. It is killed after the test. `inherited` are
+ * descriptors that it finds open as 3, 4, ...
+ */
+export async function startLive(
+  t: Scope,
+  root: string,
+  inherited: readonly number[] = [],
+): Promise<LiveDaemon> {
   const child = spawn(process.execPath, ['--no-warnings', program], {
     env: { PATH: process.env.PATH, PERSONA_ROOT: root },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...inherited],
   });
   let output = '';
   const ready = Promise.withResolvers<void>();

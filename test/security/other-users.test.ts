@@ -13,12 +13,9 @@ import {
   group,
   type LiveDaemon,
   longScope,
-  privateTree,
-  type Scope,
-  startLive,
   users,
 } from './live-daemon.ts';
-import { changedCopy, programTree } from './trees.ts';
+import { type Place, populated } from './place.ts';
 
 // What a user without the group, and a member of it, can do to a running daemon (SECURITY 1, 5, 14, 31, 33).
 
@@ -30,34 +27,6 @@ const members = [group.gid];
 function as(uid: number, ...command: string[]) {
   const ids = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups'];
   return spawnSync('setpriv', [...ids, ...command], { encoding: 'utf8', cwd: '/' });
-}
-
-interface Place {
-  daemon: LiveDaemon;
-  root: string;
-  base: string;
-}
-
-/** A daemon with a base, two personas (one with variables), and a slot of `owner` that shows one of them. */
-async function populated(t: Scope): Promise<Place> {
-  const root = privateTree(t);
-  const base = programTree(root, 'base');
-  const daemon = await startLive(t, root);
-  const client = await daemon.client();
-  await done(client, 'base.import', { name: 'base', source: { kind: 'path', path: base } });
-  for (const name of ['a', 'b'])
-    await done(client, 'persona.create', {
-      name,
-      base: 'base',
-      tree: { kind: 'path', path: changedCopy(base, root, name) },
-      environment: { WORD: 'canary-of-environment' },
-    });
-  const [created] = await asUser(users.owner, members, daemon.run, [
-    ['slot.create', { name: 'work', wait: true }],
-  ]);
-  if (created?.error !== undefined) throw new Error(created.error.message);
-  await done(client, 'slot.swap', { slot: 'work', persona: 'a' });
-  return { daemon, root, base };
 }
 
 const scope = longScope();

@@ -1,0 +1,266 @@
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { noFaults } from '../../daemon/changes/faults.ts';
+import { defineTask } from '../../daemon/changes/task.ts';
+import { Secret } from '../../daemon/config/secret.ts';
+import { openDriver } from '../../daemon/store/database.ts';
+import { openParts } from '../changes/sample.ts';
+import { lacking, run, when } from '../support/needs.ts';
+import { builtTar } from '../support/tar-builder.ts';
+import { temporaryFolder } from '../support/temp.ts';
+import { type Asked, asUser, done, group, longScope, users } from './live-daemon.ts';
+import { type Place, populated } from './place.ts';
+import { changedCopy } from './trees.ts';
+
+// What a daemon leaves of secrets (SECURITY 22), of numbers that mean nothing after a boot (29), and what
+// its children are given (23).
+
+const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] };
+const scope = longScope();
+/** A descriptor that whoever started the daemon had left open. */
+const strangers = join('/etc', 'passwd');
+let place: Place;
+if (lacking(needs) === undefined) {
+  test.before(async () => {
+    const left = openSync(strangers, 'r');
+    place = await populated(scope, [left, left]);
+    closeSync(left);
+  });
+  test.after.always(() => scope.end());
+}
+
+/** All bytes of the rows, also of those that are only in the write-ahead log. */
+const rows = () =>
+  ['', '-wal'].map((end) => readFileSync(join(place.daemon.state, `personad.db${end}`), 'latin1'));
+
+test('a plan that holds a secret is neither journalled nor shown', async (t) => {
+  const canary = 'canary-5b7d11';
+  const kind = defineTask({
+    kind: 'test.secret',
+    summary: () => 'x',
+    do: async () => {},
+    undo: 'nothing-to-undo',
+  });
+  const hooks = { faults: noFaults, openDriver, wrapTask: (task: never) => task };
+  const folder = temporaryFolder(t);
+  const { engine, store } = await openParts(folder, [kind], hooks as never);
+  await engine.recover();
+  const params = { password: new Secret(canary) } as never;
+  const plan = {
+    kind: 'test',
+    summary: 'x',
+    ownerUid: 0,
+    holds: [],
+    tasks: [{ kind: 'test.secret', params }],
+  };
+  await t.throwsAsync(engine.submit(plan), { message: /cannot be written down/ });
+  t.throws(() => engine.dryRun(plan), { message: /cannot be written down/ });
+  t.deepEqual(await engine.list(10), []);
+  await store.close();
+  for (const name of readdirSync(folder))
+    t.false(readFileSync(join(folder, name), 'latin1').includes(canary), name);
+});
+
+when(test, needs)(
+  'tickets and the machine key are in no row, log, page or command line',
+  async (t) => {
+    const { daemon } = place;
+    const client = await daemon.client();
+    const secrets: string[] = [];
+    const { ticket: unused } = await client.call('bulk.open', { direction: 'up' });
+    const { ticket: exported } = await client.call('persona.export', { persona: 'a' });
+    secrets.push(unused, exported);
+    const asked: Asked[] = [
+      ['bulk.open', { direction: 'up' }],
+      [
+        'persona.create',
+        { name: 'up', base: 'base', tree: { kind: 'upload', ticket: 'TICKET' }, wait: true },
+        builtTar({ name: 'x', data: 'x' }).toString('base64'),
+      ],
+      ['persona.import', { source: { kind: 'upload', ticket: 'canary0123456789' }, wait: true }],
+    ];
+    const given = await asUser(users.owner, [group.gid], daemon.run, asked);
+    t.is(given[1]?.error, undefined);
+    secrets.push((given[0] as { result: { ticket: string } }).result.ticket, 'canary0123456789');
+    const key = readFileSync(join(daemon.state, 'keys/machine.ed25519'), 'ascii');
+    secrets.push(...key.split('\n').filter((line) => line !== '' && !line.includes('-----')));
+    const { changes } = await client.call('change.list', { all: true });
+    const pages = await Promise.all(
+      changes.map(({ id }) => client.call('change.show', { change: id })),
+    );
+    const dryRun = await client.call('slot.swap', { slot: 'work', persona: 'b', dryRun: true });
+    const status = await client.call('daemon.status', {});
+    const { pid } = daemon.child;
+    const proc = ['cmdline', 'environ', 'comm'].map((name) =>
+      readFileSync(`/proc/${pid}/${name}`, 'latin1'),
+    );
+    const places: Record<string, string[]> = {
+      rows: rows(),
+      log: [daemon.output()],
+      pages: [JSON.stringify([pages, dryRun, status])],
+      process: proc,
+    };
+    for (const [name, texts] of Object.entries(places)) {
+      t.true(texts.join('').length > 0, name);
+      for (const secret of secrets)
+        t.false(
+          texts.some((text) => text.includes(secret)),
+          `${name} hold ${secret.slice(0, 12)}`,
+        );
+    }
+  },
+);
+
+when(test, needs)('what lasts only until a reboot carries the id of the boot', async (t) => {
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'ascii').trim();
+  const copy = temporaryFolder(t);
+  for (const [at, end] of ['', '-wal'].entries())
+    writeFileSync(join(copy, `x.db${end}`), Buffer.from(rows()[at] ?? '', 'latin1'));
+  const driver = await openDriver(join(copy, 'x.db'));
+  t.teardown(() => driver.close());
+  const uppers = await driver.all(
+    "SELECT boot FROM uppers WHERE state IN ('active', 'draining')",
+    [],
+  );
+  t.true(uppers.length > 0);
+  for (const upper of uppers) t.is(upper.boot, boot);
+  // A tree is found again by its own mark in the mount table, never by a number that was written down.
+  const kept = (await driver.all('SELECT * FROM changes', []))
+    .concat(await driver.all('SELECT * FROM events', []))
+    .concat(await driver.all('SELECT * FROM generations', []));
+  t.notRegex(JSON.stringify(kept), /\bloop\d|mountId|"pid"|"device"/);
+  t.regex(run('cat', '/proc/self/mountinfo'), / persona:work:[0-9a-f]{16} /);
+});
+
+interface Seen {
+  command: string;
+  fd: string;
+  to: string;
+  /** A mount of the daemon that is attached nowhere, which has no path. */
+  mount: boolean;
+}
+
+function leadsTo(pid: number, fd: string): { to: string; device: number } {
+  const place = `/proc/${pid}/fd/${fd}`;
+  return { to: readlinkSync(place), device: statSync(place).dev };
+}
+
+/** Devices of the mounts that a process holds and that are attached nowhere. */
+function mountsHeld(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      const { to, device } = leadsTo(pid, fd);
+      return to === '/' ? [device] : [];
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+}
+
+/** What the descriptors from 3 up of every process below `pid` lead to, at this moment. */
+function descriptorsBelow(pid: number, own: string): Seen[] {
+  const seen: Seen[] = [];
+  const visit = (parent: number): void => {
+    let tasks: string[] = [];
+    try {
+      tasks = readdirSync(`/proc/${parent}/task`);
+    } catch {
+      return;
+    }
+    for (const task of tasks) {
+      try {
+        const children = readFileSync(`/proc/${parent}/task/${task}/children`, 'ascii');
+        for (const child of children.trim().split(' ').filter(Boolean).map(Number)) {
+          look(child);
+          visit(child);
+        }
+      } catch {
+        // it has ended
+      }
+    }
+  };
+  const found = (child: number, fd: string) => {
+    const { to, device } = leadsTo(child, fd);
+    // Asked at once: numbers of devices are used again.
+    return { to, mount: to === '/' && mountsHeld(pid).includes(device) };
+  };
+  const look = (child: number): void => {
+    const command = readFileSync(`/proc/${child}/cmdline`, 'latin1');
+    // Between fork and exec it is still the daemon itself.
+    if (command === own || command === '') return;
+    for (const fd of readdirSync(`/proc/${child}/fd`))
+      if (Number(fd) > 2)
+        seen.push({ command: command.replaceAll('\0', ' '), fd, ...found(child, fd) });
+  };
+  visit(pid);
+  return seen;
+}
+
+when(test, needs)(
+  'children are given their own descriptors, while slots are swapped',
+  async (t) => {
+    const { daemon, root } = place;
+    const pid = daemon.child.pid ?? 0;
+    const client = await daemon.client();
+    const own = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+    const held = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    t.true(held.includes(strangers), 'the daemon itself was started with a foreign descriptor');
+    const sockets = new Set(held.filter((to) => to.startsWith('socket:')));
+    let over = false;
+    const seen = new Map<string, Seen>();
+    const watching = (async () => {
+      while (!over) {
+        try {
+          for (const one of descriptorsBelow(pid, own))
+            seen.set(`${one.command} ${one.to} ${one.mount}`, one);
+        } catch {
+          // a child ended while it was looked at
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    const path = changedCopy(place.base, root, 'c');
+    mkdirSync(join(path, 'more'));
+    const making = done(client, 'persona.create', {
+      name: 'c',
+      base: 'base',
+      tree: { kind: 'path', path },
+    });
+    for (let round = 0; round < 100; round += 1) {
+      await done(client, 'slot.swap', { slot: 'work', persona: round % 2 === 0 ? 'b' : 'a' });
+    }
+    t.true(mountsHeld(pid).length > 0, 'the daemon holds mounts');
+    await making;
+    await asUser(users.owner, [group.gid], daemon.run, [
+      [
+        'persona.create',
+        { name: 'd', base: 'base', tree: { kind: 'upload', ticket: 'TICKET' }, wait: true },
+        builtTar({ name: 'x', data: 'x' }).toString('base64'),
+      ],
+    ]);
+    over = true;
+    await watching;
+    const commands = [...seen.values()].map(({ command }) => command);
+    t.true(
+      commands.some((one) => one.includes('worker')),
+      'readers and writers were seen',
+    );
+    const given = ['staging', 'layers', 'personas'].map((name) => `${daemon.state}/${name}/`);
+    const wrong = [...seen.values()].filter(({ command, to, mount }) => {
+      if (mount || sockets.has(to) || to === strangers || to.includes('inotify')) return true;
+      const walks = command.includes('walker') && to.startsWith(path);
+      return to.startsWith(root) && !walks && !given.some((folder) => to.startsWith(folder));
+    });
+    t.deepEqual(wrong.slice(0, 5), []);
+  },
+);
