@@ -13,6 +13,8 @@ export type LowerWay = 'fd' | 'path' | 'staging';
 export interface Lower {
   mount: Fd;
   attachedAt?: string;
+  /** A name in its root folder; absent for an empty one. */
+  sample?: string;
 }
 
 export interface OverlayPlan {

@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { mountErofs } from '../kernel/erofs.ts';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
@@ -55,7 +55,9 @@ export class LayerMounts {
     const mount = await mountErofs({ file, offset, size }, this.#ways.erofs);
     try {
       if (shift !== undefined) changeMount(mount, { idmap: shift.namespace });
-      return this.#ways.lowers === 'staging' ? await this.#stage(mount, key) : { mount };
+      const sample = readdirSync(mount.path)[0];
+      const place = this.#ways.lowers === 'staging' ? await this.#stage(mount, key) : { mount };
+      return { ...place, ...(sample === undefined ? {} : { sample }) };
     } catch (error) {
       await mount.closeLater();
       throw error;

@@ -1,7 +1,6 @@
-import { readdirSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
 import { bootId } from '../kernel/clock.ts';
-import { KernelError } from '../kernel/errno.ts';
+import { failedWith, KernelError } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { shownTree } from '../kernel/flip.ts';
 import { cloneTree } from '../kernel/mounts.ts';
@@ -85,7 +84,7 @@ export async function mountTree(
       },
       room.ways.lowers,
     );
-    return await checkedTree(mount);
+    return await checkedTree(mount, lowers);
   } catch (error) {
     throw error instanceof KernelError
       ? new PersonaError(
@@ -106,18 +105,32 @@ function rootShape(mount: Fd): RootShape {
 }
 
 /** The checks every tree passes before it is committed to; a tree that fails is closed. */
-async function checkedTree(mount: Fd): Promise<Fd> {
+async function checkedTree(mount: Fd, lowers: Lower[]): Promise<Fd> {
   try {
     const flags = mountFlags(mount);
     if (!flags.nosuid || !flags.nodev) failed('nosuid and nodev', 'the kernel dropped a flag');
     // The kernel goes on read-only when it cannot use the work folder.
     if (flags.readOnly) failed('writable', 'the kernel made the tree read-only');
     if (!statMount(mount).isMountRoot) failed('root of the tree', 'it is not the root of a mount');
-    if (readdirSync(mount.path).length === 0) failed('content', 'the tree is empty');
+    checkContent(mount, lowers);
     return mount;
   } catch (error) {
     await mount.closeLater();
     throw error;
+  }
+}
+
+/** Looks a name up through every layer: listing the joined root folder would cost as much as joining it. */
+function checkContent(mount: Fd, lowers: Lower[]): void {
+  const names = lowers.flatMap(({ sample }) => sample ?? []);
+  if (names.length === 0) failed('content', 'the tree is empty');
+  for (const name of names.slice(-2)) {
+    try {
+      statMount(`${mount.path}/${name}`);
+    } catch (error) {
+      // A layer above may have removed it; the kernel then still answered.
+      if (!failedWith(error, 'ENOENT')) throw error;
+    }
   }
 }
 
