@@ -126,6 +126,31 @@ function holdOf(
   }
 }
 
+/** PF_KTHREAD of include/linux/sched.h: field 9 of /proc/PID/stat. */
+const PF_KTHREAD = 0x00200000;
+
+/**
+ * The kernel's own threads, half of all processes of a machine: they have no files and no tree of their own. They
+ * are the children of process 2, where that one is a thread of the kernel; elsewhere (a pid namespace) none are seen.
+ */
+function kernelThreads(): ReadonlySet<number> {
+  try {
+    const stat = readFileSync('/proc/2/stat', 'latin1');
+    const flags = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[6]);
+    if ((flags & PF_KTHREAD) === 0) return new Set();
+    const children = readFileSync('/proc/2/task/2/children', 'latin1');
+    return new Set([
+      2,
+      ...children
+        .split(' ')
+        .filter((pid) => pid !== '')
+        .map(Number),
+    ]);
+  } catch {
+    return new Set();
+  }
+}
+
 /**
  * Every other process that keeps one of these file systems alive: by its root, working folder, an open file, a mapped file,
  * or a mount namespace of its own. One entry per process, the strongest reason first. What /proc cannot show
@@ -139,10 +164,11 @@ export async function whoIsInside(
   const found: Inside[] = [];
   if (devices.size === 0) return found;
   const namespaces = new Namespaces();
+  const kernel = kernelThreads();
   let looked = 0;
   for (const entry of readdirSync('/proc')) {
     const pid = Number(entry);
-    if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) continue;
+    if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid || kernel.has(pid)) continue;
     looked += 1;
     if (looked % SLICE === 0) await turn();
     const hold = holdOf(pid, devices, namespaces, look);
