@@ -1,13 +1,14 @@
 import type { FileHandle } from 'node:fs/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { fromWire, PersonaError, type WireError } from '../../ipc/errors.ts';
+import { PersonaError } from '../../ipc/errors.ts';
 import type { Privileges } from '../images/privileges.ts';
 import { startConfined } from '../kernel/confined.ts';
 import { type Child, ProgramFailed } from '../kernel/exec.ts';
 import { removeFile } from '../kernel/files.ts';
 import { confinedWorker } from '../kernel/program-files.ts';
 import { createSealed, hashOf } from '../kernel/sealed.ts';
+import { childFailure } from './child-failure.ts';
 import { writeAt } from './staging.ts';
 
 /** Longest time of one step that works in children, and of each child: more than the largest image needs. */
@@ -46,45 +47,6 @@ export async function startWorker(
     ...(options.input === undefined ? {} : { input: options.input }),
     ...(options.fileBytes === undefined ? {} : { limits: { fileBytes: options.fileBytes } }),
   });
-}
-
-/** The error that a child's end means: the one it reported, or that it could not even do that. */
-export function childFailure(error: unknown): unknown {
-  if (!(error instanceof ProgramFailed)) return error;
-  const wire = reported(error.stderr);
-  if (wire === undefined) {
-    const { timedOut, signal } = error.ended;
-    if (timedOut) return new PersonaError('timed-out', { what: 'reading the image' });
-    // The kernel ends a child that grows over its memory; the input made it do so.
-    const reason = signal === undefined ? lastLine(error.stderr) : `it was ended by ${signal}`;
-    return new PersonaError('tool-failed', { tool: 'the image worker', reason });
-  }
-  if (wire.code === 'internal' && wire.message.includes('ENOSPC')) {
-    return new PersonaError('no-space', {
-      needed: 'more',
-      free: 'nothing',
-      path: 'the state tree',
-    });
-  }
-  return fromWire(wire);
-}
-
-function reported(stderr: string): WireError | undefined {
-  for (const line of stderr.trim().split('\n').reverse()) {
-    try {
-      const wire = JSON.parse(line) as Partial<WireError>;
-      if (typeof wire.code === 'string' && typeof wire.message === 'string') {
-        return { hint: '', exit: 1, ...wire, code: wire.code, message: wire.message };
-      }
-    } catch {
-      // a warning of the runtime beside our one line
-    }
-  }
-  return undefined;
-}
-
-function lastLine(text: string): string {
-  return text.trim().split('\n').at(-1)?.slice(0, 300) ?? '';
 }
 
 /** Runs a worker to its end and returns the JSON it answers. Throws what it reports. */

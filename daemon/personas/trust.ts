@@ -56,14 +56,16 @@ export function checkTrust(keys: KnownKeys, persona: Persona): void {
 
 /**
  * The domain of trust of what a file holds: layers made from it serve nobody outside (SECURITY 12). What this
- * machine made is one, each trusted author is one, and so is each user for what strangers made.
+ * machine made is one, each trusted author is one, and so is each user for what strangers made, also after this
+ * machine has rebuilt and signed it.
  */
 export function trustDomain(
   state: SignatureState,
+  { origin }: OspMetadata,
   signature: OspSignature | undefined,
   ownerUid: number,
 ): string {
-  if (state === 'own') return 'own';
+  if (state === 'own' && origin !== 'rebuilt') return 'own';
   if (state === 'trusted' && signature !== undefined) return signature.key_id;
   return `stranger:${ownerUid}`;
 }

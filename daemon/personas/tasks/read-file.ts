@@ -101,7 +101,7 @@ async function judge(
     base: { digest: base.digest, name: base.name },
     ...factsAndImage(state, report),
     environment: report.environment,
-    domain: trustDomain(state, signature, ownerUid),
+    domain: trustDomain(state, metadata, signature, ownerUid),
     seed: seedOf(report),
     runtime: runtimeOf(report),
     applications: placeOf(members, ospMembers.applications),

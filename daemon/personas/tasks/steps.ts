@@ -2,7 +2,7 @@ import { PersonaError } from '../../../ipc/errors.ts';
 import type { Outcome, TaskContext } from '../../changes/task.ts';
 import { failedWith, KernelError } from '../../kernel/errno.ts';
 import { ProgramFailed } from '../../kernel/exec.ts';
-import { childFailure } from '../image-children.ts';
+import { childFailure } from '../child-failure.ts';
 import type { Draft } from '../osp-draft.ts';
 import type { Place } from '../staging.ts';
 

@@ -104,7 +104,7 @@ whenRoot('a persona made here goes to another machine and back', async (t) => {
   t.is((await showPersona(there.room, made.persona.digest)).name, 'direct');
 });
 
-whenRoot('a tree is taken from tar, ext4, squashfs and erofs as from a folder', async (t) => {
+whenRoot('a tree is taken from a tar, plain and packed, as from a folder', async (t) => {
   const here = await personaMachine(t);
   const tree = writeBaseTree(here.folder);
   await importBase(t, here, 'one', tree);
