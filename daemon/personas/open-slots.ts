@@ -55,7 +55,8 @@ async function seal(room: SlotRoom, upper: Upper): Promise<void> {
   const current = room.book.current(slot)?.upper === upper.id;
   const useless = slot.ephemeral || room.uppers.isEmpty(slot.name, upper.id, upper.root);
   const state = useless && !current ? 'gone' : 'sealed';
-  const ended: Upper = { ...upper, state, endedMs: room.now() };
+  const bytes = state === 'gone' ? 0 : await room.uppers.size(slot.name, upper.id);
+  const ended: Upper = { ...upper, state, endedMs: room.now(), bytes };
   await room.store.commitSoon((tx) => putUpper(tx, ended));
   room.book.putUpper(ended);
   if (state === 'gone') await room.uppers.remove(slot.name, upper.id);

@@ -12,10 +12,12 @@ import { mkdir } from 'node:fs/promises';
 import { failedWith } from '../kernel/errno.ts';
 import { Fd } from '../kernel/fd.ts';
 import { syncFolder } from '../kernel/files.ts';
+import { openFolder } from '../kernel/openat.ts';
 import { type Lower, upperInUse } from '../kernel/overlay.ts';
 import { readRecord, writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { statMount } from '../kernel/stat-mount.ts';
+import { treeSize } from '../kernel/tree-size.ts';
 import { readXattrs } from '../kernel/xattrs.ts';
 import type { RootShape, Upper } from './slot-rows.ts';
 
@@ -25,6 +27,8 @@ const READY = 8;
 const ENOUGH = 2;
 const QUIET_MS = 300;
 const RECORD = 'upper';
+/** A folder that makes room, on a full disk, for the one the kernel makes in `work`: without it a tree is read-only. */
+const SPARE = 'spare';
 /** Mode and owner that a ready upper has: those of nearly every root folder. */
 const USUAL: RootShape = { mode: 0o755, uid: 0, gid: 0 };
 
@@ -52,9 +56,10 @@ export class Uppers {
   }
 
   /** An empty, durable upper; from those kept ready when there is one. */
-  take(slot: string): Promise<string> {
-    const ready = this.#ready.get(slot)?.shift();
-    return ready ?? this.#make(slot);
+  async take(slot: string): Promise<string> {
+    const id = await (this.#ready.get(slot)?.shift() ?? this.#make(slot));
+    rmSync(`${this.path(slot, id)}/${SPARE}`, { recursive: true, force: true });
+    return id;
   }
 
   /** Puts an upper back that was never written to. */
@@ -100,6 +105,7 @@ export class Uppers {
     await mkdir(`${folder}/fs`, { recursive: true, mode: 0o700 });
     await mkdir(`${folder}/work`, { recursive: true, mode: 0o700 });
     chmodSync(`${folder}/fs`, USUAL.mode); // whatever our umask is
+    await mkdir(`${folder}/${SPARE}`, { recursive: true, mode: 0o700 });
     await syncFolder(folder);
     await this.#flush(slot);
   }
@@ -139,6 +145,12 @@ export class Uppers {
   lower(slot: string, id: string): Lower {
     const path = `${this.path(slot, id)}/fs`;
     return { mount: new Fd(openSync(path, 'r'), path), attachedAt: path };
+  }
+
+  /** Bytes of disk that an upper takes. */
+  async size(slot: string, id: string): Promise<number> {
+    using folder = openFolder(`${this.path(slot, id)}/fs`);
+    return await treeSize(folder);
   }
 
   /** True when nothing was ever changed in it: no entry, and a root folder as it was made. */

@@ -108,7 +108,7 @@ rooted('a tree nobody uses ends by itself; what was not written to is dropped', 
   await bench.swap('work', 'a');
   const empty = upperOf(bench, 'work');
   await bench.swap('work', 'b');
-  writeFileSync(`${bench.tree('work')}/etc/mine`, 'x');
+  writeFileSync(`${bench.tree('work')}/etc/mine`, Buffer.alloc(100_000, 1));
   const written = upperOf(bench, 'work');
   await bench.swap('work', 'a', { fresh: true });
   await untilEnded(bench, empty);
@@ -116,6 +116,7 @@ rooted('a tree nobody uses ends by itself; what was not written to is dropped', 
   t.is(stateOf(bench, empty), 'gone');
   t.false(existsSync(pathOf(bench, 'work', empty)));
   t.is(stateOf(bench, written), 'sealed');
+  t.true((bench.slots.room.book.upper(written).bytes ?? 0) >= 100_000);
   const trees = readMountinfo().filter(({ source }) => source.startsWith('persona:work:'));
   t.is(trees.filter(({ at }) => at.startsWith(bench.root)).length, 1);
   const page = (await slotPages(bench.slots.room, 'work'))[0]!;
