@@ -95,7 +95,7 @@ function engineOf(
   const { faults = noFaults, wrapTask = (task) => task } = hooks;
   return startEngine({
     kinds: kindsOf(tasks.map(wrapTask)),
-    journal: journalOver(store, faults, wallMs, () => space.release()),
+    journal: journalOver(store, faults, wallMs, (error) => space.relieve(error)),
     faults,
     log,
     limits: { ...limits, ...hooks.limits },

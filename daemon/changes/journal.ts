@@ -109,20 +109,15 @@ function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): voi
   entry.record?.(tx);
 }
 
-/** True when SQLite failed because the file system is full. */
-export function isFull(error: unknown): boolean {
-  return (error as { code?: unknown }).code === 'SQLITE_FULL';
-}
-
 /**
- * The journal over `store`. `onFull` is called when the disk is full, and the write tried once more:
- * it gives the reserve back. `now` is the time in milliseconds since 1970.
+ * The journal over `store`. When a write fails `relieve` may make room for it; if it says that it did, the write
+ * is tried once more. `now` is the time in milliseconds since 1970.
  */
 export function journalOver(
   store: Store,
   faults: Faults,
   now: () => number,
-  onFull: () => Promise<void> = async () => undefined,
+  relieve: (error: unknown) => Promise<boolean> = async () => false,
 ): Journal {
   const load = async (rows: ChangeRow[]): Promise<Stored[]> => {
     const found: Stored[] = [];
@@ -150,8 +145,7 @@ export function journalOver(
     await faults.at(`journal:before:${point}`);
     const collect = (tx: Tx) => writeEntry(tx, entry, now(), order);
     await store.commit(collect).catch(async (error) => {
-      if (!isFull(error)) throw error;
-      await onFull();
+      if (!(await relieve(error))) throw error;
       await store.commit(collect);
     });
     await faults.at(`journal:after:${point}`);

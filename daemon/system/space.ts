@@ -36,8 +36,11 @@ export interface Space {
   usage(): Promise<DiskUsage & { keepFreeBytes: number; reserveBytes: number }>;
   /** Name of the file system that holds the state tree, as the kernel calls it. */
   fileSystem(): Promise<string>;
-  /** Gives the reserve's blocks back to the file system, because a write of the journal found none. */
-  release(): Promise<void>;
+  /**
+   * Gives the reserve's blocks back to the file system when `error` of a journal write means that it found
+   * none. True when there are some now.
+   */
+  relieve(error: unknown): Promise<boolean>;
   /** Takes the reserve again when there is room for it. True when it stands. */
   refill(): Promise<boolean>;
 }
@@ -74,14 +77,25 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
     }
   };
 
+  const release = async (): Promise<void> => {
+    log.warn({ state }, 'the disk is full: the journal reserve is given back');
+    last = undefined;
+    await removeFile(reserve);
+  };
+  /** SQLite says that the disk is full, or cannot tell and it is. A failing disk is never written again. */
+  const isForSpace = async (error: unknown): Promise<boolean> => {
+    const code = String((error as { code?: unknown }).code);
+    if (code === 'SQLITE_FULL') return true;
+    return code.startsWith('SQLITE_IOERR') && (await measure(0)).availableBytes < rescueBytesMin;
+  };
+
   return {
     async check(bytes, rescue = false) {
       let usage = await measure(bytes <= smallBytes ? freshMs : 0);
       const fits = () => usage.availableBytes - bytes >= keepFree(usage);
       // Nobody is refused by an old look.
       if (!fits()) usage = await measure(0);
-      if (rescue && usage.availableBytes < rescueBytesMin && reserveBytes() > 0)
-        await this.release();
+      if (rescue && usage.availableBytes < rescueBytesMin && reserveBytes() > 0) await release();
       if (rescue || fits()) return;
       throw new PersonaError('no-space', {
         needed: `${formatSize(bytes)} beside ${formatSize(keepFree(usage))} kept free`,
@@ -94,10 +108,10 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
       return { ...usage, keepFreeBytes: keepFree(usage), reserveBytes: reserveBytes() };
     },
     fileSystem: async () => fileSystemNames[(await statfs(state)).type] ?? 'unknown',
-    async release() {
-      log.warn({ state }, 'the disk is full: the journal reserve is given back');
-      last = undefined;
-      await removeFile(reserve);
+    async relieve(error) {
+      if (reserveBytes() === 0 || !(await isForSpace(error))) return false;
+      await release();
+      return true;
     },
     async refill() {
       if (wanted === 0 || reserveBytes() >= wanted) return true;

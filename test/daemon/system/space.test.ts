@@ -78,7 +78,8 @@ when(test, needs)('the reserve owns its blocks, is given back, and is taken agai
   t.true(await space.refill());
   t.true(statSync(join(disk, 'reserve')).blocks * 512 >= 8 * MiB);
   const before = (await space.usage()).availableBytes;
-  await space.release();
+  t.false(await space.relieve(new Error('of another kind')));
+  t.true(await space.relieve(Object.assign(new Error('full'), { code: 'SQLITE_FULL' })));
   t.true((await space.usage()).availableBytes >= before + 8 * MiB);
   t.true(await space.refill());
   t.is((await space.usage()).reserveBytes >= 8 * MiB, true);
@@ -100,7 +101,7 @@ when(test, needs)(
       store,
       noFaults,
       () => 0,
-      () => space.release(),
+      (error) => space.relieve(error),
     );
     await space.refill();
     fill(disk);
