@@ -4,9 +4,10 @@ import type { Log } from '../changes/log.ts';
 import type { AnyTask } from '../changes/task.ts';
 import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
-import { wallMs } from '../kernel/clock.ts';
+import { bootId, wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import { personaSource } from '../personas/activation.ts';
+import { type Recheck, startRecheck } from '../personas/layer-recheck.ts';
 import { openSlots } from '../personas/open-slots.ts';
 import { personaTasks } from '../personas/persona-tasks.ts';
 import { openPersonasRoom } from '../personas/room.ts';
@@ -52,6 +53,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const { paths, log, store, space, machine, degraded } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
+  let recheck: Recheck | undefined;
   const personas = await openPersonasRoom({ store, paths, now: wallMs });
   const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
   const slots = await openSlots({
@@ -81,6 +83,9 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     recover: () => slots.recover(),
     phase: (now) => {
       phase = now;
+      // Not before callers are served: it reads for a long time.
+      if (now !== 'ready' || degraded !== undefined) return;
+      recheck ??= startRecheck(personas, { boot: bootId(), log });
     },
     methods: (engine) => ({
       ...personaMethods(personas),
@@ -96,12 +101,17 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         engine,
         phase: () => phase,
         degraded,
+        damaged: personas.damaged,
       }),
       owners: {
         slot: async (name) => slots.room.book.find(name)?.owner,
         ...personaOwners(personas),
       },
     }),
-    close: () => slots.stop(),
+    async close() {
+      recheck?.stop();
+      await recheck?.done;
+      await slots.stop();
+    },
   };
 }

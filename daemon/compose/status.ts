@@ -21,6 +21,8 @@ export interface StatusParts {
   engine: Engine;
   phase(): 'starting' | 'ready' | 'stopping';
   degraded: string | undefined;
+  /** Damaged layers by digest, with what is wrong. */
+  damaged: ReadonlyMap<string, string>;
 }
 
 /** The name the distribution gives itself; read anew never: it changes with an update of the system only. */
@@ -46,6 +48,7 @@ async function countsOf(store: Store): Promise<{ bases: number; personas: number
 /** The parts of `daemon.status`. */
 export function statusParts(parts: StatusParts): Rooms['status'] {
   const { state, store, space, machine, slots, startedMs, engine, phase, degraded } = parts;
+  const { damaged } = parts;
   const os = osName();
   const fallbacks = fallbacksOf(machine);
   return {
@@ -79,6 +82,10 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
     fallbacks: () => fallbacks,
     notices: async () => [
       ...quarantineNotices(state),
+      ...[...damaged].map(([digest, problem]) => ({
+        text: `the layer ${digest} is damaged (${problem}): nothing on it is activated`,
+        command: 'personactl persona verify PERSONA',
+      })),
       ...[...slots.problems].map(([slot, problem]) => ({
         text: `slot ${slot}: ${problem}`,
         command: `personactl history ${slot}`,

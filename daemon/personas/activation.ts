@@ -28,11 +28,14 @@ export function personaSource(room: PersonasRoom): PersonaSource {
       checkTrust(room.book, persona);
       const { name, digest, base, environment } = persona;
       const layers = persona.layers.map(absolute);
+      refuseDamaged(room, layers);
       return { persona: { name, digest }, base, layers, environment };
     },
     async base(digest): Promise<Activatable> {
       const base = await baseFacts(room.store, digest);
-      return { base: { digest, name: base.name }, layers: [absolute(baseLayer(base))] };
+      const layers = [absolute(baseLayer(base))];
+      refuseDamaged(room, layers);
+      return { base: { digest, name: base.name }, layers };
     },
     open: (layer) => openVerified(seen, layer),
   };
@@ -56,6 +59,11 @@ async function openVerified(seen: Map<string, FileWitness>, layer: Layer): Promi
     file.close();
     throw error;
   }
+}
+
+function refuseDamaged({ damaged: known }: PersonasRoom, layers: readonly Layer[]): void {
+  const layer = layers.find(({ digest }) => known.has(digest));
+  if (layer !== undefined) throw damaged(layer, known.get(layer.digest) ?? 'it is damaged');
 }
 
 function openLayer(layer: Layer): Fd {

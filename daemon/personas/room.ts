@@ -14,6 +14,8 @@ export interface PersonasRoom {
   machineKey: MachineKey;
   /** Personas whose files running changes put in place and have not committed: which changes want each. */
   placing: Map<string, Set<number>>;
+  /** Layers, by digest, whose bytes were found to be others than they were: nothing is activated from them. */
+  damaged: Map<string, string>;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -37,6 +39,7 @@ export async function openPersonasRoom(parts: PersonasRoomParts): Promise<Person
     machineKey: await ensureMachineKey(paths),
     book: new PersonaBook(store),
     placing: new Map(),
+    damaged: new Map(),
   };
   await room.book.load();
   await recordMachineKey(room);
