@@ -1,5 +1,6 @@
-import { toWire } from '../../ipc/errors.ts';
+import { PersonaError, toWire } from '../../ipc/errors.ts';
 import type { ChangeLimits } from '../config/limits.ts';
+import { failedWith } from '../kernel/errno.ts';
 import type { Failure } from './change.ts';
 import type { Faults } from './faults.ts';
 import type { Entry, Journal } from './journal.ts';
@@ -24,9 +25,16 @@ export interface RunnerParts {
 /** A task that did not end in time, though told to. */
 export class Hung extends Error {}
 
+/** A full disk is no fault of ours, wherever it shows. */
+function sayable(error: unknown): unknown {
+  if (!failedWith(error, 'ENOSPC', 'EDQUOT', 'SQLITE_FULL')) return error;
+  const facts = { needed: 'more', free: 'too little', path: 'the state tree' };
+  return new PersonaError('no-space', facts, { cause: error });
+}
+
 /** The error as the journal keeps it. */
 export function failureOf(error: unknown, task?: number): Failure {
-  const { code, message, hint } = toWire(error);
+  const { code, message, hint } = toWire(sayable(error));
   return { code, message, hint, ...(task === undefined ? {} : { task }) };
 }
 
