@@ -1,55 +1,78 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { lstatSync } from 'node:fs';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
-import { declareInt } from './libc.ts';
-import { cBytes, namesIn, OPEN, openBeneath } from './openat.ts';
+import { namesIn, OPEN, openBeneath, openFolder } from './openat.ts';
 
-const AT_SYMLINK_NOFOLLOW = 0x100;
-/** STATX_TYPE, MODE, NLINK, INO and BLOCKS of linux/stat.h. */
-const MASK = 0x1 | 0x2 | 0x4 | 0x100 | 0x400;
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const SLICE_MS = 5;
-/** A folder below this depth counts as itself only: each level holds a descriptor. */
-const DEPTH_MAX = 128;
-
-const statx = declareInt('statx', ['int', 'bytes', 'int', 'uint', 'bytes']);
-
-interface Count {
+/** What a tree takes on the disk. */
+export interface TreeSize {
+  /** Bytes of blocks; a file with several names counts once. */
   bytes: number;
-  /** Inodes with several names, counted once. */
-  linked: Set<bigint>;
+  /** Names below the folder. */
+  entries: number;
+}
+
+/** Deeper folders are not counted: what a program inside may make must not use up our descriptors. */
+const DEPTH_MAX = 256;
+/** Longest time without giving way to other work. */
+const SLICE_MS = 10;
+
+interface Count extends TreeSize {
+  seen: Set<string>;
   sliceEnd: number;
 }
 
-async function countFolder(dir: Fd, count: Count, depth: number): Promise<void> {
-  const out = Buffer.alloc(256);
-  for (const name of namesIn(dir)) {
-    if (performance.now() > count.sliceEnd) {
-      await turn();
-      count.sliceEnd = performance.now() + SLICE_MS;
-    }
+/**
+ * What the folder at `path` (a path of ours) takes on the disk. Goes by descriptor, follows no link and enters
+ * no mount; what vanishes meanwhile is left out. An absent folder is empty.
+ */
+export async function treeSize(path: string): Promise<TreeSize> {
+  const count: Count = {
+    bytes: 0,
+    entries: 0,
+    seen: new Set(),
+    sliceEnd: performance.now() + SLICE_MS,
+  };
+  try {
+    const top = openFolder(path);
     try {
-      statx(dir.number, cBytes(name), AT_SYMLINK_NOFOLLOW, MASK, out);
-      const isFolder = (out.readUInt16LE(28) & S_IFMT) === S_IFDIR;
-      const inode = out.readBigUInt64LE(32);
-      if (!isFolder && out.readUInt32LE(16) > 1) {
-        if (count.linked.has(inode)) continue;
-        count.linked.add(inode);
-      }
-      count.bytes += Number(out.readBigUInt64LE(48)) * 512;
-      if (!isFolder || depth >= DEPTH_MAX) continue;
-      using child = openBeneath(dir, name, { flags: OPEN.folder, sameMount: true });
-      await countFolder(child, count, depth + 1);
-    } catch (error) {
-      if (!failedWith(error, 'ENOENT', 'ELOOP', 'ENOTDIR', 'EXDEV')) throw error; // changed meanwhile
+      await countFolder(count, top, 0);
+    } finally {
+      top.close();
     }
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT')) throw error;
+  }
+  return { bytes: count.bytes, entries: count.entries };
+}
+
+async function countFolder(count: Count, dir: Fd, depth: number): Promise<void> {
+  for (const name of namesIn(dir)) {
+    try {
+      await countName(count, dir, name, depth);
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) throw error;
+    }
+    if (performance.now() < count.sliceEnd) continue;
+    await breathe();
+    count.sliceEnd = performance.now() + SLICE_MS;
   }
 }
 
-/** Bytes of disk that a folder takes with all below it, each inode once. Gives way to other work every few milliseconds. */
-export async function treeSize(folder: Fd): Promise<number> {
-  const count: Count = { bytes: 0, linked: new Set(), sliceEnd: performance.now() + SLICE_MS };
-  await countFolder(folder, count, 0);
-  return count.bytes;
+async function countName(count: Count, dir: Fd, name: string, depth: number): Promise<void> {
+  const stat = lstatSync(Buffer.from(`${dir.path}/${name}`, 'latin1'));
+  count.entries += 1;
+  const id = `${stat.dev}:${stat.ino}`;
+  if (stat.isDirectory() || stat.nlink < 2 || !count.seen.has(id)) count.bytes += stat.blocks * 512;
+  if (!stat.isDirectory()) {
+    if (stat.nlink > 1) count.seen.add(id);
+    return;
+  }
+  if (depth >= DEPTH_MAX) return;
+  const inside = openBeneath(dir, name, { flags: OPEN.folder, sameMount: true });
+  try {
+    await countFolder(count, inside, depth + 1);
+  } finally {
+    inside.close();
+  }
 }

@@ -12,7 +12,6 @@ import { mkdir } from 'node:fs/promises';
 import { failedWith } from '../kernel/errno.ts';
 import { Fd } from '../kernel/fd.ts';
 import { syncFolder } from '../kernel/files.ts';
-import { openFolder } from '../kernel/openat.ts';
 import { type Lower, upperInUse } from '../kernel/overlay.ts';
 import { readRecord, writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
@@ -149,8 +148,7 @@ export class Uppers {
 
   /** Bytes of disk that an upper takes. */
   async size(slot: string, id: string): Promise<number> {
-    using folder = openFolder(`${this.path(slot, id)}/fs`);
-    return await treeSize(folder);
+    return (await treeSize(`${this.path(slot, id)}/fs`)).bytes;
   }
 
   /** True when nothing was ever changed in it: no entry, and a root folder as it was made. */
