@@ -48,6 +48,9 @@ export function commitPersona(room: PersonasRoom): AnyTask {
         const draft = draftOf(context);
         if (draft.existing !== undefined) return undefined;
         const parts = partsOf(context);
+        if (room.book.find(draft.name) !== undefined) {
+          throw new PersonaError('already-exists', { what: `persona ${draft.name}` });
+        }
         // Nothing waits between looking and claiming: nobody else replaces or removes the files meanwhile.
         const twin = room.book.find(parts.packed.identity);
         claim(room, parts.packed.identity, context.changeId);

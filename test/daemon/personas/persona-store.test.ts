@@ -322,3 +322,29 @@ whenRoot('a plan is the same dry, and a failing change leaves no upload behind',
   t.is(result.status, 'failed');
   t.deepEqual(await storeFacts(machine), before);
 });
+
+whenRoot('changes that want the same name or the same file do not harm each other', async (t) => {
+  const { machine, wanted } = await ground(t);
+  const make = { name: 'work', base: 'one', tree: named(wanted) };
+  const plans = [await planCreate(machine.room, make, 0), await planCreate(machine.room, make, 0)];
+  const ends = await Promise.all(plans.map((plan) => machine.run(plan)));
+  t.deepEqual(ends.map(({ status, error }) => error?.code ?? status).sort(), [
+    'already-exists',
+    'done',
+  ]);
+  const bytes = await exported(machine, 'work');
+  await machine.run(planRemove(machine.room, 'work', 0));
+  const imports = ['a', 'b', 'c'].map((name) =>
+    machine.run(planImport(machine.room, { source: uploaded(machine, bytes), name }, 0)),
+  );
+  const results = await Promise.all(imports);
+  const done = results.filter(({ status }) => status === 'done').length;
+  t.true(done >= 1);
+  for (const { error } of results) t.true([undefined, 'change-conflict'].includes(error?.code));
+  for (const { name } of await listPersonas(machine.room)) {
+    t.true((await exported(machine, name)).equals(bytes), name);
+    await machine.run(planRemove(machine.room, name, 0));
+  }
+  t.deepEqual(readdirSync(join(machine.state, 'personas')), []);
+  t.deepEqual(readdirSync(join(machine.state, 'staging')), []);
+});
