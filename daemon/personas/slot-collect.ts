@@ -18,6 +18,16 @@ export interface Removed {
   bytes: number;
 }
 
+/** Things of one collection: the plan names each, and a plan has a largest size. The next one goes on. */
+const thingsMax = 4_000;
+
+/** As many of `all` as there are places left. */
+function within<T>(all: T[], left: { things: number }): T[] {
+  const taken = all.slice(0, left.things);
+  left.things -= taken.length;
+  return taken;
+}
+
 function thingsOf({ slot, uppers }: Going): Removed[] {
   return uppers.map(({ id, bytes }) => ({ kind: 'uppers', name: `${slot}/${id}`, bytes }));
 }
@@ -36,14 +46,15 @@ export class SlotCollector {
   /** What every slot can give up now; the slots concerned are held meanwhile. */
   async find(): Promise<{ things: Removed[]; holds: string[]; params: Json }> {
     const { book, now } = this.#room;
+    const left = { things: thingsMax };
     const going = book
       .slots()
       .map((slot) => dispensable(book, slot, this.#retention, now()))
       .filter(({ generations, uppers }) => generations.length + uppers.length > 0)
       .map(({ slot, generations, uppers }) => ({
         slot,
-        generations,
-        uppers: uppers.map(({ id, bytes = 0 }) => ({ id, bytes })),
+        generations: within(generations, left),
+        uppers: within(uppers, left).map(({ id, bytes = 0 }) => ({ id, bytes })),
       }));
     return {
       things: going.flatMap(thingsOf),
