@@ -24,6 +24,12 @@ interface Draining {
   inside: Inside[];
   /** Resolves when the kernel has ended it and it was sealed. */
   sealed: PromiseWithResolvers<void>;
+  /** Resolves when the kernel has ended it, whether or not that could be written down. */
+  over: PromiseWithResolvers<void>;
+}
+
+function waits(): Pick<Draining, 'sealed' | 'over'> {
+  return { sealed: Promise.withResolvers<void>(), over: Promise.withResolvers<void>() };
 }
 
 export interface DrainingParts {
@@ -59,8 +65,8 @@ export class DrainKeeper {
 
   /** Keeps the tree that was just replaced. From here the keeper owns `tree`. */
   hold(upper: Upper, tree: Fd, device: string): void {
-    const entry = { upper, tree, device, sinceMs: performance.now(), inside: [] };
-    this.#entries.set(upper.id, { ...entry, sealed: Promise.withResolvers<void>() });
+    const entry = { upper, tree, device, sinceMs: performance.now(), inside: [], ...waits() };
+    this.#entries.set(upper.id, entry);
     if (!this.#watched.has(upper.id)) {
       this.#watch.watch(tree, () => this.#onEnd(upper.id));
       this.#watched.add(upper.id);
@@ -73,8 +79,7 @@ export class DrainKeeper {
   /** Watches an upper of an earlier run of the daemon, which nobody holds for us. */
   await(upper: Upper): void {
     if (this.#entries.has(upper.id)) return;
-    const sealed = Promise.withResolvers<void>();
-    this.#entries.set(upper.id, { upper, sinceMs: 0, inside: [], sealed });
+    this.#entries.set(upper.id, { upper, sinceMs: 0, inside: [], ...waits() });
     this.#schedule(0);
   }
 
@@ -111,7 +116,7 @@ export class DrainKeeper {
   async end(slot: string, deadlineMs: number): Promise<boolean> {
     const entries = [...this.#entries.values()].filter(({ upper }) => upper.slot === slot);
     for (const entry of entries) await this.#letGo(entry);
-    return this.#within(Promise.all(entries.map(({ sealed }) => sealed.promise)), deadlineMs);
+    return this.#within(Promise.all(entries.map(({ over }) => over.promise)), deadlineMs);
   }
 
   /** Resolves true when this upper was sealed, false after `deadlineMs`. */
@@ -193,6 +198,11 @@ export class DrainKeeper {
     this.#watch.look();
   }
 
+  /** Forgets what has ended of a slot that is being removed. */
+  forget(slot: string): void {
+    for (const { upper } of this.of(slot)) this.#entries.delete(upper.id);
+  }
+
   #onEnd(upperId: string): void {
     this.#watched.delete(upperId);
     if (!this.#entries.has(upperId)) return;
@@ -216,12 +226,20 @@ export class DrainKeeper {
         if (written) await syncFileSystem(this.#parts.path(first.upper));
         for (const entry of entries) await this.#sealOne(entry);
       } catch (error) {
-        // The uppers stay `draining` in the rows; the next start asks the kernel and seals them.
-        this.#parts.log.warn(
-          { err: error, uppers: ids },
-          'cannot seal uppers; the next start tries again',
-        );
+        // They stay `draining` in the rows meanwhile; a full disk is the usual reason, and each look tries again.
+        this.#parts.log.warn({ err: error, uppers: ids }, 'cannot seal uppers; trying again');
+        await this.#tellOver(entries);
       }
+    }
+  }
+
+  /** Nothing writes to these any more, though they could not be sealed: their slot may be removed. */
+  async #tellOver(entries: Draining[]): Promise<void> {
+    for (const { upper, over } of entries) {
+      const busy = await upperInUse(this.#parts.path(upper), this.#parts.anyFolder).catch(
+        () => true,
+      );
+      if (!busy) over.resolve();
     }
   }
 
@@ -235,6 +253,7 @@ export class DrainKeeper {
     await this.#parts.seal(entry.upper);
     this.#entries.delete(entry.upper.id);
     entry.sealed.resolve();
+    entry.over.resolve();
   }
 
   /** Lets go of all trees, and waits for what has ended to be sealed. For the stop of the daemon. */

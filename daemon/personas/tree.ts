@@ -167,7 +167,11 @@ async function untilSealed(room: SlotRoom, slot: Slot, upper: Upper): Promise<vo
   const path = room.uppers.path(slot.name, upper.id);
   if (!room.keeper.has(upper.id)) room.keeper.await(upper);
   if (await room.keeper.ended(upper.id, END_MS)) return;
-  if (!(await upperInUse(path, room.state))) return;
+  if (!(await upperInUse(path, room.state))) {
+    if (['sealed', 'gone'].includes(room.book.upper(upper.id).state)) return;
+    // Without it the slot would come back without what was last written in it.
+    failed('earlier state', 'it has ended and cannot be written down: see the log of the daemon');
+  }
   const inside = room.keeper.of(slot.name).find((one) => one.upper.id === upper.id)?.inside ?? [];
   const who = inside.map(({ pid }) => `pid ${pid}`).join(', ');
   throw new PersonaError('slot-busy', {

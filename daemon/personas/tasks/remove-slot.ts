@@ -72,6 +72,7 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
       const ids = room.book.find(slot)?.ids;
       const known = room.book.find(slot);
       if (known !== undefined) await room.namespaces.drop(known);
+      room.keeper.forget(slot);
       room.book.dropSlot(slot);
       await room.records.forget(slot);
       await room.uppers.forget(slot);
