@@ -28,8 +28,20 @@ function within<T>(all: T[], left: { things: number }): T[] {
   return taken;
 }
 
-function thingsOf({ slot, uppers }: Going): Removed[] {
-  return uppers.map(({ id, bytes }) => ({ kind: 'uppers', name: `${slot}/${id}`, bytes }));
+/** A record takes one block of the file system. */
+const recordBytes = 4096;
+
+/** The ended generations of a slot go by their number, not one by one. */
+function recordsOf({ slot, generations }: Going): Removed[] {
+  const count = generations.length;
+  const name = `${slot}: ${count} ended`;
+  return count === 0 ? [] : [{ kind: 'generations', name, bytes: count * recordBytes }];
+}
+
+function thingsOf(going: Going): Removed[] {
+  const { slot, uppers } = going;
+  const folders = uppers.map(({ id, bytes }) => ({ kind: 'uppers', name: `${slot}/${id}`, bytes }));
+  return [...recordsOf(going), ...folders];
 }
 
 /** The past of slots beyond its retention: found, forgotten and removed by a collection. */
@@ -95,6 +107,7 @@ export class SlotCollector {
         book.dropGeneration(slot, number);
         await removeFile(`${state}/${slot}/generations/${number}.json`);
       }
+      removed.push(...recordsOf({ slot, generations, uppers }));
       for (const { id, bytes } of uppers) {
         const row = await store.get('SELECT 1 AS found FROM uppers WHERE id = ?', id);
         if (row !== undefined) continue;
