@@ -58,7 +58,8 @@ export function indented(lines: readonly Safe[], by = 2): Safe[] {
   );
 }
 
+/** Without spaces at its end; styled text never ends in them. */
 function trimmed(line: Safe): Safe {
-  const text = line.safe.replace(/ +((?:\x1b\[\d+m)*)$/, '$1');
+  const text = line.safe.trimEnd();
   return { safe: text, width: line.width - (line.safe.length - text.length) };
 }

@@ -1,5 +1,5 @@
 import { escapeText } from '../../ipc/values.ts';
-import { columnsOf } from './width.ts';
+import { columnsOf, isPlain } from './width.ts';
 
 /**
  * Text that may be written to a terminal: whatever came from elsewhere in it is escaped. Printers take
@@ -17,7 +17,9 @@ export type Piece = string | number | Safe;
 /** A piece as safe text. */
 export function safe(piece: Piece): Safe {
   if (typeof piece === 'object') return piece;
-  const text = escapeText(String(piece));
+  const raw = String(piece);
+  if (isPlain(raw)) return { safe: raw, width: raw.length };
+  const text = escapeText(raw);
   return { safe: text, width: columnsOf(text) };
 }
 

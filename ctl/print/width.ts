@@ -1,5 +1,23 @@
-// ASCII and the few other characters that we print ourselves: one column each, known at once.
-const narrow = /^[\x20-\x7e·●█░▏▎▍▌▋▊▉→]*$/;
+/** Characters beside ASCII that we print ourselves: one column each. */
+const ownCharacters = '·●█░▏▎▍▌▋▊▉→';
+
+/** True for printable ASCII. A loop: compiling a regular expression costs more at a short start. */
+export function isPlain(text: string): boolean {
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code < 0x20 || code > 0x7e) return false;
+  }
+  return true;
+}
+
+/** True when every character is known to take one column. */
+function isNarrow(text: string): boolean {
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if ((code < 0x20 || code > 0x7e) && !ownCharacters.includes(text.charAt(at))) return false;
+  }
+  return true;
+}
 
 const wideScripts = '\\p{Script=Han}\\p{Script=Hangul}\\p{Script=Hiragana}\\p{Script=Katakana}';
 let classes: { mark: RegExp; wide: RegExp } | undefined;
@@ -15,7 +33,7 @@ function charClasses(): { mark: RegExp; wide: RegExp } {
 
 /** Columns of text without control characters. Combining marks take none, East Asian characters two. */
 export function columnsOf(text: string): number {
-  if (narrow.test(text)) return text.length;
+  if (isNarrow(text)) return text.length;
   const { mark, wide } = charClasses();
   let columns = 0;
   for (const char of text) columns += mark.test(char) ? 0 : wide.test(char) ? 2 : 1;
