@@ -65,28 +65,28 @@ export function splitCommand(
   );
 }
 
+/** The words as options, operands and `--`. */
+function tokensOf(command: Command, argv: readonly string[]) {
+  // Nothing to read: nothing to load and set up, either.
+  if (argv.length === 0) return [];
+  const known: readonly Flag[] = [...command.flags, ...globalFlags];
+  const options = known.map(({ name, short, value, many }) => [
+    name,
+    {
+      type: value === undefined ? ('boolean' as const) : ('string' as const),
+      multiple: many === true,
+      ...(short === undefined ? {} : { short }),
+    },
+  ]);
+  const settings = { strict: false, tokens: true, allowPositionals: true } as const;
+  return parseArgs({ ...settings, args: [...argv], options: Object.fromEntries(options) }).tokens;
+}
+
 /** Reads the options and operands of a command. Throws `bad-usage`. */
 export function parseCommand(command: Command, argv: readonly string[]): Parsed {
-  const known: readonly Flag[] = [...command.flags, ...globalFlags];
-  const { tokens } = parseArgs({
-    args: [...argv],
-    strict: false,
-    tokens: true,
-    allowPositionals: true,
-    options: Object.fromEntries(
-      known.map(({ name, short, value, many }) => [
-        name,
-        {
-          type: value === undefined ? ('boolean' as const) : ('string' as const),
-          multiple: many === true,
-          ...(short === undefined ? {} : { short }),
-        },
-      ]),
-    ),
-  });
   const parsed: Parsed = { command, operands: {}, flags: {}, rest: [] };
   let count = 0;
-  for (const token of tokens) {
+  for (const token of tokensOf(command, argv)) {
     if (token.kind === 'option') {
       takeFlag(parsed, token);
     } else if (token.kind === 'option-terminator') {

@@ -25,7 +25,7 @@ function headLines({ daemon, machine }: Status, { out, io }: Call): Safe[] {
     (one) => one !== undefined,
   );
   const dot = out.unicode ? ' · ' : ', ';
-  const state = paint[daemon.state](`${out.unicode ? '● ' : ''}${daemon.state}`);
+  const state = paint[daemon.state](out.unicode ? say`● ${daemon.state}` : daemon.state);
   const lines = [
     joined([say`${style.bold('personad')} ${daemon.version}`, state, up], dot),
     style.dim(joined(where, dot)),

@@ -12,7 +12,7 @@ function lines({ slot, generation, previous, resumed, timing }: Swapped, { out }
   const { style } = out;
   const before = previous ? say` (was ${activeName(previous)})` : '';
   const took = formatDuration(timing.totalMs);
-  const arrow = out.unicode ? '→' : '->';
+  const arrow = out.unicode ? say`→` : '->';
   const state = resumed ? ', its last state here is back' : '';
   const parts = `prepared ${formatDuration(timing.prepareMs)}, recorded ${formatDuration(timing.commitMs)}, switched ${formatDuration(timing.flipMs)}`;
   return [
