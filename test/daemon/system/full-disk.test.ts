@@ -1,94 +1,37 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { Request } from '../../../daemon/api/rooms.ts';
-import type { Plan, Result } from '../../../daemon/changes/change.ts';
-import type { Faults } from '../../../daemon/changes/faults.ts';
-import { silentLog } from '../../../daemon/changes/log.ts';
-import { pathsOf } from '../../../daemon/config/paths.ts';
-import { settingsOf } from '../../../daemon/config/settings.ts';
-import { type Daemon, startDaemon } from '../../../daemon/wiring.ts';
-import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
+import {
+  type Asked,
+  ask,
+  mustDo as done,
+  furnish,
+  type Methods,
+  rootRequest as request,
+  smallDisk,
+  smallTree,
+  startSilent,
+} from '../../support/silent-daemon.ts';
 
 // SECURITY 24, on a real file system that is really full.
 
-const settings = settingsOf([
-  { key: 'space.reserve', value: '8MiB', origin: 'test:1' },
-  { key: 'space.keep_free', value: '16MiB', origin: 'test:2' },
-  { key: 'space.keep_free_percent', value: 0, origin: 'test:3' },
-]);
-
-const request: Request = {
-  caller: { pid: process.pid, uid: 0, gid: 0, groups: [], socket: 'control' },
-  level: 'root',
-  dryRun: false,
-  input: (input) => ({
-    path: input.kind === 'path' ? input.path : '',
-    uploaded: false,
-    bytes: undefined,
-  }),
-};
-
-/** A disk of its own with a daemon on it, which has swapped a slot from `a` to `b`. */
+/** A small disk with a furnished daemon on it. */
 async function ground(t: ExecutionContext) {
-  const folder = mkdtempSync(join(tmpdir(), 'personad-full-'));
-  const root = join(folder, 'disk');
-  mkdirSync(root);
-  run('truncate', '-s', '160M', join(folder, 'disk.img'));
-  run('mkfs.ext4', '-q', '-F', '-m', '0', join(folder, 'disk.img'));
-  run('mount', '-o', 'loop', join(folder, 'disk.img'), root);
-  t.teardown(async () => {
-    await unmountBelow(folder);
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const { folder, root } = smallDisk(t, 160);
   let atPoint = async (_: string): Promise<void> => undefined;
-  const faults: Faults = { at: (point) => atPoint(point) };
-  const daemon = await startDaemon({
-    paths: pathsOf(root),
-    settings,
-    log: silentLog,
-    version: '0',
-    hooks: { faults, silent: true },
-  });
+  const daemon = await startSilent(root, { faults: { at: (point) => atPoint(point) } });
   t.teardown(() => daemon.stop());
-  for (const name of ['base', 'a', 'b']) {
-    for (const inside of ['etc', 'proc', 'dev', 'tmp', 'run'])
-      mkdirSync(join(folder, name, inside), { recursive: true });
-    writeFileSync(join(folder, name, 'etc/name'), name);
-  }
-  const place = (name: string) => ({ kind: 'path' as const, path: join(folder, name) });
-  await done(daemon, (m) => m['base.import']({ name: 'base', source: place('base') }, request));
-  for (const name of ['a', 'b'])
-    await done(daemon, (m) =>
-      m['persona.create']({ name, base: 'base', tree: place(name) }, request),
-    );
-  await done(daemon, (m) => m['slot.create']({ name: 'work' }, request));
-  for (const persona of ['a', 'b'])
-    await done(daemon, (m) => m['slot.swap']({ slot: 'work', persona }, request));
+  await furnish(daemon, folder);
   return {
     daemon,
     root,
-    place,
+    place: (name: string) => ({ kind: 'path' as const, path: smallTree(folder, name) }),
     shown: () => readFileSync(join(root, 'run/slots/work/root/etc/name'), 'utf8'),
     onPoint: (work: (point: string) => Promise<void>) => {
       atPoint = work;
     },
   };
-}
-
-type Methods = ReturnType<Daemon['rooms']['methods']>;
-type Asked = (methods: Methods) => Promise<{ plan: Plan }> | { plan: Plan };
-
-async function ask({ engine, rooms }: Daemon, asked: Asked): Promise<Result> {
-  const { plan } = await asked(rooms.methods(engine));
-  return await (await engine.submit(plan)).done;
-}
-
-async function done(daemon: Daemon, asked: Asked): Promise<void> {
-  const result = await ask(daemon, asked);
-  if (result.status !== 'done') throw new Error(JSON.stringify(result));
 }
 
 /** Writes until not one block is left. */
