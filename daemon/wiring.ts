@@ -16,7 +16,6 @@ import { type Paths, statePlaces } from './config/paths.ts';
 import type { Settings } from './config/settings.ts';
 import { wallMs } from './kernel/clock.ts';
 import { keepHeapsFew, returnMemory } from './kernel/memory.ts';
-import { capabilities } from './kernel/probe.ts';
 import type { OpenOptions } from './store/database.ts';
 import type { Store } from './store/store.ts';
 import { markSoon, writeMark } from './system/mark.ts';
@@ -25,6 +24,7 @@ import { clearStaging, quarantineUnknown } from './system/quarantine.ts';
 import { whenQuiet } from './system/quiet.ts';
 import { type Space, spaceOf } from './system/space.ts';
 import { lockState, makeTrees } from './system/state-tree.ts';
+import { UpperPlace } from './system/upper-volume.ts';
 
 /** Open calls get this long to finish when the daemon stops; then running changes are aborted. */
 const stopGraceMs = 5_000;
@@ -119,12 +119,18 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     undo.defer(() => lock.close());
     await makeTrees(paths);
     const space = spaceOf({ state: paths.state, settings: settings.values, log, now: wallMs });
-    const { store, degraded } = await openState(paths, hooks.openDriver);
+    const uppers = new UpperPlace({ paths, settings: settings.values, space, log });
+    undo.defer(() => uppers.close());
+    await uppers.bringBack();
+    const { store, degraded: lost } = await openState(paths, hooks.openDriver);
     undo.defer(() => store.close());
-    if (degraded === undefined) await space.refill();
-    else log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
-    const machine = await capabilities(paths.state, paths.run);
-    const rooms = await openRooms({ paths, settings, log, store, space, machine, degraded });
+    if (lost === undefined) await space.refill();
+    const machine = await uppers.ready(store, lost === undefined);
+    const degraded = lost ?? uppers.problem?.text;
+    if (degraded !== undefined)
+      log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
+    const room = { paths, settings, log, store, space, machine, uppers, degraded };
+    const rooms = await openRooms(room);
     undo.defer(() => rooms.close());
     const accountOf = accounts();
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);

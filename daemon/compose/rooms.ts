@@ -19,6 +19,7 @@ import type { Store } from '../store/store.ts';
 import { collectTasks } from '../system/collect.ts';
 import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
+import type { UpperPlace } from '../system/upper-volume.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
@@ -32,6 +33,8 @@ export interface RoomsParts {
   store: Store;
   space: Space;
   machine: Capabilities;
+  /** Where slots keep what is written in them. */
+  uppers: UpperPlace;
   /** Why nothing may be changed. */
   degraded: string | undefined;
 }
@@ -50,7 +53,7 @@ export interface OpenedRooms {
 
 /** Opens all rooms and hands one's functions to another: the only place where they meet. */
 export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
-  const { paths, log, store, space, machine, degraded } = parts;
+  const { paths, log, store, space, machine, uppers, degraded } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
   let recheck: Recheck | undefined;
@@ -90,12 +93,13 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     methods: (engine) => ({
       ...personaMethods(personas),
       ...slotMethods(slots.room),
-      ...systemMethods({ paths, store, space, machine, collectors, degraded }),
+      ...systemMethods({ paths, store, space, machine, uppers, collectors, degraded }),
       status: statusParts({
         state: paths.state,
         store,
         space,
         machine,
+        uppers,
         slots: slots.room,
         startedMs,
         engine,

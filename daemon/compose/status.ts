@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts';
 import { fallbacksOf } from '../system/doctor.ts';
 import { quarantineNotices } from '../system/quarantine.ts';
 import type { Space } from '../system/space.ts';
+import type { UpperPlace } from '../system/upper-volume.ts';
 
 /** What the status page is made from. */
 export interface StatusParts {
@@ -16,6 +17,7 @@ export interface StatusParts {
   store: Store;
   space: Space;
   machine: Capabilities;
+  uppers: UpperPlace;
   slots: SlotRoom;
   startedMs: number;
   engine: Engine;
@@ -45,12 +47,19 @@ async function countsOf(store: Store): Promise<{ bases: number; personas: number
   };
 }
 
+/** Where uppers live; nothing is said where none can be kept. */
+async function uppersPart({ machine, uppers }: StatusParts) {
+  const volume = await uppers.usage();
+  if (volume !== undefined) return { uppers: 'loop-volume' as const, volume };
+  return machine.ways.uppers ? { uppers: 'direct' as const } : {};
+}
+
 /** The parts of `daemon.status`. */
 export function statusParts(parts: StatusParts): Rooms['status'] {
-  const { state, store, space, machine, slots, startedMs, engine, phase, degraded } = parts;
+  const { state, store, space, machine, uppers, slots, startedMs, engine, phase, degraded } = parts;
   const { damaged } = parts;
   const os = osName();
-  const fallbacks = fallbacksOf(machine);
+  const fallbacks = [...fallbacksOf(machine), ...uppers.fallbacks()];
   return {
     daemon() {
       const reason = degraded ?? (phase() === 'ready' ? engine.refusing() : undefined);
@@ -75,12 +84,13 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
         totalBytes,
         freeBytes: availableBytes,
         reserveBytes: keepFreeBytes,
-        uppers: machine.ways.uppers ? 'direct' : 'loop-volume',
+        ...(await uppersPart(parts)),
       };
     },
     counts: () => countsOf(store),
     fallbacks: () => fallbacks,
     notices: async () => [
+      ...uppers.notices(),
       ...quarantineNotices(state),
       ...[...damaged].map(([digest, problem]) => ({
         text: `the layer ${digest} is damaged (${problem}): nothing on it is activated`,

@@ -7,6 +7,7 @@ import type { Store } from '../store/store.ts';
 import { type Collector, collectables, planCollect } from '../system/collect.ts';
 import { capabilityPages, stateChecks } from '../system/doctor.ts';
 import type { Space } from '../system/space.ts';
+import type { UpperPlace } from '../system/upper-volume.ts';
 import { type Usage, usageOf } from '../system/usage.ts';
 
 /** What the methods of the system are made from. */
@@ -15,6 +16,7 @@ export interface SystemParts {
   store: Store;
   space: Space;
   machine: Capabilities;
+  uppers: UpperPlace;
   collectors: readonly Collector[];
   degraded: string | undefined;
 }
@@ -23,11 +25,11 @@ type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'daemon.doctor'>;
 
 /** The methods about the machine and the state tree. */
 export function systemMethods(parts: SystemParts): SystemMethods {
-  const { paths, store, space, machine, collectors, degraded } = parts;
+  const { paths, store, space, machine, uppers, collectors, degraded } = parts;
   // It walks everything that programs wrote, and every user may ask: all who ask meanwhile share one walk.
   let counting: Promise<Usage> | undefined;
   const usage = async (): Promise<Usage> =>
-    usageOf(paths.state, store, space, await collectables(collectors));
+    usageOf(paths.state, store, space, await collectables(collectors), uppers);
   return {
     'system.df': () => {
       counting ??= usage().finally(() => {
@@ -40,7 +42,7 @@ export function systemMethods(parts: SystemParts): SystemMethods {
       apiVersion,
       kernel: release(),
       capabilities: capabilityPages(machine),
-      checks: await stateChecks(paths, space, degraded),
+      checks: await stateChecks(paths, space, degraded, uppers),
     }),
   };
 }

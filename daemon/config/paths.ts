@@ -41,6 +41,8 @@ export const statePlaces = {
   layers: 'layers',
   personas: 'personas',
   slots: 'slots',
+  upperImage: 'uppers.ext4',
+  upperRecord: 'uppers.json',
   staging: 'staging',
   quarantine: 'quarantine',
 } as const;

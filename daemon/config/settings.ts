@@ -49,6 +49,10 @@ export const settingTable = {
     90,
     'The same as a share of the file system; the larger of both counts.',
   ),
+  'space.upper_volume': size(
+    0,
+    'Size of the volume for what slots write, made where the state folder cannot hold that itself; grows at a start with nothing shown. 0: the smaller of 16 GiB and half of what is free.',
+  ),
   'slots.keep_generations': number(
     20,
     'count',

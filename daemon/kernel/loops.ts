@@ -14,6 +14,8 @@ const LO_FLAGS_DIRECT_IO = 16;
 const CONFIG_SIZE = 304;
 const INFO = 8;
 const LOOP_MAJOR = 7;
+/** How our own devices are known, beside the file they show: the name field of their status. */
+export const LOOP_LABEL = 'persona';
 const S_IFBLK = 0o060000;
 
 /** Tries before giving up: another program may take the free number between our two calls. */
@@ -50,7 +52,8 @@ function freeNumber(): number {
   }
 }
 
-function openDevice(number: number, writable: boolean): Fd {
+/** Opens the device of this number, whose node is made where it is missing. */
+export function openDevice(number: number, writable: boolean): Fd {
   const path = `/dev/loop${number}`;
   const mode = writable ? constants.O_RDWR : constants.O_RDONLY;
   try {
@@ -74,7 +77,7 @@ function configOf(image: Fd, options: LoopOptions): Buffer {
   const readOnly = options.writable === true ? 0 : LO_FLAGS_READ_ONLY;
   const direct = options.directIo === true ? LO_FLAGS_DIRECT_IO : 0;
   config.writeUInt32LE(readOnly | LO_FLAGS_AUTOCLEAR | direct, INFO + 52);
-  config.write('persona', INFO + 56, 'latin1');
+  config.write(LOOP_LABEL, INFO + 56, 'latin1');
   return config;
 }
 

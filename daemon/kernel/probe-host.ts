@@ -82,6 +82,12 @@ const TOOLS: [name: string, packageName: string, usedFor: string, needed: boolea
   ['setpriv', 'util-linux', 'starting confined children with unprivileged ids', true],
   ['unshare', 'util-linux', 'making user namespaces', true],
   ['nsenter', 'util-linux', 'starting programs as root inside a slot of root', false],
+  [
+    'mkfs.ext4',
+    'e2fsprogs',
+    'a volume for what slots write, where the state folder cannot hold that itself',
+    false,
+  ],
   ['xz', 'xz-utils', 'importing squashfs images packed with xz', false],
   ['rsync', 'rsync', 'the rsync peer of the benchmarks', false],
   ['zstd', 'zstd', 'the archives of other tools in tests', false],

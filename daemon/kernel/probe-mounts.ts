@@ -79,7 +79,7 @@ async function tryUpper(scratch: Scratch): Promise<string> {
   } finally {
     await unmount(place, { detach: true });
   }
-  statSync(`${scratch.folder}/upper/fs/file`);
+  statSync(`${scratch.upper('upper')}/fs/file`);
   return '';
 }
 
@@ -184,7 +184,7 @@ const TRIALS: [id: string, texts: Texts, trial: Trial][] = [
     'uppers',
     {
       usedFor: 'keeping what programs in a slot write',
-      fix: 'Put the state folder on ext4, xfs or btrfs: overlayfs, NFS and FAT cannot hold a writable layer.',
+      fix: 'Put the state folder on ext4, xfs or btrfs: overlayfs, NFS and FAT cannot hold a writable layer. A loop volume of our own is made meanwhile; it needs `apt install e2fsprogs` and a working loop device.',
       needed: true,
     },
     tryUpper,
@@ -218,9 +218,14 @@ const TRIALS: [id: string, texts: Texts, trial: Trial][] = [
   ],
 ];
 
-/** Tries each mount facility in a scratch folder below `state` (and an anchor below `run`); leaves nothing behind. */
-export async function probeMounts(state: string, run: string): Promise<MountFindings> {
+/** Tries each mount facility in scratch folders below `state` and `uppers` (and an anchor below `run`); leaves nothing behind. */
+export async function probeMounts(
+  state: string,
+  run: string,
+  uppers: string,
+): Promise<MountFindings> {
   const folder = mkdtempSync(`${state}/probe-`);
+  const upperFolder = mkdtempSync(`${uppers}/.probe-`);
   const image = emptyErofs();
   writeFileSync(`${folder}/image`, image);
   writeFileSync(`${folder}/container`, Buffer.concat([Buffer.alloc(OFFSET), image]));
@@ -230,8 +235,8 @@ export async function probeMounts(state: string, run: string): Promise<MountFind
     open: (name) => new Fd(openSync(`${folder}/${name}`, 'r'), `probe ${name}`),
     upper: (name) => {
       for (const part of ['fs', 'work'])
-        mkdirSync(`${folder}/${name}/${part}`, { recursive: true });
-      return `${folder}/${name}`;
+        mkdirSync(`${upperFolder}/${name}/${part}`, { recursive: true });
+      return `${upperFolder}/${name}`;
     },
   };
   const list: Capability[] = [];
@@ -245,7 +250,7 @@ export async function probeMounts(state: string, run: string): Promise<MountFind
       list.push({ id, works, detail, ...texts });
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    for (const one of [folder, upperFolder]) rmSync(one, { recursive: true, force: true });
   }
   return { list, works: (id) => list.some((one) => one.id === id && one.works) };
 }

@@ -3,6 +3,7 @@ import type { FlipWay } from './flip.ts';
 import type { LowerWay } from './overlay.ts';
 import { probeHost } from './probe-host.ts';
 import { type MountFindings, probeMounts } from './probe-mounts.ts';
+import { statMount } from './stat-mount.ts';
 
 /** One thing the machine can or cannot do, found out by doing it. */
 export interface Capability {
@@ -39,16 +40,17 @@ let cached: { key: string; result: Promise<Capabilities> } | undefined;
 /**
  * What this machine can do, found out once per process by doing it in small.
  * @param state folder on the file system that holds slots (a scratch folder is made in it and removed);
- * @param run folder for a mount that exists for some milliseconds.
+ * @param run folder for a mount that exists for some milliseconds; @param uppers folder that holds writable layers, when it is
+ * not `state`: found out anew once something else is mounted there.
  */
-export function capabilities(state: string, run: string): Promise<Capabilities> {
-  const key = `${state}\0${run}`;
-  if (cached?.key !== key) cached = { key, result: probe(state, run) };
+export function capabilities(state: string, run: string, uppers = state): Promise<Capabilities> {
+  const key = [state, run, uppers, statMount(uppers).mountId].join('\0');
+  if (cached?.key !== key) cached = { key, result: probe(state, run, uppers) };
   return cached.result;
 }
 
-async function probe(state: string, run: string): Promise<Capabilities> {
-  const [mounts, host] = await Promise.all([probeMounts(state, run), probeHost()]);
+async function probe(state: string, run: string, uppers: string): Promise<Capabilities> {
+  const [mounts, host] = await Promise.all([probeMounts(state, run, uppers), probeHost()]);
   return { list: [...mounts.list, ...host], ways: waysOf(mounts) };
 }
 

@@ -4,6 +4,7 @@ import { formatSize } from '../../ipc/values.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import type { Space } from './space.ts';
+import type { UpperPlace } from './upper-volume.ts';
 
 /** One line of `personactl doctor` about the state tree. */
 export interface Check {
@@ -91,19 +92,36 @@ async function spaceChecks(paths: Paths, space: Space): Promise<Check[]> {
   ];
 }
 
+/** The volume that holds what slots write; nothing where there is none and none is missed. */
+async function volumeChecks(uppers: UpperPlace): Promise<Check[]> {
+  const name = 'upper volume';
+  const usage = await uppers.usage();
+  const [notice] = uppers.notices();
+  if (notice !== undefined) {
+    const state = uppers.problem === undefined ? 'warning' : 'failed';
+    return [{ name, state, detail: notice.text, fix: notice.command }];
+  }
+  if (usage === undefined) return [];
+  const free = `${formatSize(usage.freeBytes)} of ${formatSize(usage.totalBytes)} free`;
+  return [{ name, state: 'ok', detail: `${free} in ${usage.image}, all blocks set aside` }];
+}
+
 /** The checks of the state tree. */
 export async function stateChecks(
   paths: Paths,
   space: Space,
   degraded: string | undefined,
+  uppers: UpperPlace,
 ): Promise<Check[]> {
+  const volumeOnly = degraded === uppers.problem?.text;
+  const lost = volumeOnly ? undefined : degraded;
   const quarantined = readdirSync(join(paths.state, statePlaces.quarantine)).length;
   return [
     {
       name: 'database',
-      state: degraded === undefined ? 'ok' : 'failed',
-      detail: degraded ?? 'whole, and the one of this state tree',
-      ...(degraded === undefined
+      state: lost === undefined ? 'ok' : 'failed',
+      detail: lost ?? 'whole, and the one of this state tree',
+      ...(lost === undefined
         ? {}
         : {
             fix: `Stop the daemon, put the newest ${statePlaces.database} back into ${paths.state}, start it. Nothing was removed.`,
@@ -112,6 +130,7 @@ export async function stateChecks(
     modeCheck('state tree', paths.state, 0o700),
     modeCheck('keys', join(paths.state, statePlaces.keys), 0o700),
     ...(await spaceChecks(paths, space)),
+    ...(await volumeChecks(uppers)),
     {
       name: 'quarantine',
       state: quarantined === 0 ? 'ok' : 'warning',

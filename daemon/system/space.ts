@@ -33,6 +33,8 @@ const fileSystemNames: Record<number, string> = {
 export interface Space {
   /** Throws `no-space` when `bytes` more would leave less than is kept free; a rescue always may. */
   check(bytes: number, rescue?: boolean): Promise<void>;
+  /** From now on new work is refused also when the file system at `place`, a volume of our own, is about to be full. */
+  alsoWatch(place: string): void;
   usage(): Promise<DiskUsage & { keepFreeBytes: number; reserveBytes: number }>;
   /** Name of the file system that holds the state tree, as the kernel calls it. */
   fileSystem(): Promise<string>;
@@ -89,8 +91,15 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
     return code.startsWith('SQLITE_IOERR') && (await measure(0)).availableBytes < rescueBytesMin;
   };
 
+  let volume: string | undefined;
+
   return {
+    alsoWatch(place) {
+      volume = place;
+    },
     async check(bytes, rescue = false) {
+      if (volume !== undefined && !rescue)
+        await checkVolume(volume, settings['space.keep_free_percent']);
       let usage = await measure(bytes <= smallBytes ? freshMs : 0);
       const fits = () => usage.availableBytes - bytes >= keepFree(usage);
       // Nobody is refused by an old look.
@@ -122,4 +131,16 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
       return reserveBytes() >= wanted;
     },
   };
+}
+
+/** The volume's own blocks are set aside already; what counts is that slots can go on writing, whatever the change itself needs. */
+async function checkVolume(place: string, keepPercent: number): Promise<void> {
+  const { availableBytes, totalBytes } = await diskUsageOf(place);
+  const keep = Math.max(smallBytes, Math.ceil((totalBytes * keepPercent) / 100));
+  if (availableBytes >= keep) return;
+  throw new PersonaError('no-space', {
+    needed: `${formatSize(keep)} in the volume that holds what slots write`,
+    free: formatSize(availableBytes),
+    path: place,
+  });
 }

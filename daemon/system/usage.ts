@@ -6,6 +6,7 @@ import type { Store } from '../store/store.ts';
 import type { Collectable } from './collect.ts';
 import type { Space } from './space.ts';
 import { layerKindNames } from './unused-layers.ts';
+import type { UpperPlace, VolumeUsage } from './upper-volume.ts';
 
 /** What one kind of thing takes. */
 export interface KindUsage {
@@ -22,6 +23,8 @@ export interface Usage {
   totalBytes: number;
   freeBytes: number;
   reserveBytes: number;
+  /** The volume that uppers live on, where they do. */
+  volume?: VolumeUsage;
   kinds: KindUsage[];
 }
 
@@ -39,6 +42,7 @@ export async function usageOf(
   store: Store,
   space: Space,
   collectable: readonly Collectable[],
+  place: UpperPlace,
 ): Promise<Usage> {
   const { totalBytes, availableBytes, reserveBytes } = await space.usage();
   const reclaimable = (kind: string): number =>
@@ -70,13 +74,20 @@ export async function usageOf(
     const count = known ?? entries;
     kinds.push({ kind, count, bytes, reclaimableBytes: Math.min(bytes, reclaimable(kind)) });
   }
+  const volume = await place.usage();
+  if (volume !== undefined) {
+    const used = kinds.find(({ kind }) => kind === 'uppers')?.bytes ?? 0;
+    const bytes = Math.max(0, place.ownedBytes() - used);
+    kinds.push({ kind: 'volume', count: 1, bytes, reclaimableBytes: 0 });
+  }
   const database = ['', '-wal', '-shm'].map((end) =>
     fileBytes(join(state, `${statePlaces.database}${end}`)),
   );
   const databaseBytes = database.reduce((sum, bytes) => sum + bytes, 0);
   kinds.push({ kind: 'database', count: 1, bytes: databaseBytes, reclaimableBytes: 0 });
   kinds.push({ kind: 'reserve', count: 1, bytes: reserveBytes, reclaimableBytes: 0 });
-  return { path: state, totalBytes, freeBytes: availableBytes, reserveBytes, kinds };
+  const whole = { path: state, totalBytes, freeBytes: availableBytes, reserveBytes };
+  return { ...whole, ...(volume === undefined ? {} : { volume }), kinds };
 }
 
 async function uppersOf(store: Store): Promise<number> {

@@ -16,6 +16,8 @@ const space = v.strictObject({
   reserveBytes: count,
   /** Where uppers live: on the state tree itself, or on a loop volume of our own. */
   uppers: v.optional(v.picklist(['direct', 'loop-volume'])),
+  /** That volume: its image in the state tree. */
+  volume: v.optional(v.strictObject({ image: v.string(), totalBytes: count, freeBytes: count })),
 });
 
 /** One fallback in use: never silent. */

@@ -13,9 +13,13 @@ export const systemMethods = {
       totalBytes: count,
       freeBytes: count,
       reserveBytes: count,
+      /** Where uppers live on a loop volume of our own: that one. */
+      volume: v.optional(
+        v.strictObject({ image: v.string(), totalBytes: count, freeBytes: count }),
+      ),
       kinds: v.array(
         v.strictObject({
-          /** bases, diffs, seeds, configs, personas, uppers, staging, quarantine, database, reserve. */
+          /** bases, diffs, seeds, configs, personas, uppers, volume, staging, quarantine, database, reserve. */
           kind: v.string(),
           count,
           bytes: count,

@@ -1,0 +1,73 @@
+import { fstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { failedWith } from './errno.ts';
+import type { Fd } from './fd.ts';
+import { declareInt } from './libc.ts';
+import { LOOP_LABEL, type Loop, openDevice } from './loops.ts';
+
+// Numbers of linux/loop.h, and offsets in struct loop_info64.
+const LOOP_GET_STATUS64 = 0x4c05;
+const INFO_SIZE = 232;
+const DEVICE = 0;
+const INODE = 8;
+const FILE_NAME = 56;
+const FILE_NAME_SIZE = 64;
+
+const SYS_BLOCK = '/sys/block';
+
+const getStatus = declareInt('ioctl', ['int', 'u64', 'bytes']);
+
+/** True when the device shows this very file (device and inode) and was attached by `attachLoop`. */
+function shows(device: Fd, image: Fd): boolean {
+  const info = Buffer.alloc(INFO_SIZE);
+  try {
+    getStatus(device.number, LOOP_GET_STATUS64, info);
+  } catch (error) {
+    if (failedWith(error, 'ENXIO')) return false; // nothing is attached to it any more
+    throw error;
+  }
+  const { dev, ino } = fstatSync(image.number, { bigint: true });
+  const label = info.toString('latin1', FILE_NAME, FILE_NAME + FILE_NAME_SIZE).replace(/\0.*$/, '');
+  return (
+    label === LOOP_LABEL &&
+    info.readBigUInt64LE(DEVICE) === dev &&
+    info.readBigUInt64LE(INODE) === ino
+  );
+}
+
+/** The name that the kernel shows for what is attached: as the process saw it that attached it. */
+function backingName(loop: string): string | undefined {
+  try {
+    const path = readFileSync(`${SYS_BLOCK}/${loop}/loop/backing_file`, 'utf8').trimEnd();
+    return basename(path.replace(/ \(deleted\)$/, ''));
+  } catch (error) {
+    if (failedWith(error, 'ENOENT', 'ENXIO', 'ENODEV')) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The loop device that shows this very file already, in whatever namespace it is mounted: by the file's device and inode and our own
+ * label, never by number. Undefined when there is none. The device is open, so it stays what it is until the caller closes it.
+ * @param name the last part of the file's path, to leave devices of others alone.
+ */
+export async function findLoop(image: Fd, name: string): Promise<Loop | undefined> {
+  for (const entry of readdirSync(SYS_BLOCK)) {
+    const number = Number(/^loop(\d+)$/.exec(entry)?.[1] ?? Number.NaN);
+    if (Number.isNaN(number) || backingName(entry) !== name) continue;
+    const device = openDevice(number, false);
+    if (shows(device, image)) return { device, path: `/dev/loop${number}`, number };
+    await device.closeLater();
+  }
+  return undefined;
+}
+
+/** Makes the device drop requests to give blocks back: its file keeps what was set aside for it. False when the kernel refuses. */
+export function keepBlocks({ number }: Loop): boolean {
+  try {
+    writeFileSync(`${SYS_BLOCK}/loop${number}/queue/discard_max_bytes`, '0');
+    return true;
+  } catch {
+    return false; // /sys may be read-only in a container
+  }
+}
