@@ -115,6 +115,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     async stop() {
       await room.records.flush();
       await Promise.all(room.settling);
+      await room.uppers.close();
       await room.keeper.close();
       await room.flattener.settled(undefined, true);
       await room.layers.close();

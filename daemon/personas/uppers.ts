@@ -101,6 +101,10 @@ export class Uppers {
 
   async #makeFolders(slot: string, id: string): Promise<void> {
     const folder = this.path(slot, id);
+    // Not the parents: a slot that has been removed meanwhile does not come back as an empty folder.
+    await mkdir(folder, { mode: 0o700 }).catch((error: unknown) => {
+      if (!failedWith(error, 'EEXIST')) throw error;
+    });
     await mkdir(`${folder}/fs`, { recursive: true, mode: 0o700 });
     await mkdir(`${folder}/work`, { recursive: true, mode: 0o700 });
     chmodSync(`${folder}/fs`, USUAL.mode); // whatever our umask is
@@ -213,6 +217,11 @@ export class Uppers {
     clearTimeout(this.#timers.get(slot));
     this.#ready.delete(slot);
     await Promise.allSettled(ready);
+  }
+
+  /** Ends what is being made ready; what is ready stays for the next start. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#ready.keys()].map((slot) => this.forget(slot)));
   }
 }
 
