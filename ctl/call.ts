@@ -1,6 +1,7 @@
 import { type Client, connect, socketPaths } from '../ipc/client.ts';
 import { checkName, isDigest } from '../ipc/values.ts';
 import type { Command } from './command.ts';
+import { patient } from './deadline.ts';
 import type { Io } from './io.ts';
 import type { Parsed } from './parse.ts';
 import type { Output } from './print/output.ts';
@@ -81,7 +82,7 @@ export function createCall(parsed: Parsed, io: Io, out: Output): Call {
       return wholeNumber(value, `--${flag}`, command.name, least);
     },
     client() {
-      connection ??= connect(socketPaths(runFolder(io.env)));
+      connection ??= connect(socketPaths(runFolder(io.env))).then(patient);
       return connection;
     },
     close() {
