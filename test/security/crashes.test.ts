@@ -111,6 +111,7 @@ async function expectWhole(
   t.is(existsSync(mine) ? readFileSync(mine, 'utf8') : '', name === 'a' ? 'precious' : '');
   const { slots } = await client.call('slot.list', {});
   const work = slots.find((slot) => slot.name === 'work');
+  t.is(work?.problem, undefined, daemon.output());
   t.like(work, { state: 'active', active: { state: 'good', persona: { name } } });
   const { changes } = await client.call('change.list', { all: true, limit: 50 });
   t.deepEqual(
