@@ -9,8 +9,8 @@ import type { MethodName } from '../ipc/methods/index.ts';
 const answerMs = 15_000;
 const longMs: Partial<Record<MethodName, number>> = {
   'daemon.doctor': 70_000,
-  'change.abort': 900_000,
-  'change.continue': 900_000,
+  'change.abort': 1_260_000,
+  'change.continue': 1_260_000,
   'system.df': 70_000,
   'persona.export': 70_000,
   'persona.diff': 310_000,

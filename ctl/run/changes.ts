@@ -1,5 +1,5 @@
 import { isOver } from '../../ipc/client.ts';
-import type { ChangePage } from '../../ipc/methods/shapes.ts';
+import { exitStatus } from '../../ipc/errors.ts';
 import { type Call, wholeNumber } from '../call.ts';
 import { Detached, errorOf, sayDetached, watched } from '../change.ts';
 import { changePageLines, changeState } from '../print/change-lines.ts';
@@ -77,39 +77,33 @@ export async function follow(call: Call): Promise<number | undefined> {
   }
 }
 
-/** Watches a change that was just told something, until it has ended, and shows it. */
-async function settled(call: Call, page: ChangePage): Promise<number | undefined> {
+/** Tells a change something, waits until it has ended, and shows how. */
+async function told(
+  call: Call,
+  method: 'change.abort' | 'change.continue',
+): Promise<number | undefined> {
+  const change = idOf(call);
   const client = await call.client();
-  if (!isOver(page.status)) {
-    try {
-      await watched(call, page.id, (onEvent) => client.follow(page.id, onEvent));
-    } catch (error) {
-      if (error instanceof Detached) return sayDetached(call, error);
-      throw error;
-    }
+  try {
+    const { change: page } = await watched(call, change, async (onEvent) => {
+      const answer = await client.call(method, { change });
+      if (isOver(answer.change.status)) return answer;
+      await client.follow(change, onEvent);
+      return client.call('change.show', { change });
+    });
+    call.out.done({ change: page }, () => [
+      say`Change ${page.id} is ${changeState(page.status, call.out.style)}: ${page.summary}`,
+    ]);
+    const failed = page.status === 'failed' && method === 'change.continue';
+    return failed || page.status.startsWith('stuck') ? exitStatus.failure : undefined;
+  } catch (error) {
+    if (error instanceof Detached) return sayDetached(call, error);
+    throw error;
   }
-  const answer = await client.call('change.show', { change: page.id });
-  const { status } = answer.change;
-  call.out.done(answer, () => [
-    say`Change ${page.id} is ${changeState(status, call.out.style)}: ${answer.change.summary}`,
-  ]);
-  const failed =
-    status.startsWith('stuck') || (status === 'failed' && call.command.name === 'change continue');
-  return failed ? 1 : undefined;
 }
 
 /** `personactl change abort` */
-export async function abort(call: Call): Promise<number | undefined> {
-  const id = idOf(call);
-  const client = await call.client();
-  const { change } = await client.call('change.abort', { change: id });
-  return settled(call, change);
-}
+export const abort = (call: Call) => told(call, 'change.abort');
 
 /** `personactl change continue` */
-export async function resume(call: Call): Promise<number | undefined> {
-  const id = idOf(call);
-  const client = await call.client();
-  const { change } = await client.call('change.continue', { change: id });
-  return settled(call, change);
-}
+export const resume = (call: Call) => told(call, 'change.continue');
