@@ -53,7 +53,8 @@ function spaceLines({ space, counts, daemon }: Status, { out }: Call): Safe[] {
   const used = 1 - space.freeBytes / Math.max(1, space.totalBytes);
   const usable = space.freeBytes - space.reserveBytes;
   const paint = usable <= 0 ? style.red : used > 0.85 ? style.yellow : style.green;
-  const uppers = space.uppers === 'loop-volume' ? ', written data in a loop volume' : '';
+  const left = space.volume ? ` with ${formatSize(space.volume.freeBytes)} free` : '';
+  const uppers = space.uppers === 'loop-volume' ? `, written data in a loop volume${left}` : '';
   const things = [
     [counts.bases, 'base'],
     [counts.personas, 'persona'],

@@ -12,7 +12,7 @@ const titles = [
 ];
 
 function page(
-  { path, totalBytes, freeBytes, reserveBytes, kinds }: Answer<'system.df'>,
+  { path, totalBytes, freeBytes, reserveBytes, volume, kinds }: Answer<'system.df'>,
   call: Call,
 ): Safe[] {
   const { style, unicode } = call.out;
@@ -29,6 +29,11 @@ function page(
   return [
     ...columns(titles, rows, style),
     say`${style.bold(formatSize(ours))} in ${path}; the disk is ${percent(used)} full: ${formatSize(freeBytes)} free of ${formatSize(totalBytes)} (${formatSize(reserveBytes)} kept back)`,
+    ...(volume === undefined
+      ? []
+      : [
+          say`Written data is in ${volume.image}: ${formatSize(volume.freeBytes)} free of ${formatSize(volume.totalBytes)}`,
+        ]),
     ...(free > 0 ? [say`${formatSize(free)} can be freed: \`personactl gc\``] : []),
   ];
 }

@@ -16,6 +16,7 @@ import { attach, changeMount, unmount } from './mounts.ts';
 import { type Lower, type LowerWay, mountOverlay } from './overlay.ts';
 import type { Capability } from './probe.ts';
 import { emptyErofs } from './probe-image.ts';
+import { writeXattr } from './xattrs.ts';
 
 /** The results of all mount probes; `works` asks for one by id. */
 export interface MountFindings {
@@ -30,6 +31,10 @@ const ENABLE_VERITY = 0x40806685;
 /** The default range of ids for slots of root; any would do here. */
 const PROBE_IDS = { first: 2_130_706_432, count: 65_536 };
 
+/** What says in an upper that a name is gone: a character device 0:0. */
+const WHITEOUT = 0o020000;
+
+const mknod = declareInt('mknod', ['text', 'uint', 'u64']);
 const ioctl = declareInt('ioctl', ['int', 'u64', 'bytes']);
 
 interface Scratch {
@@ -79,7 +84,10 @@ async function tryUpper(scratch: Scratch): Promise<string> {
   } finally {
     await unmount(place, { detach: true });
   }
-  statSync(`${scratch.upper('upper')}/fs/file`);
+  // Where these two fail the kernel still makes the tree, and the first removal in it fails.
+  const made = `${scratch.upper('upper')}/fs/file`;
+  writeXattr(made, 'trusted.overlay.opaque', 'y');
+  mknod(`${made}.whiteout`, WHITEOUT, 0);
   return '';
 }
 
