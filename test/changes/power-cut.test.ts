@@ -43,8 +43,12 @@ async function observe({ store, rooms, engine }: Daemon, root: string): Promise<
 }
 
 /** Every layer and persona is read again: a row never names bytes that are not on the disk. */
-async function verifyAll(daemon: Daemon): Promise<string[]> {
+async function verifyAll(daemon: Daemon, root: string): Promise<string[]> {
   const faults: string[] = [];
+  for (const place of ['layers', 'personas'])
+    for (const name of readdirSync(join(root, 'state', place)).filter((one) => /json$/.test(one)))
+      if (readFileSync(join(root, 'state', place, name), 'utf8').length === 0)
+        faults.push(`the record ${name} is empty`);
   for (const { name } of await daemon.store.all('SELECT name FROM personas')) {
     const { status, result, error } = await ask(daemon, (m) =>
       m['persona.verify']({ persona: String(name) }, rootRequest),
@@ -105,7 +109,7 @@ for (const [name, asked] of changes)
       const seen = await observe(after, root);
       t.is(after.degraded, undefined, point);
       t.deepEqual(after.engine.open(), [], point);
-      t.deepEqual(await verifyAll(after), [], `after a power cut at ${point}`);
+      t.deepEqual(await verifyAll(after, root), [], `after a power cut at ${point}`);
       const isFirst = JSON.stringify(seen) === JSON.stringify(first);
       t.deepEqual(seen, isFirst && !committed ? first : target, `after a power cut at ${point}`);
       // From the durable commit on there is no way back, whatever of the rest was on its way.
