@@ -188,7 +188,9 @@ export async function recoverSlots(room: SlotRoom): Promise<void> {
   }
 }
 
-/** Folders of slots that the rows do not know. */
+/** Folders of slots that the rows do not know; what begins with a dot is never a slot. */
 function strangers(room: SlotRoom): string[] {
-  return readdirSync(room.state).filter((name) => room.book.find(name) === undefined);
+  return readdirSync(room.state).filter(
+    (name) => !name.startsWith('.') && room.book.find(name) === undefined,
+  );
 }

@@ -7,7 +7,7 @@ import type { Log } from '../changes/log.ts';
 import { statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { type DiskUsage, diskUsageOf } from '../kernel/disk-usage.ts';
-import { preallocate, removeFile } from '../kernel/files.ts';
+import { exists, preallocate, removeFile } from '../kernel/files.ts';
 
 /** A measurement this old still answers whether a change that writes next to nothing may start. */
 const freshMs = 250;
@@ -16,6 +16,8 @@ const smallBytes = 1024 * 1024;
 
 /** With less than this free a rescue gets the reserve's blocks before it begins: folders need some too. */
 const rescueBytesMin = 4 * 1024 * 1024;
+/** Folders of some hundred uppers: all that a rescue writes into a volume for them. */
+const volumeReserveMax = 8 * 1024 * 1024;
 
 /** Magic numbers of statfs(2), linux/magic.h. */
 const fileSystemNames: Record<number, string> = {
@@ -33,8 +35,8 @@ const fileSystemNames: Record<number, string> = {
 export interface Space {
   /** Throws `no-space` when `bytes` more would leave less than is kept free; a rescue always may. */
   check(bytes: number, rescue?: boolean): Promise<void>;
-  /** From now on new work is refused also when the file system at `place`, a volume of our own, is about to be full. */
-  alsoWatch(place: string): void;
+  /** From now on new work is refused also when the file system at `place`, a volume of our own, is about to be full; it has a reserve too. */
+  alsoWatch(place: string): Promise<void>;
   usage(): Promise<DiskUsage & { keepFreeBytes: number; reserveBytes: number }>;
   /** Name of the file system that holds the state tree, as the kernel calls it. */
   fileSystem(): Promise<string>;
@@ -91,15 +93,15 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
     return code.startsWith('SQLITE_IOERR') && (await measure(0)).availableBytes < rescueBytesMin;
   };
 
-  let volume: string | undefined;
+  let volume: ReturnType<typeof volumeSpace> | undefined;
 
   return {
-    alsoWatch(place) {
-      volume = place;
+    async alsoWatch(place) {
+      volume = volumeSpace(place, settings);
+      await volume.refill();
     },
     async check(bytes, rescue = false) {
-      if (volume !== undefined && !rescue)
-        await checkVolume(volume, settings['space.keep_free_percent']);
+      await volume?.check(rescue);
       let usage = await measure(bytes <= smallBytes ? freshMs : 0);
       const fits = () => usage.availableBytes - bytes >= keepFree(usage);
       // Nobody is refused by an old look.
@@ -123,6 +125,7 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
       return true;
     },
     async refill() {
+      await volume?.refill();
       if (wanted === 0 || reserveBytes() >= wanted) return true;
       last = undefined;
       const { availableBytes } = await diskUsageOf(state);
@@ -133,14 +136,30 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
   };
 }
 
-/** The volume's own blocks are set aside already; what counts is that slots can go on writing, whatever the change itself needs. */
-async function checkVolume(place: string, keepPercent: number): Promise<void> {
-  const { availableBytes, totalBytes } = await diskUsageOf(place);
-  const keep = Math.max(smallBytes, Math.ceil((totalBytes * keepPercent) / 100));
-  if (availableBytes >= keep) return;
-  throw new PersonaError('no-space', {
-    needed: `${formatSize(keep)} in the volume that holds what slots write`,
-    free: formatSize(availableBytes),
-    path: place,
-  });
+/** Space of a volume of our own. Its blocks are set aside already; what counts is that slots can go on writing, whatever a change itself needs. */
+function volumeSpace(place: string, settings: Settings['values']) {
+  const reserve = join(place, `.${statePlaces.reserve}`);
+  const wanted = Math.min(settings['space.reserve'], volumeReserveMax);
+  return {
+    async check(rescue: boolean): Promise<void> {
+      const { availableBytes, totalBytes } = await diskUsageOf(place);
+      if (rescue) {
+        if (availableBytes < rescueBytesMin) await removeFile(reserve);
+        return;
+      }
+      const percent = Math.ceil((totalBytes * settings['space.keep_free_percent']) / 100);
+      const keep = Math.max(smallBytes, percent);
+      if (availableBytes >= keep) return;
+      throw new PersonaError('no-space', {
+        needed: `${formatSize(keep)} in the volume that holds what slots write`,
+        free: formatSize(availableBytes),
+        path: place,
+      });
+    },
+    async refill(): Promise<void> {
+      if (wanted === 0 || (await exists(reserve))) return;
+      const { availableBytes } = await diskUsageOf(place);
+      if (availableBytes > wanted * 2) await preallocate(reserve, wanted);
+    },
+  };
 }

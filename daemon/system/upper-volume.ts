@@ -108,7 +108,7 @@ export class UpperPlace {
   async #mounted(work: () => Promise<void>): Promise<void> {
     try {
       await work();
-      this.#parts.space.alsoWatch(this.at);
+      await this.#parts.space.alsoWatch(this.at);
     } catch (error) {
       this.problem = problemOf(this.image, error);
       this.#parts.log.error({ err: error, image: this.image }, this.problem.text);

@@ -191,7 +191,10 @@ function takeSlotsOff(root: string): void {
   for (const at of all) run('umount', at);
 }
 
-const needs = { root: true, tools: ['mkfs.ext4', 'e2fsck', 'mount', 'umount', 'bwrap', 'unshare'] };
+const needs = {
+  root: true,
+  tools: ['mkfs.ext4', 'e2fsck', 'dumpe2fs', 'mount', 'umount', 'bwrap', 'unshare'],
+};
 
 when(test, needs)(
   'on overlayfs a volume holds what slots write, over restarts and crashes',
@@ -243,10 +246,14 @@ when(test, needs)(
     t.is(checks.find(({ name }) => name === 'upper volume')?.state, 'ok');
     await third.end('SIGTERM');
 
-    // As after a reboot: nothing is mounted any more.
+    // As after a power cut: what was on the disk at that moment, and nothing is mounted any more.
+    run('sync', '-f', join(root, 'state/slots'));
+    run('cp', imageOf(root), `${imageOf(root)}.cut`);
     takeSlotsOff(root);
     run('umount', join(root, 'state/slots'));
     await loopsGone(root);
+    renameSync(`${imageOf(root)}.cut`, imageOf(root));
+    t.regex(run('dumpe2fs', '-h', imageOf(root)), /needs_recovery/);
     const fourth = await start(t, root);
     t.is(shown(root, 'mine'), 'of a again');
     await done(fourth, 'slot.rm', { slot: 'work', discard: true });
@@ -349,6 +356,31 @@ when(test, needs)('a volume owns its blocks again after a start, and grows', asy
   t.true((space.volume?.totalBytes ?? 0) > 100 * MiB, third.output());
   t.true(owned() >= 128 * MiB);
 });
+
+when(test, needs)('when the volume is full new work is refused; a rollback is not', async (t) => {
+  const root = treeOn(t, 'overlay');
+  const daemon = await start(t, root);
+  await populate(daemon, root);
+  write(root, 'mine', 'of a');
+  await swap(daemon, 'b');
+  for (const [name, bytes] of [
+    ['large', MiB],
+    ['last', 1],
+  ] as const)
+    t.throws(
+      () => {
+        for (let n = 0; ; n += 1) writeFileSync(filling(root, name, n), Buffer.alloc(bytes, 1));
+      },
+      { code: 'ENOSPC' },
+    );
+  const refused = await t.throwsAsync(swap(daemon, 'a'), { code: 'no-space' });
+  t.regex(refused?.message ?? '', /the volume that holds what slots write/);
+  await done(daemon, 'slot.rollback', { slot: 'work' });
+  t.is(shown(root, 'mine'), 'of a');
+});
+
+const filling = (root: string, name: string, n: number) =>
+  join(root, 'run/slots/work/root/tmp', `${name}-${n}`);
 
 when(test, needs)('without mkfs.ext4 the daemon says what to install', async (t) => {
   const root = treeOn(t, 'overlay');
