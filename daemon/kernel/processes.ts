@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { failedWith } from './errno.ts';
 import { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
-import { parseMountinfo } from './mountinfo.ts';
+import { type MountLine, parseMountinfo } from './mountinfo.ts';
 import { statProcLink } from './stat-mount.ts';
 
 const pidfdOpen = declareInt('pidfd_open', ['int', 'uint']);
@@ -85,6 +85,19 @@ function programHold(folder: string, devices: ReadonlySet<string>): [Hold, strin
   return device !== undefined && devices.has(device) ? ['map', device] : undefined;
 }
 
+/**
+ * The first of these file systems that a namespace keeps for itself. Where the mount above is shared with or follows
+ * another namespace, as those of most services do, what is taken off outside goes there too.
+ */
+function keptOf(lines: MountLine[], devices: ReadonlySet<string>): string | undefined {
+  const follows = new Set(
+    lines
+      .filter(({ shared, master }) => shared !== undefined || master !== undefined)
+      .map(({ id }) => id),
+  );
+  return lines.find(({ device, parent }) => devices.has(device) && !follows.has(parent))?.device;
+}
+
 /** Looks at each mount namespace once: a private one keeps what it had when it was made. */
 class Namespaces {
   #seen = new Map<string, string | undefined>([[readlinkSync('/proc/self/ns/mnt'), undefined]]);
@@ -93,7 +106,7 @@ class Namespaces {
     const namespace = readlinkSync(`${folder}/ns/mnt`);
     if (!this.#seen.has(namespace)) {
       const lines = parseMountinfo(readFileSync(`${folder}/mountinfo`, 'latin1'));
-      this.#seen.set(namespace, lines.find((line) => devices.has(line.device))?.device);
+      this.#seen.set(namespace, keptOf(lines, devices));
     }
     const device = this.#seen.get(namespace);
     return device === undefined ? undefined : ['namespace', device];

@@ -26,6 +26,9 @@ function refuse(slot: string, inside: Inside[]): never {
   throw new PersonaError('slot-busy', { slot, who: `${who.join(', ')}${more}` });
 }
 
+/** False for a service that has the tree only among the mounts of its namespace: it is not ended for a swap. */
+const isProgramInside = ({ by }: Inside): boolean => by !== 'namespace';
+
 /** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
 function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
   if (uid === 0 || one.uid === uid) return true;
@@ -52,10 +55,11 @@ async function untilEmpty(
   deadlineMs: number,
   stop: AbortSignal,
   told: (inside: Inside[]) => void = () => undefined,
+  counts: (one: Inside) => boolean = () => true,
 ): Promise<Inside[]> {
   const end = performance.now() + deadlineMs;
   for (let wait = LOOK_MS; ; wait = Math.min(wait * 1.3, LOOK_MAX_MS)) {
-    const inside = await insideOf(room, slot);
+    const inside = (await insideOf(room, slot)).filter(counts);
     if (inside.length === 0 || performance.now() >= end) return inside;
     told(inside);
     await pause(wait, undefined, { signal: stop });
@@ -82,14 +86,15 @@ export async function vacate(
     await untilEmpty(room, slot.name, Number.POSITIVE_INFINITY, stop, told);
     return;
   }
-  const others = inside.filter((one) => !mayEnd(slot, uid, one));
+  const programs = inside.filter(isProgramInside);
+  const others = programs.filter((one) => !mayEnd(slot, uid, one));
   if (others.length > 0) refuse(slot.name, others);
-  signal(inside, 'SIGTERM');
-  const left = await untilEmpty(room, slot.name, TERM_MS, stop, told);
+  signal(programs, 'SIGTERM');
+  const left = await untilEmpty(room, slot.name, TERM_MS, stop, told, isProgramInside);
   signal(
     left.filter((one) => mayEnd(slot, uid, one)),
     'SIGKILL',
   );
-  const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told);
+  const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told, isProgramInside);
   if (stubborn.length > 0) refuse(slot.name, stubborn);
 }

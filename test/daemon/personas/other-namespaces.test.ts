@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import test from 'ava';
+import type { FlipWay } from '../../../daemon/kernel/flip.ts';
+import { insideOf } from '../../../daemon/personas/busy.ts';
+import { partner, scratchFolder } from '../../support/mount-scratch.ts';
+import { when } from '../../support/needs.ts';
+import { benchIn } from '../../support/slots.ts';
+
+const rooted = when(test, { root: true, tools: ['mkfs.erofs', 'unshare'] });
+
+// A system has many services with a mount namespace of their own that follows the host's: they are not
+// inside a slot, and are neither waited for nor ended.
+for (const flip of ['beneath', 'symlink'] as FlipWay[])
+  rooted(`a service whose namespace follows the host is not inside a slot: ${flip}`, async (t) => {
+    const bench = await benchIn(t, scratchFolder(t), { ways: { flip } });
+    await bench.create('work');
+    await bench.swap('work', 'a');
+    const script = 'echo ready; while read word; do cat "$1/etc/name"; echo; done';
+    const service = (propagation: string) =>
+      partner(
+        t,
+        'unshare',
+        '--mount',
+        '--propagation',
+        propagation,
+        'sh',
+        '-c',
+        script,
+        'sh',
+        bench.tree('work'),
+      );
+    const follows = service('slave');
+    const apart = service('private');
+    for (const one of [follows, apart]) t.is(await one.line(), 'ready');
+    const inside = await insideOf(bench.slots.room, 'work');
+    t.deepEqual(
+      inside.map(({ pid, by }) => [pid, by]),
+      [[apart.process.pid, 'namespace']],
+    );
+    // What merely has the tree among its mounts is not ended for a swap.
+    await bench.swap('work', 'b', { busy: 'kill' });
+    t.is(apart.process.exitCode, null);
+    t.is(follows.process.exitCode, null);
+    follows.say('');
+    t.is(await follows.line(), 'b');
+    if (flip === 'beneath') {
+      apart.say('');
+      t.is(await apart.line(), 'a');
+    }
+    t.is(readFileSync(`${bench.tree('work')}/etc/name`, 'utf8'), 'b');
+    await apart.end();
+    await bench.swap('work', 'a', { busy: 'refuse' });
+  });
