@@ -236,7 +236,7 @@ when(test, needs)(
       base: 'base',
       tree: { kind: 'path', path },
     });
-    for (let round = 0; round < 100; round += 1) {
+    for (let round = 0; round < 40; round += 1) {
       await done(client, 'slot.swap', { slot: 'work', persona: round % 2 === 0 ? 'b' : 'a' });
     }
     t.true(mountsHeld(pid).length > 0, 'the daemon holds mounts');
