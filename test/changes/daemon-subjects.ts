@@ -201,8 +201,6 @@ export const slotCreate = subject((methods) => methods['slot.create']({ name: 'm
 export const slotRemove = subject((methods) =>
   methods['slot.rm']({ slot: 'work', discard: true }, request),
 );
-/** A persona from a tree. */
-export const personaCreate = subject(create(fixedFolder, 'fresh'));
 /** A persona nothing uses. */
 export const personaRemove = subject((methods) =>
   methods['persona.rm']({ persona: 'unused' }, request),

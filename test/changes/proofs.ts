@@ -94,12 +94,11 @@ export async function proveFailures(
   t: ExecutionContext,
   subject: Subject,
   { first, target, points }: Course,
-  { undoOnce = true }: { undoOnce?: boolean } = {},
 ): Promise<void> {
   const inTasks = points.filter((point) => !point.startsWith('journal:'));
   for (const [index, point] of inTasks.entries()) {
     const count = inTasks.slice(0, index + 1).filter((one) => one === point).length;
-    for (const wrapTask of undoOnce ? [plain.wrapTask, twice] : [twice]) {
+    for (const wrapTask of [plain.wrapTask, twice]) {
       const faults = failAt((one) => one === point, count);
       await inFolder(subject, (folder) =>
         withMachine(subject, folder, { faults, wrapTask }, async ({ engine, plan, observe }) => {

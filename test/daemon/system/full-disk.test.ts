@@ -80,40 +80,26 @@ when(test, needs)('on a full disk new work is refused; rollback and removal succ
   t.is(daemon.engine.refusing(), undefined, 'the journal was written all the time');
 });
 
-const changes: [string, (place: (name: string) => { kind: 'path'; path: string }) => Asked][] = [
-  ['a swap', () => (m) => m['slot.swap']({ slot: 'work', persona: 'a', fresh: true }, request)],
-  [
-    'creating a persona',
-    (place) => (m) => m['persona.create']({ name: 'c', base: 'base', tree: place('a') }, request),
-  ],
-];
-
-for (const [name, asked] of changes)
-  when(test, needs)(`${name} while the disk fills up, at each of its points`, async (t) => {
-    const { daemon, root, place, shown, onPoint } = await ground(t);
-    const points: string[] = [];
-    onPoint(async (point) => void points.push(point));
-    await done(daemon, asked(place));
-    if (name === 'a swap') await done(daemon, (m) => m['slot.rollback']({ slot: 'work' }, request));
-    else await done(daemon, (m) => m['persona.rm']({ persona: 'c' }, request));
-    for (const [index, point] of points.entries()) {
-      let count = 0;
-      onPoint(async () => {
-        if (count++ === index) fill(root);
-      });
-      const before = shown();
-      const result = await ask(daemon, asked(place));
-      t.true(['done', 'failed'].includes(result.status), `${point}: ${JSON.stringify(result)}`);
-      t.deepEqual(daemon.engine.open(), [], point);
-      t.is(daemon.engine.refusing(), undefined, point);
-      onPoint(async () => undefined);
-      if (name === 'a swap') t.is(shown(), result.status === 'done' ? 'a' : before, point);
-      if (result.status === 'done')
-        await done(daemon, (m) =>
-          name === 'a swap'
-            ? m['slot.rollback']({ slot: 'work' }, request)
-            : m['persona.rm']({ persona: 'c' }, request),
-        );
-      empty(root);
-    }
-  });
+when(test, needs)('a swap while the disk fills up, at each of its points', async (t) => {
+  const { daemon, root, shown, onPoint } = await ground(t);
+  const swap: Asked = (m) => m['slot.swap']({ slot: 'work', persona: 'a', fresh: true }, request);
+  const back: Asked = (m) => m['slot.rollback']({ slot: 'work' }, request);
+  const points: string[] = [];
+  onPoint(async (point) => void points.push(point));
+  await done(daemon, swap);
+  await done(daemon, back);
+  for (const [index, point] of points.entries()) {
+    let count = 0;
+    onPoint(async () => {
+      if (count++ === index) fill(root);
+    });
+    const result = await ask(daemon, swap);
+    t.true(['done', 'failed'].includes(result.status), `${point}: ${JSON.stringify(result)}`);
+    t.deepEqual(daemon.engine.open(), [], point);
+    t.is(daemon.engine.refusing(), undefined, point);
+    onPoint(async () => undefined);
+    t.is(shown(), result.status === 'done' ? 'a' : 'b', point);
+    if (result.status === 'done') await done(daemon, back);
+    empty(root);
+  }
+});
