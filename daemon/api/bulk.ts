@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Caller } from '../../ipc/connection.ts';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
+import { failedWith } from '../kernel/errno.ts';
 import type { BulkLimits, Download, TicketParts, Tickets } from './tickets.ts';
 
 /** What the raw connections need. */
@@ -32,12 +33,19 @@ export async function serveBulk(
     if (download === undefined) await receive(socket, name, caller.uid, rest, announced, parts);
     else await give(socket, name, download, parts);
   } catch (error) {
-    const wire = toWire(error);
+    const wire = toWire(sayable(error));
     if (wire.code === 'internal' && !socket.destroyed)
       parts.report('a transfer failed', { error, uid: caller.uid });
     if (socket.writable) socket.end(line('ERR', wire));
     socket.resume();
   }
+}
+
+/** A disk that fills up between two looks at it is no fault of ours. */
+function sayable(error: unknown): unknown {
+  if (!failedWith(error, 'ENOSPC', 'EDQUOT')) return error;
+  const facts = { needed: 'more', free: 'too little', path: 'the state tree' };
+  return new PersonaError('no-space', facts, { cause: error });
 }
 
 async function receive(

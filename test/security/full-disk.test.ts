@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { upload } from '../../ctl/transfer.ts';
 import { silentLog } from '../../daemon/changes/log.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
 import { readSettings } from '../../daemon/config/settings.ts';
@@ -164,6 +165,20 @@ when(test, needs)('a disk that fills at any task of a change', async (t) => {
     });
   await each('slot.create', { name: 'work' }, ['slot.rm', { slot: 'work' }]);
 
+  // A disk that fills while an upload comes in.
+  const { ticket } = await client.call('bulk.open', { direction: 'up' });
+  const data = async function* () {
+    yield Buffer.alloc(1000);
+    small.fill();
+    for (let n = 0; n < 50; n += 1) yield Buffer.alloc(65_536);
+  };
+  await t.throwsAsync(
+    upload(client.path, ticket, data(), () => {}),
+    { code: 'no-space' },
+  );
+  t.deepEqual(readdirSync(join(small.root, 'state/staging')), []);
+  small.free();
+
   const name = () => readFileSync(join(small.root, 'run/slots/work/root/etc/name'), 'utf8');
   await done(client, 'slot.swap', { slot: 'work', persona: 'a' });
   writeFileSync(join(small.root, 'run/slots/work/root/etc/mine'), 'kept');
@@ -176,6 +191,7 @@ when(test, needs)('a disk that fills at any task of a change', async (t) => {
   }
   small.fill();
   await client.call('system.df', {}); // a fresh look at the space
+  await t.throwsAsync(client.call('bulk.open', { direction: 'up' }), { code: 'no-space' });
   await t.throwsAsync(done(client, 'slot.swap', { slot: 'work', persona: 'a' }), {
     code: 'no-space',
   });
