@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import {
   closeSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -26,12 +28,38 @@ import { changedCopy } from './trees.ts';
 // its children are given (23).
 
 const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] };
+/** Knobs that move by themselves, or at each look. */
+const restless =
+  /^(kernel\/(random|ns_last_pid|pty\/nr|sched_domain|tainted)|fs\/(.*-nr|.*-state|quota|binfmt_misc)|net\/.*(flush|conntrack_count))/;
+
+/** Every setting of the kernel and every file of /etc, as one digest each. */
+function hostFacts(): Map<string, string> {
+  const facts = new Map<string, string>();
+  for (const top of ['/proc/sys', '/etc'])
+    for (const name of readdirSync(top, { recursive: true, encoding: 'utf8' })) {
+      if (top === '/proc/sys' && restless.test(name)) continue;
+      const path = join(top, name);
+      const stat = lstatSync(path, { throwIfNoEntry: false });
+      // What root cannot write is a counter, not a setting.
+      if (!stat?.isFile() || (top === '/proc/sys' && (stat.mode & 0o200) === 0)) continue;
+      try {
+        const bytes = readFileSync(path);
+        facts.set(path, createHash('sha256').update(bytes).digest('hex'));
+      } catch {
+        // a knob that can only be written, or has no value now
+      }
+    }
+  return facts;
+}
+
 const scope = longScope();
+let before: Map<string, string>;
 /** A descriptor that whoever started the daemon had left open. */
 const strangers = join('/etc', 'passwd');
 let place: Place;
 if (lacking(needs) === undefined) {
   test.before(async () => {
+    before = hostFacts();
     const left = openSync(strangers, 'r');
     place = await populated(scope, [left, left]);
     closeSync(left);
@@ -264,3 +292,18 @@ when(test, needs)(
     t.deepEqual(wrong.slice(0, 5), []);
   },
 );
+
+// SECURITY 13. The last of the file: everything above has run.
+when(test, needs)('no setting of the kernel and no file of /etc was changed by any of it', (t) => {
+  const after = hostFacts();
+  t.true(before.size > 100);
+  const changed = [...before].filter(([path, digest]) => after.get(path) !== digest);
+  t.deepEqual(
+    changed.map(([path]) => path),
+    [],
+  );
+  t.deepEqual(
+    [...after.keys()].filter((path) => path.startsWith('/etc') && !before.has(path)),
+    [],
+  );
+});
