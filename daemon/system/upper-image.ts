@@ -17,6 +17,9 @@ const MiB = 1024 ** 2;
 const AUTOMATIC_MAX = 16 * GiB;
 /** Below this an ext4 volume is mostly its own tables. */
 const BYTES_MIN = 64 * MiB;
+/** A start has no longer for the blocks of a volume; then it is as large as it came. */
+const SET_ASIDE_MS = 30_000;
+const SET_ASIDE_STEP = GiB;
 const LABEL = 'persona-uppers';
 const RECORD = 'upper-volume';
 
@@ -47,11 +50,25 @@ export function ownedBytes(path: string): number {
  */
 export async function ownBlocks(path: string, bytes = lstatSync(path).size): Promise<number> {
   try {
-    await preallocate(path, bytes);
+    await setAside(path, bytes);
   } catch (error) {
     if (!failedWith(error, 'ENOSPC', 'EDQUOT')) throw error;
   }
   return Math.max(0, bytes - ownedBytes(path));
+}
+
+/**
+ * Allocates blocks up to `bytes`, in steps. Where the file system knows no allocation zeros are written, which may take hours: the answer
+ * is how far it came in the time that a start has.
+ */
+async function setAside(path: string, bytes: number): Promise<number> {
+  const until = performance.now() + SET_ASIDE_MS;
+  let done = 0;
+  while (done < bytes && (done === 0 || performance.now() < until)) {
+    done = Math.min(bytes, done + SET_ASIDE_STEP);
+    await preallocate(path, done);
+  }
+  return done;
 }
 
 /** How large a new volume is. Throws `no-space` when the state folder has no room for a useful one. */
@@ -91,11 +108,11 @@ export async function makeUpperImage(
       reason:
         'the state folder cannot hold what slots write, and a volume that can is made with it',
     });
-  const bytes = await bytesOf(state, settings, space);
+  const wanted = await bytesOf(state, settings, space);
   const aside = newImageOf(state);
   const uuid = randomUUID();
   try {
-    await preallocate(aside, bytes);
+    const bytes = await setAside(aside, wanted);
     await makeExt4(maker, aside, uuid, LABEL);
     const missing = await ownBlocks(aside, bytes);
     await moveDurably(aside, upperImageOf(state));

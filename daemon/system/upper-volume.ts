@@ -167,7 +167,8 @@ export class UpperPlace {
       if (await this.#inUse())
         throw new Error('it is mounted: it grows at a start with no slot shown');
       await space.check(wanted - bytes);
-      if ((await ownBlocks(this.image, wanted)) > 0) throw new Error('the disk is full');
+      if ((await ownBlocks(this.image, wanted)) > 0)
+        throw new Error('not all of its blocks could be set aside');
       await growExt4(this.image);
       log.info({ from: formatSize(bytes), to: formatSize(wanted) }, 'the upper volume has grown');
     } catch (err) {

@@ -69,8 +69,10 @@ export async function usageOf(
     ['staging', statePlaces.staging, undefined],
     ['quarantine', statePlaces.quarantine, undefined],
   ] as const;
-  for (const [kind, place, known] of folders) {
-    const { bytes, entries } = await treeSize(join(state, place));
+  for (const [kind, folder, known] of folders) {
+    const { bytes: all, entries } = await treeSize(join(state, folder));
+    // The reserve of the upper volume belongs to the volume.
+    const bytes = all - fileBytes(join(state, folder, `.${statePlaces.reserve}`));
     const count = known ?? entries;
     kinds.push({ kind, count, bytes, reclaimableBytes: Math.min(bytes, reclaimable(kind)) });
   }
