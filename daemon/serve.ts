@@ -74,8 +74,9 @@ export async function serve(args: readonly string[], env: Environment): Promise<
 
 async function runUntilTold(daemon: Daemon, log: Log, env: Environment): Promise<number> {
   const told = Promise.withResolvers<string>();
+  // `on`, not `once`: the library that starts children ends the process when it is the last to listen.
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.once(signal, () => told.resolve(signal));
+    process.on(signal, () => told.resolve(signal));
   // A peer that closed its pipe, or the terminal that started us, is no reason to stop.
   for (const signal of ['SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
   const notify = (state: string) => {

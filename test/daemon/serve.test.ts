@@ -143,6 +143,26 @@ when(test, needs)('killed at any moment it starts again with what it had', async
   t.is(removed.error, undefined);
 });
 
+when(test, { ...needs, tools: ['bwrap'] })('told to stop it ends running work first', async (t) => {
+  const root = rootOf(t);
+  const tree = join(root, 'tree/etc');
+  mkdirSync(tree, { recursive: true });
+  for (let n = 0; n < 3_000; n++) writeFileSync(join(tree, `${n}`), 'x');
+  const first = start(t, root);
+  await ready(first);
+  const source = { kind: 'path', path: join(root, 'tree') };
+  const begun = await call(root, 'base.import', { name: 'base', source });
+  t.is((begun.result as { changeId: number }).changeId, 1);
+  first.child.kill('SIGTERM');
+  t.deepEqual(await first.ended, { code: 0, signal: null }, first.output());
+  t.regex(first.output(), /"msg":"stopped"/);
+  const second = start(t, root);
+  await ready(second);
+  t.false(second.output().includes('recovering'), 'nothing was left to recover');
+  const { result } = await call(root, 'change.show', { change: 1 });
+  t.true(['done', 'aborted'].includes((result as { change: { status: string } }).change.status));
+});
+
 when(test, needs)('with its database gone it shows and changes nothing', async (t) => {
   const root = rootOf(t);
   const first = start(t, root);
