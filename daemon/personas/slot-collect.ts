@@ -75,6 +75,11 @@ export class SlotCollector {
     };
   }
 
+  /** What the parameters stand for. */
+  things(params: Json): Removed[] {
+    return ((params ?? []) as unknown as Going[]).flatMap(thingsOf);
+  }
+
   /** The rows go in one transaction, each only while nothing kept needs it. */
   forget(tx: Tx, params: Json): void {
     for (const { slot, generations, uppers } of params as unknown as Going[]) {

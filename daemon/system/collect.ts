@@ -1,3 +1,4 @@
+import { formatSize } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../changes/task.ts';
 import type { Tx } from '../store/store.ts';
@@ -16,6 +17,8 @@ export interface Collector {
   key: string;
   /** What nothing uses now, what must be held while it goes, and the parameters of the rest. */
   find(): Promise<{ things: Collectable[]; holds: string[]; params: Json }>;
+  /** What the parameters stand for. */
+  things(params: Json): Collectable[];
   /** Removes the rows. Checks again, in the same transaction, that nothing refers to them. */
   forget(tx: Tx, params: Json): void;
   /** Removes what the rows were about; returns what really went. Safe to repeat. */
@@ -23,6 +26,19 @@ export interface Collector {
 }
 
 type Params = Record<string, Json>;
+
+/** Things named in one line of a dry run. */
+const namedMax = 20;
+
+/** What goes, in words: a dry run is read by people before they say yes. */
+function named(collectors: readonly Collector[], params: Params): string {
+  const things = collectors.flatMap((one) => one.things(params[one.key] ?? null));
+  const lines = things
+    .slice(0, namedMax)
+    .map(({ kind, name, bytes }) => `${kind} ${name} (${formatSize(bytes)})`);
+  if (things.length > namedMax) lines.push(`${things.length - namedMax} more`);
+  return lines.length === 0 ? 'nothing' : lines.join(', ');
+}
 
 /** The one step that decides: all rows go in one transaction. */
 function forgetTask(collectors: readonly Collector[]): AnyTask {
@@ -44,7 +60,7 @@ function forgetTask(collectors: readonly Collector[]): AnyTask {
 function removeTask(collectors: readonly Collector[]): AnyTask {
   return defineTask<Params>({
     kind: 'system.remove',
-    summary: () => 'remove their files',
+    summary: (params) => `remove ${named(collectors, params)}`,
     forward: true,
     undo: 'nothing-to-undo',
     timeoutMs: 3_600_000,

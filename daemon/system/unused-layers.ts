@@ -48,6 +48,7 @@ export function unusedLayers(state: string, store: Store): Collector {
       );
       return { things, holds: [layersHold], params: things as unknown as Json };
     },
+    things: (params) => (params ?? []) as unknown as Collectable[],
     forget(tx, params) {
       for (const { name } of params as unknown as Collectable[])
         tx.run(`DELETE FROM layers WHERE digest = ? AND ${unreferenced}`, name);
