@@ -63,6 +63,12 @@ function homeOptions(place: GrantPlace): string[] {
       reason: `uid ${place.uid} has no home folder`,
     });
   }
+  if (place.uid === 0) {
+    throw new PersonaError('bad-value', {
+      name: 'home',
+      reason: "programs of root have other ids inside a slot, and could not read root's home",
+    });
+  }
   const top = `/${home.split('/')[1]}`;
   // The persona has no folder of this user's name, and the user cannot make one in it: give the parent a fresh one.
   const parent = home === top ? [] : ['--tmpfs', top];
