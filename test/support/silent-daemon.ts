@@ -92,7 +92,8 @@ export function smallDisk(t: ExecutionContext, mib: number): SmallDisk {
   mountDisk(image, root);
   t.teardown(async () => {
     await unmountBelow(folder);
-    rmSync(folder, { recursive: true, force: true });
+    // The kernel may hold the disk for a moment after the last lazy unmount.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   });
   return { folder, image, root };
 }
