@@ -86,6 +86,8 @@ async function receive(
     await file.finish();
     tickets.uploaded(name);
     complete = true;
+    // Who went away in the middle looks like one who has ended, but hears no answer, and will not use it.
+    socket.once('error', () => void tickets.drop(name));
     socket.end(line('OK', file.bytes()));
   } finally {
     if (!complete) await tickets.drop(name);

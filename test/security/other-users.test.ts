@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
@@ -227,6 +236,48 @@ when(test, needs)("a program in a slot has the owner's rights, a filter, and not
     t.false(stdout.includes(word), word);
   t.regex(stderr, /core_pattern/);
   t.regex(stderr, /\/etc\/name/);
+});
+
+when(test, needs)("a member's tree is read with the member's rights and groups", async (t) => {
+  const { root, daemon } = place;
+  const tree = join(root, 'theirs');
+  mkdirSync(join(tree, 'etc'), { recursive: true });
+  chmodSync(tree, 0o755);
+  chmodSync(join(tree, 'etc'), 0o755);
+  writeFileSync(join(tree, 'etc/name'), 'theirs', { mode: 0o644 });
+  writeFileSync(join(tree, 'etc/group-file'), 'canary-of-group', { mode: 0o640 });
+  chownSync(join(tree, 'etc/group-file'), 0, group.gid);
+  const create = (name: string) => {
+    const ids = [
+      '--reuid',
+      `${users.other}`,
+      '--regid',
+      `${users.other}`,
+      '--groups',
+      `${group.gid}`,
+    ];
+    const words = ['persona', 'create', name, '--base', 'base', '--from-tree', tree];
+    const output = ['--output', join(root, 'theirs-output', `${name}.osp`)];
+    return spawnSync(
+      'setpriv',
+      [...ids, process.execPath, '--no-warnings', tool, ...words, ...output],
+      { encoding: 'utf8', cwd: '/', env: { PATH: process.env.PATH, PERSONA_ROOT: root } },
+    );
+  };
+  mkdirSync(join(root, 'theirs-output'));
+  chownSync(join(root, 'theirs-output'), users.other, users.other);
+  const read = create('by-group');
+  t.is(read.status, 0, read.stderr);
+  writeFileSync(join(tree, 'etc/private'), 'canary-of-root', { mode: 0o600 });
+  const refused = create('by-nobody');
+  t.not(refused.status, 0);
+  t.regex(refused.stderr, /private.*Permission denied|Permission denied.*private/s);
+  const client = await daemon.client();
+  // The half upload is dropped when its end cannot be answered.
+  while (readdirSync(`${daemon.state}/staging`).length > 0) await client.call('daemon.ping', {});
+  const { personas } = await client.call('persona.list', {});
+  t.deepEqual(personas.map(({ name }) => name).sort(), ['a', 'b', 'by-group']);
+  t.is(readdirSync(join(root, 'theirs-output')).length, 1);
 });
 
 when(test, needs)('what an upload holds is never looked for on the host', async (t) => {
