@@ -48,6 +48,11 @@ async function finishFlip(room: SlotRoom, slot: string, wanted: string): Promise
 
 /** The tree of the generation, from its own upper; a throw-away slot begins anew. */
 async function treeOf(room: SlotRoom, slot: Slot, generation: Generation): Promise<[Fd, Upper]> {
+  // As at every swap: its key may have been revoked since it was shown last (SECURITY 10).
+  const { persona, base } = generation;
+  await (persona === undefined
+    ? room.source.base(base.digest)
+    : room.source.persona(persona.digest));
   const upper = room.book.upper(generation.upper);
   if (slot.ephemeral || upper.state === 'sealed' || upper.state === 'gone') {
     // What was sealed is never written again: the generation goes on in a new upper on top of it.

@@ -209,3 +209,25 @@ rooted('an upper no row names is left alone, and told', async (t) => {
   await second.swap('work', 'a');
   t.true(existsSync(`${stranger}/data`));
 });
+
+rooted('what may not be activated any more is not brought back by a reboot', async (t) => {
+  const folder = scratchFolder(t);
+  const first = await start(t, folder);
+  await first.create('work');
+  await first.create('other');
+  await first.swap('work', 'a');
+  await first.swap('other', 'b');
+  writeFileSync(mine(first), 'kept');
+  await first.stop();
+  await unmountBelow(folder);
+  const { a: _revoked, ...personas } = twoPersonas(folder);
+  const second = await startBench(`${folder}/persona`, personas);
+  const [other, work] = await slotPages(second.slots.room);
+  t.is(other?.state, 'active');
+  t.is(work?.state, 'broken');
+  t.regex(work?.problem ?? '', /cannot find persona/);
+  await second.stop();
+  await unmountBelow(folder);
+  const third = await start(t, folder);
+  t.is(readFileSync(mine(third), 'utf8'), 'kept');
+});
