@@ -22,7 +22,7 @@ import { populated } from './place.ts';
 
 const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit', 'losetup'] };
 /** Few in the suite; `CRASH_ROUNDS=50` looks longer. */
-const rounds = Number(process.env.CRASH_ROUNDS ?? 4);
+const rounds = Number(process.env.CRASH_ROUNDS ?? 3);
 /** A kill comes within this time after the work was asked for: less than the longest of it takes. */
 const killWithinMs = 700;
 
