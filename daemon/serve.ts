@@ -1,3 +1,6 @@
+import { lstatSync, realpathSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { PersonaError, toWire } from '../ipc/errors.ts';
 import { escapeText } from '../ipc/values.ts';
 import type { Log } from './changes/log.ts';
@@ -17,8 +20,9 @@ Runs the daemon in the foreground. Settings: /etc/persona/persona.toml and conf.
 PERSONA_ROOT=DIR puts settings, state and sockets below DIR (not under systemd).
 `;
 
-/** True when the service manager started this process. */
+/** True when the service manager started this process itself: what a service starts inherits the other names. */
 function underManager(env: Environment): boolean {
+  if (env.SYSTEMD_EXEC_PID !== undefined) return env.SYSTEMD_EXEC_PID === String(process.pid);
   return env.INVOCATION_ID !== undefined || env.NOTIFY_SOCKET !== undefined;
 }
 
@@ -35,6 +39,20 @@ function checkEnvironment(env: Environment): void {
         reason: `${name} is set, and a service does not take it`,
       });
   delete env.NODE_OPTIONS;
+  if (service) checkProgram(realpathSync(fileURLToPath(import.meta.url)));
+}
+
+/** A service runs nothing that anyone but root could have written (SECURITY 32). */
+function checkProgram(file: string): void {
+  for (let path = file; ; path = dirname(path)) {
+    const { uid, mode } = lstatSync(path);
+    if (uid !== 0 || (mode & 0o022) !== 0)
+      throw new PersonaError('bad-config', {
+        file: path,
+        reason: `others than root can write ${path}, which a service runs from`,
+      });
+    if (path === '/') return;
+  }
 }
 
 /** Runs the daemon until it is told to stop. Returns the exit status. */

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -7,6 +8,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createConnection } from 'node:net';
@@ -193,6 +195,42 @@ when(test, needs)('a service takes neither a private tree nor options for Node',
   t.is((await options.ended).code, 2);
   t.regex(options.output(), /NODE_OPTIONS is set/);
   t.false(existsSync(join(root, 'state')));
+});
+
+when(test, needs)('what a service starts is not the service', async (t) => {
+  const root = rootOf(t);
+  const daemon = start(t, root, { INVOCATION_ID: 'x', SYSTEMD_EXEC_PID: '1' });
+  await ready(daemon);
+  t.pass();
+});
+
+when(test, needs)('a service runs only what root alone can write', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'personad-program-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const copy = join(folder, 'copy');
+  for (const name of ['daemon', 'ipc'])
+    cpSync(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(copy, name), {
+      recursive: true,
+    });
+  writeFileSync(join(copy, 'package.json'), '{"type":"module","version":"0"}');
+  symlinkSync(
+    fileURLToPath(new URL('../../node_modules', import.meta.url)),
+    join(copy, 'node_modules'),
+  );
+  // Only checks, whatever becomes of it: without a private tree this is the machine's own daemon.
+  const args = ['--no-warnings', join(copy, 'daemon/main.ts'), '--check-config'];
+  const child = spawn(process.execPath, args, {
+    env: { PATH: process.env.PATH, INVOCATION_ID: 'x' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let output = '';
+  child.stderr.on('data', (piece) => {
+    output += String(piece);
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  // The folder for temporary files is everybody's.
+  t.is(code, 2, output);
+  t.regex(output, /others than root can write/);
 });
 
 when(test, needs)('a setting it does not know stops the start with file and line', async (t) => {
