@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  rmdirSync,
   rmSync,
 } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -57,7 +58,11 @@ export class Uppers {
   /** An empty, durable upper; from those kept ready when there is one. */
   async take(slot: string): Promise<string> {
     const id = await (this.#ready.get(slot)?.shift() ?? this.#make(slot));
-    rmSync(`${this.path(slot, id)}/${SPARE}`, { recursive: true, force: true });
+    try {
+      rmdirSync(`${this.path(slot, id)}/${SPARE}`);
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT')) throw error;
+    }
     return id;
   }
 
