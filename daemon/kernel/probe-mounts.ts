@@ -26,8 +26,6 @@ export interface MountFindings {
 
 /** Where an image begins in the probe's container file. */
 const OFFSET = 8192;
-/** FS_IOC_ENABLE_VERITY of linux/fsverity.h, and its argument: version 1, SHA-256, blocks of 4096. */
-const ENABLE_VERITY = 0x40806685;
 /** The default range of ids for slots of root; any would do here. */
 const PROBE_IDS = { first: 2_130_706_432, count: 65_536 };
 
@@ -35,7 +33,6 @@ const PROBE_IDS = { first: 2_130_706_432, count: 65_536 };
 const WHITEOUT = 0o020000;
 
 const mknod = declareInt('mknod', ['text', 'uint', 'u64']);
-const ioctl = declareInt('ioctl', ['int', 'u64', 'bytes']);
 
 interface Scratch {
   folder: string;
@@ -126,17 +123,6 @@ async function tryIdmap(scratch: Scratch): Promise<string> {
   return '';
 }
 
-async function tryVerity(scratch: Scratch): Promise<string> {
-  const argument = Buffer.alloc(128);
-  argument.writeUInt32LE(1, 0);
-  argument.writeUInt32LE(1, 4);
-  argument.writeUInt32LE(4096, 8);
-  writeFileSync(`${scratch.folder}/verity`, emptyErofs());
-  using file = scratch.open('verity');
-  await ioctl.later(file.number, ENABLE_VERITY, argument);
-  return '';
-}
-
 const closing = async (mount: Promise<Fd>): Promise<string> => {
   await (await mount).closeLater();
   return '';
@@ -214,15 +200,6 @@ const TRIALS: [id: string, texts: Texts, trial: Trial][] = [
       needed: false,
     },
     tryIdmap,
-  ],
-  [
-    'fs-verity',
-    {
-      usedFor: 'sealing imported images in the kernel',
-      fix: 'Without it images are checked by hash when they are imported. On ext4: `tune2fs -O verity DEVICE`.',
-      needed: false,
-    },
-    tryVerity,
   ],
 ];
 
