@@ -65,7 +65,6 @@ export const settingTable = {
     3_650,
     'The upper of a failed generation is kept at least this long.',
   ),
-  'images.bytes_max': size(64 * GiB, 'Largest image or archive that is accepted.'),
   'uploads.bytes_max': size(64 * GiB, 'Largest upload; one user may have this much in staging.'),
 } as const satisfies Record<string, Setting<number> | Setting<string>>;
 
