@@ -64,21 +64,6 @@ export class SlotNamespaces {
     return namespace;
   }
 
-  /** Ends the namespace of a slot that is no more. Safe to repeat. */
-  async forget(ids: { first: number } | undefined): Promise<void> {
-    if (ids === undefined) return;
-    const kept = this.#kept.get(ids.first);
-    this.#kept.delete(ids.first);
-    await kept?.then(
-      (fd) => fd.closeLater(),
-      () => undefined,
-    );
-    const place = `${this.#folder}/${ids.first}`;
-    if (!existsSync(place)) return;
-    if (statMount(place).isMountRoot) await unmount(place, { detach: true });
-    unlinkSync(place);
-  }
-
   /** Lets go of the namespace of a slot that is removed: its range may be given to another. Safe to repeat. */
   async drop(slot: Slot): Promise<void> {
     const place = this.place(slot);

@@ -69,7 +69,6 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
     async do(_context, { slot }) {
       await room.flattener.settled(slot, true);
       const freedBytes = room.book.uppersOf(slot).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
-      const ids = room.book.find(slot)?.ids;
       const known = room.book.find(slot);
       if (known !== undefined) await room.namespaces.drop(known);
       room.keeper.forget(slot);
@@ -78,7 +77,6 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
       await room.uppers.forget(slot);
       room.problems.delete(slot);
       await closeAnchor(room, slot);
-      await room.namespaces.forget(ids);
       await removeTree(`${room.state}/${slot}`);
       await syncFolder(room.state);
       return { result: { slot, freedBytes } };
