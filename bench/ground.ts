@@ -17,6 +17,8 @@ export interface Ground {
   client: Client;
   /** Runs the tool with `--json` and returns what it printed. */
   tool(...args: string[]): Promise<unknown>;
+  /** Connects anew: the daemon cuts off who says nothing for a minute. */
+  reconnect(): Promise<void>;
   /** Path of the tree that a slot shows. */
   tree(slot: string): string;
   stop(): Promise<void>;
@@ -33,11 +35,14 @@ export async function openGround(): Promise<Ground> {
     env: environment,
     stdio: ['ignore', log, log],
   });
-  const client = await reached(daemon, root);
-  return {
+  const ground: Ground = {
     root,
     daemon,
-    client,
+    client: await reached(daemon, root),
+    async reconnect() {
+      ground.client.close();
+      ground.client = await reached(daemon, root);
+    },
     tree: (slot) => `${root}/run/slots/${slot}/root`,
     async tool(...args) {
       const words = [`${project}/dist/personactl.cjs`, ...args, '--json'];
@@ -46,16 +51,23 @@ export async function openGround(): Promise<Ground> {
       return stdout.trim() === '' ? undefined : JSON.parse(stdout);
     },
     async stop() {
-      for (const { name } of (await client.call('slot.list', {})).slots) {
-        await client.call('slot.rm', { slot: name, discard: true, busy: 'kill', wait: true });
+      await ground.reconnect();
+      for (const { name } of (await ground.client.call('slot.list', {})).slots) {
+        await ground.client.call('slot.rm', {
+          slot: name,
+          discard: true,
+          busy: 'kill',
+          wait: true,
+        });
       }
-      client.close();
+      ground.client.close();
       const ended = once(daemon, 'exit');
       daemon.kill('SIGTERM');
       await ended;
       rmSync(root, { recursive: true, force: true });
     },
   };
+  return ground;
 }
 
 async function reached(daemon: ChildProcess, root: string): Promise<Client> {

@@ -61,6 +61,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
     say('others at the same job');
     bars.push(...(await besidePeers(ground, bars[0]!, work, quick ? 5 : 15)));
     say('calls, start, idle');
+    await ground.reconnect();
     bars.push(...(await measureDaemon(ground, quick)));
     return bars;
   } finally {
@@ -98,6 +99,7 @@ async function prepare(ground: Ground, { name, bytes, files }: Size): Promise<vo
   }
   rmSync(tree, { recursive: true });
   await ground.tool('slot', 'create', name);
+  await ground.reconnect();
   for (const which of [0, 1] as const) await swap(ground, name, which);
 }
 
