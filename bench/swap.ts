@@ -129,7 +129,8 @@ async function idleDisk(ground: Ground, sizes: Size[], rounds: number): Promise<
   for (let i = 0; i < rounds; i++) {
     for (const { name } of sizes) {
       await settled(ground, name);
-      await pause(10);
+      // Clearing up after the swap before it is not what an idle disk means.
+      await pause(150);
       samples.get(name)!.push(await swap(ground, name, (i % 2) as 0 | 1));
     }
     fsyncs.push(twoFsyncs(ground.root));
