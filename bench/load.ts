@@ -18,7 +18,10 @@ export function startLoad(folder: string): { stop(): Promise<void> } {
     ['-e', writer, `${folder}/load-2`],
     ['-e', writer, `${folder}/load-3`, 'fsync'],
     ['-e', syncer],
-  ].map((args) => spawn(process.execPath, args, { stdio: 'ignore' }));
+  ].map((args) =>
+    // A bench that is killed takes its load with it.
+    spawn('setpriv', ['--pdeathsig', 'KILL', process.execPath, ...args], { stdio: 'ignore' }),
+  );
   return {
     async stop() {
       await Promise.all(
