@@ -1,4 +1,5 @@
 import type { Store } from '../store/store.ts';
+import { neededGenerations } from './generation-use.ts';
 
 /** Who needs a base. */
 export interface BaseUse {
@@ -24,12 +25,7 @@ export async function usesOfBases(store: Store): Promise<Map<string, BaseUse>> {
   const slots = await store.all(
     `SELECT DISTINCT g.base_digest AS digest, g.slot AS slot
        FROM generations g JOIN slots s ON s.name = g.slot
-      WHERE g.base_digest IS NOT NULL AND (
-            g.number = s.current
-         OR g.number = (SELECT max(e.number) FROM generations e
-                         WHERE e.slot = s.name AND e.number < s.current AND e.result = 'good')
-         OR EXISTS (SELECT 1 FROM uppers u
-                     WHERE u.id = g.upper AND u.state IN ('active', 'draining')))
+      WHERE g.base_digest IS NOT NULL AND (${neededGenerations})
       ORDER BY g.slot`,
   );
   for (const { slot, digest } of slots) of(digest).slots.push(String(slot));

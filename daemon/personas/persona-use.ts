@@ -1,4 +1,5 @@
 import type { Store } from '../store/store.ts';
+import { neededGenerations } from './generation-use.ts';
 
 /**
  * The slots that need a persona: it is active in them, something still holds its tree, or it is what a rollback
@@ -8,12 +9,7 @@ export async function slotsByPersona(store: Store): Promise<Map<string, string[]
   const rows = await store.all(
     `SELECT DISTINCT g.persona_digest AS digest, g.slot AS slot
        FROM generations g JOIN slots s ON s.name = g.slot
-      WHERE g.persona_digest IS NOT NULL AND (
-            g.number = s.current
-         OR g.number = (SELECT max(e.number) FROM generations e
-                         WHERE e.slot = s.name AND e.number < s.current AND e.result = 'good')
-         OR EXISTS (SELECT 1 FROM uppers u
-                     WHERE u.id = g.upper AND u.state IN ('active', 'draining')))
+      WHERE g.persona_digest IS NOT NULL AND (${neededGenerations})
       ORDER BY g.slot`,
   );
   const slots = new Map<string, string[]>();
