@@ -12,7 +12,10 @@ export function literal(value: SqlValue): string {
   if (value === null) return 'NULL';
   if (typeof value === 'number') {
     if (!Number.isFinite(value)) throw new TypeError(`cannot store the number ${value}`);
-    return String(value);
+    // Written with a fraction, a whole number that no longer counts exactly stays a REAL and is read back as it is.
+    const exact =
+      !Number.isInteger(value) || Number.isSafeInteger(value) || Math.abs(value) >= 1e21;
+    return exact ? String(value) : `${value}.0`;
   }
   if (typeof value === 'string') return text(value);
   return `x'${Buffer.from(value).toString('hex')}'`;

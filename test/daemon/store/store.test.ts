@@ -126,7 +126,7 @@ for (const [name, open] of drivers) {
         if (wanted instanceof Uint8Array) t.deepEqual([...(found as Uint8Array)], [...wanted]);
         else t.is(found, wanted);
       }),
-      { numRuns: 150 },
+      { numRuns: 150, examples: [[2 ** 53], [-(2 ** 63)], [1e21], [2 ** 53 - 1]] },
     );
   });
 
