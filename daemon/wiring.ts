@@ -118,7 +118,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const lock = await lockState(paths);
     undo.defer(() => lock.close());
     await makeTrees(paths);
-    const space = spaceOf({ state: paths.state, settings: settings.values, log, now: wallMs });
+    const space = spaceOf({ state: paths.state, settings: settings.values, log });
     const uppers = new UpperPlace({ paths, settings: settings.values, space, log });
     undo.defer(() => uppers.close());
     await uppers.bringBack();

@@ -6,11 +6,9 @@ import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
-import { type DiskUsage, diskUsageOf } from '../kernel/disk-usage.ts';
+import { type DiskUsage, diskUsageOf, localSpaceOf } from '../kernel/disk-usage.ts';
 import { exists, preallocate, removeFile } from '../kernel/files.ts';
 
-/** A measurement this old still answers whether a change that writes next to nothing may start. */
-const freshMs = 250;
 /** Rows and folders: what a swap writes itself. */
 const smallBytes = 1024 * 1024;
 
@@ -54,21 +52,14 @@ export interface SpaceParts {
   state: string;
   settings: Settings['values'];
   log: Log;
-  now(): number;
 }
 
 /** The space of the file system that holds `state`. */
-export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
+export function spaceOf({ state, settings, log }: SpaceParts): Space {
   const reserve = join(state, statePlaces.reserve);
   const wanted = settings['space.reserve'];
-  let last: { at: number; usage: Promise<DiskUsage> } | undefined;
 
-  const measure = (maxAgeMs: number): Promise<DiskUsage> => {
-    if (last === undefined || maxAgeMs === 0 || now() - last.at > maxAgeMs)
-      last = { at: now(), usage: diskUsageOf(state) };
-    return last.usage;
-  };
-  const keepFree = ({ totalBytes }: DiskUsage): number =>
+  const keepFree = ({ totalBytes }: Pick<DiskUsage, 'totalBytes'>): number =>
     Math.max(
       settings['space.keep_free'],
       Math.ceil((totalBytes * settings['space.keep_free_percent']) / 100),
@@ -83,14 +74,13 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
 
   const release = async (): Promise<void> => {
     log.warn({ state }, 'the disk is full: the journal reserve is given back');
-    last = undefined;
     await removeFile(reserve);
   };
   /** SQLite says that the disk is full, or cannot tell and it is. A failing disk is never written again. */
-  const isForSpace = async (error: unknown): Promise<boolean> => {
+  const isForSpace = (error: unknown): boolean => {
     const code = String((error as { code?: unknown }).code);
     if (code === 'SQLITE_FULL') return true;
-    return code.startsWith('SQLITE_IOERR') && (await measure(0)).availableBytes < rescueBytesMin;
+    return code.startsWith('SQLITE_IOERR') && localSpaceOf(state).availableBytes < rescueBytesMin;
   };
 
   let volume: ReturnType<typeof volumeSpace> | undefined;
@@ -102,33 +92,30 @@ export function spaceOf({ state, settings, log, now }: SpaceParts): Space {
     },
     async check(bytes, rescue = false) {
       await volume?.check(rescue);
-      let usage = await measure(bytes <= smallBytes ? freshMs : 0);
-      const fits = () => usage.availableBytes - bytes >= keepFree(usage);
-      // Nobody is refused by an old look.
-      if (!fits()) usage = await measure(0);
-      if (rescue && usage.availableBytes < rescueBytesMin && reserveBytes() > 0) await release();
-      if (rescue || fits()) return;
+      const usage = localSpaceOf(state);
+      const { availableBytes } = usage;
+      if (rescue && availableBytes < rescueBytesMin && reserveBytes() > 0) await release();
+      if (rescue || availableBytes - bytes >= keepFree(usage)) return;
       throw new PersonaError('no-space', {
         needed: `${formatSize(bytes)} beside ${formatSize(keepFree(usage))} kept free`,
-        free: formatSize(usage.availableBytes),
+        free: formatSize(availableBytes),
         path: state,
       });
     },
     async usage() {
-      const usage = await measure(0);
+      const usage = await diskUsageOf(state);
       return { ...usage, keepFreeBytes: keepFree(usage), reserveBytes: reserveBytes() };
     },
     fileSystem: async () => fileSystemNames[(await statfs(state)).type] ?? 'unknown',
     async relieve(error) {
-      if (reserveBytes() === 0 || !(await isForSpace(error))) return false;
+      if (reserveBytes() === 0 || !isForSpace(error)) return false;
       await release();
       return true;
     },
     async refill() {
       await volume?.refill();
       if (wanted === 0 || reserveBytes() >= wanted) return true;
-      last = undefined;
-      const { availableBytes } = await diskUsageOf(state);
+      const { availableBytes } = localSpaceOf(state);
       if (availableBytes < wanted * 2) return false;
       await preallocate(reserve, wanted);
       return reserveBytes() >= wanted;
@@ -142,7 +129,7 @@ function volumeSpace(place: string, settings: Settings['values']) {
   const wanted = Math.min(settings['space.reserve'], volumeReserveMax);
   return {
     async check(rescue: boolean): Promise<void> {
-      const { availableBytes, totalBytes } = await diskUsageOf(place);
+      const { availableBytes, totalBytes } = localSpaceOf(place);
       if (rescue) {
         if (availableBytes < rescueBytesMin) await removeFile(reserve);
         return;
@@ -158,7 +145,7 @@ function volumeSpace(place: string, settings: Settings['values']) {
     },
     async refill(): Promise<void> {
       if (wanted === 0 || (await exists(reserve))) return;
-      const { availableBytes } = await diskUsageOf(place);
+      const { availableBytes } = localSpaceOf(place);
       if (availableBytes > wanted * 2) await preallocate(reserve, wanted);
     },
   };

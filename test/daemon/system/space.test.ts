@@ -56,7 +56,6 @@ when(test, needs)('work is refused before the disk is full; a rescue is not', as
     state: disk,
     settings: settings('0', '32MiB'),
     log: silentLog,
-    now: () => 0,
   });
   await space.check(8 * MiB);
   const error = await t.throwsAsync(space.check(48 * MiB));
@@ -73,7 +72,6 @@ when(test, needs)('the reserve owns its blocks, is given back, and is taken agai
     state: disk,
     settings: settings('8MiB', '0'),
     log: silentLog,
-    now: () => 0,
   });
   t.true(await space.refill());
   t.true(statSync(join(disk, 'reserve')).blocks * 512 >= 8 * MiB);
@@ -93,7 +91,6 @@ when(test, needs)(
       state: disk,
       settings: settings('4MiB', '0'),
       log: silentLog,
-      now: () => 0,
     });
     const store = await openStore(join(disk, 'personad.db'));
     t.teardown(() => store.close());
