@@ -27,7 +27,10 @@ export async function run(live: Live, parts: RunnerParts): Promise<void> {
 export function settle(live: Live, parts: RunnerParts): void {
   const { error, result, status } = live;
   if (isEnded(status) || isStuck(status)) {
-    parts.log.info({ changeId: live.id, kind: live.plan.kind, status }, 'change ended');
+    // Writing a line takes longer than the flip of a swap: whoever waits for the answer has it first.
+    setImmediate(() =>
+      parts.log.info({ changeId: live.id, kind: live.plan.kind, status }, 'change ended'),
+    );
     tell(live, {
       ...(error === undefined ? {} : { error }),
       ...(result === undefined ? {} : { result }),

@@ -9,6 +9,7 @@ import { DrainKeeper } from './draining.ts';
 import { Flattener } from './flatten.ts';
 import { GenerationRecords } from './generation-records.ts';
 import { LayerMounts } from './layer-mounts.ts';
+import { NextTrees } from './next-trees.ts';
 import type { PersonaSource } from './persona-source.ts';
 import { SlotBook } from './slot-book.ts';
 import { SlotNamespaces } from './slot-ids.ts';
@@ -21,6 +22,7 @@ import { prepareTreeTask } from './tasks/prepare-tree.ts';
 import { endSlotTask, forgetSlotTask, removeSlotTask } from './tasks/remove-slot.ts';
 import { showTreeTask } from './tasks/show-tree.ts';
 import { vacateSlotTask } from './tasks/vacate-slot.ts';
+import { discardTree, likelyNext, makeTree } from './tree.ts';
 import { Uppers } from './uppers.ts';
 
 /** What slots are opened with. */
@@ -62,6 +64,7 @@ async function seal(room: SlotRoom, upper: Upper): Promise<void> {
   if (state === 'gone') await room.uppers.remove(slot.name, upper.id);
   else await room.uppers.describe(ended, room.book.latestWith(upper.id)?.number ?? 0);
   if (state === 'sealed') room.flattener.consider(ended);
+  room.next.consider(slot.name);
 }
 
 /** Opens slots: makes their folders; nothing is mounted before `recover`. */
@@ -85,6 +88,12 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
       seal: (upper) => seal(room, upper),
       isWritten: ({ slot, id, root }) => !uppers.isEmpty(slot, id, root),
       anyFolder: state,
+      log,
+    }),
+    next: new NextTrees({
+      plan: (slot) => likelyNext(room, slot),
+      make: (slot, plan) => makeTree(room, room.book.slot(slot), plan),
+      discard: (tree) => discardTree(room, tree),
       log,
     }),
     flattener: new Flattener({ store, book, uppers, log, now }),
@@ -115,6 +124,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     async stop() {
       await room.records.flush();
       await Promise.all(room.settling);
+      await room.next.close();
       await room.uppers.close();
       await room.keeper.close();
       await room.flattener.settled(undefined, true);

@@ -104,10 +104,11 @@ export class SlotCollector {
 
   /** Removes folders and records whose rows are gone. */
   async remove(context: { fault(point: string): Promise<void> }, params: Json): Promise<Removed[]> {
-    const { book, store, uppers: folders, records, state } = this.#room;
+    const { book, next, store, uppers: folders, records, state } = this.#room;
     await records.flush();
     const removed: Removed[] = [];
     for (const { slot, generations, uppers } of params as unknown as Going[]) {
+      await next.drop(slot); // it may lie on what goes now
       for (const number of generations) {
         book.dropGeneration(slot, number);
         await removeFile(`${state}/${slot}/generations/${number}.json`);

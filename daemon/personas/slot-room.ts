@@ -5,6 +5,7 @@ import type { DrainKeeper } from './draining.ts';
 import type { Flattener } from './flatten.ts';
 import type { GenerationRecords } from './generation-records.ts';
 import type { LayerMounts } from './layer-mounts.ts';
+import type { NextTrees } from './next-trees.ts';
 import type { PersonaSource } from './persona-source.ts';
 import type { SlotBook } from './slot-book.ts';
 import type { SlotNamespaces } from './slot-ids.ts';
@@ -27,6 +28,7 @@ export interface SlotRoom {
   layers: LayerMounts;
   uppers: Uppers;
   keeper: DrainKeeper;
+  next: NextTrees;
   records: GenerationRecords;
   flattener: Flattener;
   namespaces: SlotNamespaces;
@@ -70,6 +72,7 @@ export async function shiftOf(room: SlotRoom, slot: Slot) {
 /** Makes what a slot's first swap needs beside its layers, so that it need not wait: uppers, and its user namespace. */
 export function warmUp(room: SlotRoom, slot: Slot): void {
   room.uppers.refill(slot.name);
+  room.next.consider(slot.name);
   shiftOf(room, slot).catch((error: unknown) =>
     room.log.warn({ err: error, slot: slot.name }, 'cannot make the user namespace of a slot'),
   );

@@ -7,7 +7,9 @@ import { cloneTree } from '../kernel/mounts.ts';
 import { LOWERS_LIMIT, type Lower, mountOverlay, upperInUse } from '../kernel/overlay.ts';
 import { mountFlags, statMount } from '../kernel/stat-mount.ts';
 import { chainOf } from './flatten.ts';
+import { activatableOf, continues } from './generation.ts';
 import type { Layer } from './layer.ts';
+import type { TreePlan } from './next-trees.ts';
 import { stackDigest } from './slot-book.ts';
 import { anchorOf, type SlotRoom, shiftOf, sourceOf } from './slot-room.ts';
 import type { RootShape, Slot, Upper } from './slot-rows.ts';
@@ -25,12 +27,22 @@ export interface Tree {
 /** How long a superblock may take to end that was let go already. */
 const END_MS = 5_000;
 
-/** Makes the tree of `layers` on a new upper, over the sealed uppers `below` (top first). */
+/** The tree of `layers` on a new upper, over the sealed uppers `below` (top first): one joined ahead, or made now. */
 export async function newTree(
   room: SlotRoom,
   slot: Slot,
   layers: Layer[],
   below: string[],
+): Promise<Tree> {
+  const ready = await room.next.take(slot.name, { layers, below });
+  return ready ?? (await makeTree(room, slot, { layers, below }));
+}
+
+/** Makes the tree of a plan on a new upper. */
+export async function makeTree(
+  room: SlotRoom,
+  slot: Slot,
+  { layers, below }: TreePlan,
 ): Promise<Tree> {
   if (layers.length + below.length > LOWERS_LIMIT) {
     throw new PersonaError('limit-exceeded', {
@@ -154,6 +166,32 @@ export async function treeAfter(
   const below = chainOf(room.book, room.book.upper(upper.id));
   const tree = await newTree(room, slot, layers, below);
   return { ...tree, resumed: true };
+}
+
+/** What a slot will most likely be asked for next: what was active before, on its last state. */
+export function likelyNext(room: SlotRoom, name: string): TreePlan | undefined {
+  const slot = room.book.find(name);
+  const current = slot === undefined ? undefined : room.book.current(slot);
+  if (slot === undefined || current === undefined) return undefined;
+  const shown = stackDigest(current.layers);
+  const goal = room.book
+    .generations(name)
+    .findLast(({ state, layers }) => state === 'good' && stackDigest(layers) !== shown);
+  if (goal === undefined) return undefined;
+  const { layers } = goal;
+  const target = { what: activatableOf(goal), reason: 'swap' as const };
+  const from = continues(room.book, slot, target, stackDigest(layers));
+  if (from === undefined) return { layers, below: [] };
+  const upper = room.book.upper(from.upper);
+  // Until it has ended, its own superblock is what is shown again.
+  if (upper.state === 'active' || upper.state === 'draining') return undefined;
+  return { layers, below: chainOf(room.book, upper) };
+}
+
+/** Ends a tree that was made and never recorded, with its upper. */
+export async function discardTree(room: SlotRoom, { mount, upper }: Tree): Promise<void> {
+  await mount.closeLater();
+  await room.uppers.remove(upper.slot, upper.id);
 }
 
 /** A copy of what the slot shows, when that is the superblock of this upper. */

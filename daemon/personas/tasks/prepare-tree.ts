@@ -3,7 +3,7 @@ import { statMount } from '../../kernel/stat-mount.ts';
 import { continues, type Target } from '../generation.ts';
 import { stackDigest } from '../slot-book.ts';
 import type { SlotRoom } from '../slot-room.ts';
-import { newTree, type Tree, treeAfter } from '../tree.ts';
+import { discardTree, newTree, type Tree, treeAfter } from '../tree.ts';
 import { bagOf, dropBag, putBag } from './swap-bag.ts';
 
 export interface PrepareParams {
@@ -28,8 +28,7 @@ async function prepare(room: SlotRoom, context: TaskContext, params: PreparePara
 async function discard(room: SlotRoom, tree: Tree): Promise<void> {
   const { mount, upper, again } = tree;
   if (!again) {
-    await mount.closeLater();
-    await room.uppers.remove(upper.slot, upper.id);
+    await discardTree(room, tree);
   } else if (room.book.current(room.book.slot(upper.slot))?.upper === upper.id) {
     await mount.closeLater(); // a copy of what the slot shows
   } else {

@@ -73,6 +73,7 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
       if (known !== undefined) await room.namespaces.drop(known);
       room.keeper.forget(slot);
       room.book.dropSlot(slot);
+      await room.next.drop(slot);
       await room.records.forget(slot);
       await room.uppers.forget(slot);
       room.problems.delete(slot);
