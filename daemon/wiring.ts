@@ -33,7 +33,7 @@ const stopUndoMs = 20_000;
 /** The mark beside the database follows the changes within this time. */
 const markEveryMs = 2_000;
 
-/** After this time without an ended change, memory that an import has used goes back to the machine. */
+/** After this time without a call or an ended change, memory that they have used goes back to the machine. */
 const quietMs = 3_000;
 /** Below this many resident bytes there is nothing worth a pause. */
 const residentBytesKept = 80e6;
@@ -144,7 +144,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     });
     if (degraded === undefined) await recoverAll(parts, store, engine, rooms);
     else engine.refuse(degraded);
-    const api = hooks.silent ? undefined : await openApi(parts, engine, rooms, space, accountOf);
+    const api = hooks.silent
+      ? undefined
+      : await openApi(parts, engine, rooms, space, accountOf, () => quiet.tell());
     const all = undo.move();
     return {
       engine,
@@ -204,6 +206,7 @@ async function openApi(
   rooms: Daemon['rooms'],
   space: Space,
   ownerOf: (uid: number) => number,
+  called: () => void,
 ): Promise<Api> {
   const api = await startApi({
     version,
@@ -213,6 +216,7 @@ async function openApi(
     staging: join(paths.state, statePlaces.staging),
     groupGid: parseGroup(readText('/etc/group'), settings.values['daemon.group']),
     ownerOf,
+    called,
     space: (bytes) => space.check(bytes),
     bulkLimits: {
       uploadBytesMax: settings.values['uploads.bytes_max'],

@@ -28,6 +28,8 @@ export interface ApiParts {
   ownerOf(uid: number): number;
   /** Throws `no-space` when `bytes` more do not fit. */
   space(bytes: number): Promise<void> | void;
+  /** Hears of every call. */
+  called?: () => void;
   /** A faulty peer or handler, for the log. */
   report(what: string, facts: Record<string, unknown>): void;
   wireLimits?: Partial<WireLimits>;
@@ -51,9 +53,13 @@ export async function startApi(parts: ApiParts): Promise<Api> {
   const now = () => Date.now();
   await removeUnclaimed(staging, engine);
   const tickets = new Tickets({ staging, limits, space, ownerOf, now });
+  const dispatch = createDispatch({ version, engine, tickets, rooms, groupGid });
   const server = createServer({
     methods,
-    call: createDispatch({ version, engine, tickets, rooms, groupGid }),
+    call(...request) {
+      parts.called?.();
+      return dispatch(...request);
+    },
     bulk: (socket, ticket, caller, rest) =>
       void serveBulk(socket, ticket, caller, rest, { tickets, limits, space, report }),
     report,
