@@ -1,8 +1,9 @@
 /**
  * Compiles the tool: runs it once against a daemon that only knows one answer, and keeps the code that
- * V8 made of the parts that a start needs. Called by the build, in a process of its own:
+ * V8 made of the parts that a start needs. Called by the build, in a process of its own, in the folder
+ * of the program:
  *
- *   node scripts/tool-code.ts PROGRAM
+ *   node scripts/tool-code.ts NAME
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -62,5 +63,6 @@ server.listen(join(folder, 'run/control.sock'), () => {
     writeFileSync(`${file}.code`, program.createCachedData());
     rmSync(folder, { recursive: true, force: true });
   });
-  program.runInThisContext()(createRequire(file));
+  // The tool asks for modules of Node only. A path of this machine would become part of the code.
+  program.runInThisContext()(createRequire('/usr/lib/personad/dist/personactl.js'));
 });
