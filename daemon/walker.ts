@@ -19,6 +19,8 @@ interface Task {
   exclude: string[];
   blank: string[];
   live: boolean;
+  only?: string[];
+  uppers?: boolean;
 }
 
 /** Everything is in memory by now: after this line nothing of root's is read any more. */
@@ -40,13 +42,15 @@ function write(bytes: Buffer): void {
   }
 }
 
-async function walk({ path, exclude, blank, live }: Task): Promise<void> {
+async function walk({ path, exclude, blank, live, only, uppers = false }: Task): Promise<void> {
   const root = live ? openUncovered(path) : openTree(path);
   try {
     const items = walkTree(root, {
       exclude,
       blank,
       live,
+      uppers,
+      ...(only === undefined ? {} : { only }),
       depthMax: defaultLimits.depth,
       extentsMax: 1024,
     });

@@ -19,10 +19,11 @@ import {
 import { compareBytes } from './order.ts';
 
 /**
- * Checks a foreign value against the grammar of an entry and returns it as one.
+ * Checks a foreign value against the grammar of an entry and returns it as one. `marked`: it is of a writable layer, and may
+ * carry what overlayfs notes there.
  * @throws PersonaError 'bad-image' with the path and what is wrong; 'limit-exceeded'.
  */
-export function checkEntry(value: unknown, limits: Limits = defaultLimits): Entry {
+export function checkEntry(value: unknown, limits: Limits = defaultLimits, marked = false): Entry {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw badImage('an entry is not an object');
   }
@@ -34,7 +35,7 @@ export function checkEntry(value: unknown, limits: Limits = defaultLimits): Entr
   whole(entry, 'gid', entry.gid, 0, 0xfffffffe);
   whole(entry, 'mtime', entry.mtime, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   whole(entry, 'mtimeNs', entry.mtimeNs, 0, 999_999_999);
-  checkXattrs(entry, limits);
+  checkXattrs(entry, limits, marked);
   for (const key in entry) {
     if (!(commonKeys.has(key) || keysOf[entry.type].has(key))) bad(entry, `unexpected ${key}`);
   }
@@ -98,7 +99,7 @@ function checkName(path: string, name: string): void {
   if (name.length > nameBytesMax) badPath(path, `has a component over ${nameBytesMax} bytes`);
 }
 
-function checkXattrs(entry: Entry, limits: Limits): void {
+function checkXattrs(entry: Entry, limits: Limits, marked: boolean): void {
   if (!Array.isArray(entry.xattrs)) bad(entry, 'attributes are not a list');
   if (entry.type === 'hardlink' && entry.xattrs.length > 0) bad(entry, 'hard link with attributes');
   let bytes = 0;
@@ -112,7 +113,7 @@ function checkXattrs(entry: Entry, limits: Limits): void {
     previous = name;
     bytes += name.length + value.length;
     if (!xattrNamePattern.test(name)) bad(entry, `attribute ${name} cannot be kept in a layer`);
-    if (name.startsWith(overlayXattrPrefix)) checkOverlayXattr(entry, name, value);
+    if (name.startsWith(overlayXattrPrefix)) checkOverlayXattr(entry, name, value, marked);
   }
   if (bytes > limits.xattrBytes) {
     throw overLimit(`the attributes of ${show(entry)}`, `${limits.xattrBytes} bytes`);
@@ -128,7 +129,15 @@ export function isCarriedXattr(name: string): boolean {
   return name.length <= xattrNameBytesMax && xattrNamePattern.test(name) && !overlayNotes.has(name);
 }
 
-function checkOverlayXattr(entry: Entry, name: string, value: string): void {
+/** Marks of a writable layer that say something about the layer itself. */
+const upperMarks = new Set([
+  ...overlayNotes,
+  ...['opaque', 'upper', 'protattr'].map((name) => overlayXattrPrefix + name),
+]);
+
+function checkOverlayXattr(entry: Entry, name: string, value: string, marked: boolean): void {
+  // What a program inside set itself, on an overlay within the overlay, stands one level deeper and steers nothing of ours.
+  if (marked && (upperMarks.has(name) || name.startsWith(`${overlayXattrPrefix}overlay.`))) return;
   // redirect, metacopy and their kin make the kernel read outside the entry's own place.
   if (name !== opaqueXattr || value !== 'y' || entry.type !== 'dir') {
     bad(entry, `attribute ${name} steers overlayfs and is never accepted`);

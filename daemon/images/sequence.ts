@@ -3,8 +3,11 @@ import { badImage, overLimit } from './faults.ts';
 import type { Limits } from './limits.ts';
 import { comparePaths, isBelow, parentOf } from './order.ts';
 
-/** What kind of tree a sequence is: only a layer may hold whiteouts and opaque folders. */
-export type SequenceKind = 'tree' | 'layer';
+/**
+ * What kind of tree a sequence is: only a layer may hold whiteouts and opaque folders; `uppers` are writable layers as
+ * they lie on the disk, with everything that overlayfs noted in them.
+ */
+export type SequenceKind = 'tree' | 'layer' | 'uppers';
 
 /**
  * Checks entries one after the other: order, parents, hard-link targets, and the limits that count

@@ -70,7 +70,10 @@ class Batch {
 /** How strictly a stream is read. */
 export interface DecodeOptions {
   limits?: Limits;
-  /** 'tree' (the default) refuses whiteouts and opaque folders; 'layer' accepts them. */
+  /**
+   * 'tree' (the default) refuses whiteouts and opaque folders; 'layer' accepts them; 'uppers' also other marks of overlayfs,
+   * and leaves it to the reader to find the targets of hard links.
+   */
   kind?: SequenceKind;
 }
 
@@ -84,7 +87,8 @@ export async function* decode(
   options: DecodeOptions = {},
 ): AsyncGenerator<Item> {
   const limits = options.limits ?? defaultLimits;
-  const check = new SequenceCheck(limits, options.kind ?? 'tree');
+  const kind = options.kind ?? 'tree';
+  const check = new SequenceCheck(limits, kind, kind === 'uppers');
   const input = new ByteInput(source);
   try {
     if (!magic.equals(await input.exactly(magic.length))) throw badImage('it is no entry stream');
@@ -94,7 +98,7 @@ export async function* decode(
       if (length > limits.headerBytes) {
         throw overLimit('the description of an entry', `${limits.headerBytes} bytes`);
       }
-      const entry = checkEntry(parseHeader(await input.exactly(length)), limits);
+      const entry = checkEntry(parseHeader(await input.exactly(length)), limits, kind === 'uppers');
       check.next(entry);
       input.left = dataBytes(entry);
       yield { entry, content: input.left === 0 ? noContent : contentOf(input) };

@@ -117,8 +117,10 @@ export interface WalkRequest {
   /** Byte strings relative to it: see WalkOptions. */
   exclude?: readonly string[];
   blank?: readonly string[];
-  /** The tree is in use: see WalkOptions. */
+  /** The tree is in use, chosen parts of it, writable layers: see WalkOptions. */
   live?: boolean;
+  only?: readonly string[];
+  uppers?: boolean;
   deadlineMs: number;
   limits?: Partial<CallerLimits>;
 }
@@ -137,7 +139,7 @@ export async function startWalker(request: WalkRequest): Promise<Child> {
     name,
     input: true,
   });
-  const { caller, path, exclude = [], blank = [], live = false } = request;
-  child.stdin?.end(`${JSON.stringify({ caller, path, exclude, blank, live })}\n`);
+  const { caller, path, exclude = [], blank = [], live = false, only, uppers } = request;
+  child.stdin?.end(`${JSON.stringify({ caller, path, exclude, blank, live, only, uppers })}\n`);
   return child;
 }

@@ -3,23 +3,8 @@ import { failedWith, KernelError } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { namesIn, OPEN, openBeneath } from './openat.ts';
 import { dataRanges } from './sparse.ts';
-import { readXattrs, readXattrsOf } from './xattrs.ts';
-
-/** One name of a walked tree, in the form of an entry of the canonical stream (byte strings). */
-export interface Walked {
-  path: string;
-  type: 'dir' | 'file' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo' | 'socket';
-  mode: number;
-  uid: number;
-  gid: number;
-  mtime: number;
-  mtimeNs: number;
-  xattrs: [name: string, value: string][];
-  target?: string;
-  rdev?: [major: number, minor: number];
-  size?: number;
-  extents?: [offset: number, length: number][];
-}
+import { chosen } from './walk-choice.ts';
+import { codeOf, describe, deviceOf, linkTo, type Walked, withPath } from './walked.ts';
 
 /** A walked name with the data of its extents, to be read before the next is asked for. */
 export interface WalkedItem {
@@ -33,6 +18,10 @@ export interface WalkOptions {
   exclude: readonly string[];
   /** Files whose names and metadata stay, without their content. */
   blank: readonly string[];
+  /** When given: only these paths with all below them, and the folders that lead to them. */
+  only?: readonly string[];
+  /** The tree holds writable layers, to be kept as they lie on the disk: with the marks of overlayfs, and with sockets. */
+  uppers?: boolean;
   /**
    * The tree is in use: what vanishes is left out, what shrinks is filled up with zeros, sockets are skipped.
    * Otherwise a change under the walker is an error.
@@ -43,17 +32,18 @@ export interface WalkOptions {
 }
 
 const PIECE_BYTES = 256 * 1024;
-const NO_BYTES = 0n;
 const nothing: AsyncIterable<Buffer> = {
   [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true as const, value: undefined }) }),
 };
 
 const FILE_FLAGS = OPEN.read | OPEN.nonBlocking;
-/** Marks of overlayfs in an upper folder that mean nothing once the tree stands alone. */
-const OVERLAY_NOTES = /^trusted\.overlay\.(origin|impure|uuid|nlink|upper|protattr)$/;
 
 interface Walk {
   options: WalkOptions;
+  /** Whether a path is wanted. */
+  wants(path: string): boolean;
+  left: ReadonlySet<string>;
+  blank: ReadonlySet<string>;
   /** First path of each inode with several names. */
   links: Map<string, string>;
 }
@@ -69,9 +59,15 @@ function changed(path: string): KernelError {
  * Throws KernelError with the path as detail: EACCES where the process may not read, ESTALE when it changed.
  */
 export async function* walkTree(root: Fd, options: WalkOptions): AsyncGenerator<WalkedItem> {
-  const walk: Walk = { options, links: new Map() };
+  const walk: Walk = {
+    options,
+    wants: options.only === undefined ? () => true : chosen(options.only),
+    left: new Set(options.exclude),
+    blank: new Set(options.blank),
+    links: new Map(),
+  };
   const stats = fstatSync(root.number, { bigint: true });
-  yield { entry: describe('', 'dir', stats, root), content: nothing };
+  yield { entry: describe(walk.options, '', 'dir', stats, root), content: nothing };
   yield* walkFolder(walk, root, '', 1);
 }
 
@@ -81,14 +77,18 @@ async function* walkFolder(
   path: string,
   depth: number,
 ): AsyncGenerator<WalkedItem> {
-  if (walk.options.exclude.includes(path) && path !== '') return;
+  if (walk.left.has(path) && path !== '') return;
   if (depth > walk.options.depthMax) throw new KernelError('walk', 'ENAMETOOLONG', path);
   for (const name of namesIn(dir).sort()) {
     const inside = path === '' ? name : `${path}/${name}`;
+    if (!walk.wants(inside)) continue;
     try {
       yield* walkName(walk, dir, name, inside, depth);
     } catch (error) {
-      if (walk.options.live && failedWith(error, 'ENOENT', 'ESTALE')) continue;
+      if (walk.options.live && failedWith(error, 'ENOENT', 'ESTALE')) {
+        disown(walk, inside);
+        continue;
+      }
       throw error instanceof KernelError || !(error instanceof Error)
         ? error
         : new KernelError('read', (error as NodeJS.ErrnoException).code ?? 'EIO', inside);
@@ -121,13 +121,13 @@ async function* walkName(
     yield* walkDown(walk, dir, name, path, depth);
     return;
   }
-  if (type === 'socket' && walk.options.live) return;
-  if (walk.options.exclude.includes(path)) return;
+  if (type === 'socket' && walk.options.live && walk.options.uppers !== true) return;
+  if (walk.left.has(path)) return;
   const first = firstName(walk, stats, path);
   if (first !== path) yield { entry: linkTo(first, path), content: nothing };
   else if (type === 'file') yield* walkFile(walk, dir, name, path, stats);
   else {
-    const entry = describe(path, type, stats, place);
+    const entry = describe(walk.options, path, type, stats, place);
     if (type === 'symlink') {
       entry.target = readlinkSync(Buffer.from(place, 'latin1'), { encoding: 'latin1' });
     }
@@ -153,12 +153,12 @@ async function* walkDown(
   if (folder === undefined) {
     const place = `${dir.path}/${name}`;
     const stats = lstatSync(Buffer.from(place, 'latin1'), { bigint: true });
-    yield { entry: describe(path, 'dir', stats, place), content: nothing };
+    yield { entry: describe(walk.options, path, 'dir', stats, place), content: nothing };
     return;
   }
   try {
     const stats = fstatSync(folder.number, { bigint: true });
-    yield { entry: describe(path, 'dir', stats, folder), content: nothing };
+    yield { entry: describe(walk.options, path, 'dir', stats, folder), content: nothing };
     yield* walkFolder(walk, folder, path, depth + 1);
   } finally {
     folder.close();
@@ -178,7 +178,7 @@ async function* walkFile(
   } catch (error) {
     // A mounted file: like a mounted folder, its name stays, empty.
     if (failedWith(error, 'EXDEV')) {
-      const entry = describe(path, 'file', seen, `${dir.path}/${name}`);
+      const entry = describe(walk.options, path, 'file', seen, `${dir.path}/${name}`);
       yield { entry: { ...entry, size: 0 }, content: nothing };
       return;
     }
@@ -186,12 +186,15 @@ async function* walkFile(
   }
   try {
     const stats = fstatSync(file.number, { bigint: true });
-    if (walk.options.blank.includes(path)) {
-      yield { entry: { ...describe(path, 'file', stats, file), size: 0 }, content: nothing };
+    if (walk.blank.has(path)) {
+      yield {
+        entry: { ...describe(walk.options, path, 'file', stats, file), size: 0 },
+        content: nothing,
+      };
       return;
     }
     if (stats.ino !== seen.ino || stats.dev !== seen.dev) throw changed(path);
-    const entry = describe(path, 'file', stats, file);
+    const entry = describe(walk.options, path, 'file', stats, file);
     const size = Number(stats.size);
     entry.size = size;
     if (size > 0 && stats.blocks * 512n < stats.size) {
@@ -236,53 +239,7 @@ function firstName(walk: Walk, stats: BigIntStats, path: string): string {
   return first ?? path;
 }
 
-function linkTo(target: string, path: string): Walked {
-  const none = { mode: 0, uid: 0, gid: 0, mtime: 0, mtimeNs: 0, xattrs: [] };
-  return { path, type: 'hardlink', ...none, target };
-}
-
-function describe(
-  path: string,
-  type: Walked['type'],
-  stats: BigIntStats,
-  place: string | Fd,
-): Walked {
-  // Rounded down for times before 1970: the nanoseconds always count upwards.
-  const seconds =
-    stats.mtimeNs / 1_000_000_000n - (stats.mtimeNs % 1_000_000_000n < NO_BYTES ? 1n : 0n);
-  return {
-    path,
-    type,
-    mode: type === 'symlink' ? 0o777 : Number(stats.mode & 0o7777n),
-    uid: Number(stats.uid),
-    gid: Number(stats.gid),
-    mtime: Number(seconds),
-    mtimeNs: Number(stats.mtimeNs - seconds * 1_000_000_000n),
-    xattrs: xattrsOf(place, path),
-  };
-}
-
-function xattrsOf(place: string | Fd, path: string): [string, string][] {
-  let all: [string, string][];
-  try {
-    all = typeof place === 'string' ? readXattrs(place) : readXattrsOf(place);
-  } catch (error) {
-    throw withPath(error, path);
-  }
-  return all.filter(([name]) => !OVERLAY_NOTES.test(name));
-}
-
-/** Major and minor of a device number (new_decode_dev of the kernel's 64-bit form). */
-function deviceOf(rdev: bigint): [major: number, minor: number] {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n);
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n);
-  return [Number(major), Number(minor)];
-}
-
-function codeOf(error: unknown): string {
-  return (error as { code?: string } | null)?.code ?? 'EIO';
-}
-
-function withPath(error: unknown, path: string): KernelError {
-  return new KernelError('read', codeOf(error), path);
+/** The name vanished before it was told of: the next one of its group, if any, is the first. */
+function disown({ links }: Walk, path: string): void {
+  for (const [id, first] of links) if (first === path) links.delete(id);
 }
