@@ -6,19 +6,17 @@ import { escapeText } from '../ipc/values.ts';
 import type { Log } from './changes/log.ts';
 import { pathsOf } from './config/paths.ts';
 import { describeSettings, readSettings } from './config/settings.ts';
+import { useDelegatedGroup } from './kernel/delegated-group.ts';
 import { keepDescriptorsFromChildren } from './kernel/exec.ts';
 import { notifyManager } from './kernel/notify.ts';
+import { takePassedSockets } from './kernel/passed-sockets.ts';
 import { openLog } from './log.ts';
+import { runOption } from './options.ts';
 import { version } from './version.ts';
-import { type Daemon, startDaemon } from './wiring.ts';
+import { startWatchdog } from './watchdog.ts';
+import type { Daemon, Hooks } from './wiring.ts';
 
 type Environment = Record<string, string | undefined>;
-
-const usage = `usage: personad [--check-config | --version | --help]
-
-Runs the daemon in the foreground. Settings: /etc/persona/persona.toml and conf.d/.
-PERSONA_ROOT=DIR puts settings, state and sockets below DIR (not under systemd).
-`;
 
 /** True when the service manager started this process itself: what a service starts inherits the other names. */
 function underManager(env: Environment): boolean {
@@ -55,33 +53,19 @@ function checkProgram(file: string): void {
   }
 }
 
-/** Runs the daemon until it is told to stop. Returns the exit status. */
-export async function serve(args: readonly string[], env: Environment): Promise<number> {
-  const [option] = args;
-  if (option === '--version' || option === '--help') {
-    process.stdout.write(option === '--help' ? usage : `personad ${version}\n`);
-    return 0;
-  }
+/** Runs the daemon until it is told to stop, or does what an option asks for. Returns the exit status. */
+export async function serve(
+  args: readonly string[],
+  env: Environment,
+  hooks: Hooks = {},
+): Promise<number> {
   try {
     checkEnvironment(env);
-    const paths = pathsOf(env.PERSONA_ROOT);
-    const settings = readSettings(paths.etc);
-    if (option === '--check-config') {
-      process.stdout.write(`${describeSettings(settings).join('\n')}\n`);
-      return 0;
-    }
-    if (option !== undefined) {
-      process.stderr.write(usage);
-      return 2;
-    }
+    const ended = await runOption(args, env.PERSONA_ROOT);
+    if (ended !== undefined) return ended;
     if (process.getuid?.() !== 0)
       throw new PersonaError('permission-denied', 'the daemon must be started by root');
-    keepDescriptorsFromChildren();
-    const level = settings.values['daemon.log_level'];
-    const log = openLog({ level, journald: env.JOURNAL_STREAM !== undefined });
-    for (const origin of describeSettings(settings).filter((line) => !line.includes('(default)')))
-      log.info({}, `setting ${origin}`);
-    return await runUntilTold(await startDaemon({ paths, settings, log, version }), log, env);
+    return await runDaemon(env, hooks);
   } catch (error) {
     const { message, hint, exit } = toWire(error);
     process.stderr.write(`personad: ${escapeText(message)}\n${escapeText(hint)}\n`);
@@ -90,13 +74,15 @@ export async function serve(args: readonly string[], env: Environment): Promise<
   }
 }
 
-async function runUntilTold(daemon: Daemon, log: Log, env: Environment): Promise<number> {
-  const told = Promise.withResolvers<string>();
-  // `on`, not `once`: the library that starts children ends the process when it is the last to listen.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => told.resolve(signal));
-  // A peer that closed its pipe, or the terminal that started us, is no reason to stop.
-  for (const signal of ['SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
+  const paths = pathsOf(env.PERSONA_ROOT);
+  const settings = readSettings(paths.etc);
+  keepDescriptorsFromChildren();
+  const passed = takePassedSockets(env);
+  const level = settings.values['daemon.log_level'];
+  const log = openLog({ level, journald: env.JOURNAL_STREAM !== undefined });
+  for (const origin of describeSettings(settings).filter((line) => !line.includes('(default)')))
+    log.info({}, `setting ${origin}`);
   const notify = (state: string) => {
     try {
       notifyManager(env.NOTIFY_SOCKET, state);
@@ -104,42 +90,50 @@ async function runUntilTold(daemon: Daemon, log: Log, env: Environment): Promise
       log.warn({ err: error }, 'cannot tell the service manager, ignoring');
     }
   };
-  const watchdog = startWatchdog(daemon, Number(env.WATCHDOG_USEC ?? 0) / 1_000, notify, log);
-  notify(
-    `READY=1\nSTATUS=${daemon.degraded === undefined ? 'ready' : `degraded: ${daemon.degraded}`}`,
+  notify('STATUS=starting: slots are brought back, unfinished changes are ended');
+  if (underManager(env)) await takeGroup(log);
+  const { startDaemon } = await import('./wiring.ts');
+  const daemon = await startDaemon({ paths, settings, log, version, passed, hooks });
+  return await runUntilTold(daemon, log, notify, Number(env.WATCHDOG_USEC ?? 0) / 1_000);
+}
+
+/** Without a group of its own the children get theirs below the root, as without a manager. */
+async function takeGroup(log: Log): Promise<void> {
+  try {
+    log.debug({ group: await useDelegatedGroup() }, 'the group of this service');
+  } catch (err) {
+    log.warn({ err }, 'cannot use the group of this service for its children, ignoring');
+  }
+}
+
+async function runUntilTold(
+  daemon: Daemon,
+  log: Log,
+  notify: (state: string) => void,
+  watchdogMs: number,
+): Promise<number> {
+  const told = Promise.withResolvers<string>();
+  // `on`, not `once`: the library that starts children ends the process when it is the last to listen.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => told.resolve(signal));
+  // A peer that closed its pipe, or the terminal that started us, is no reason to stop.
+  for (const signal of ['SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+  const { degraded } = daemon;
+  const watchdog = startWatchdog(
+    () => daemon.alive(),
+    watchdogMs,
+    () => notify('WATCHDOG=1'),
+    log,
   );
-  log.info({ pid: process.pid, version, degraded: daemon.degraded }, 'ready');
+  notify(
+    `READY=1\nSTATUS=${degraded === undefined ? 'ready' : `degraded: ${escapeText(degraded)}`}`,
+  );
+  log.info({ pid: process.pid, version, degraded }, 'ready');
   const signal = await told.promise;
   log.info({ signal }, 'stopping');
-  notify('STOPPING=1');
+  notify('STOPPING=1\nSTATUS=stopping');
   clearInterval(watchdog);
   await daemon.stop();
   log.info({}, 'stopped');
   return 0;
-}
-
-/**
- * Pings the manager only when a pool thread answers and the journal can be written (SECURITY 26): a
- * daemon that still turns its loop but can do nothing else is started anew.
- */
-function startWatchdog(
-  daemon: Daemon,
-  limitMs: number,
-  notify: (state: string) => void,
-  log: Log,
-): NodeJS.Timeout | undefined {
-  if (!(limitMs > 0)) return undefined;
-  let asking = false;
-  return setInterval(async () => {
-    if (asking) return;
-    asking = true;
-    try {
-      await daemon.alive();
-      notify('WATCHDOG=1');
-    } catch (error) {
-      log.error({ err: error }, 'no sign of life for the watchdog');
-    } finally {
-      asking = false;
-    }
-  }, limitMs / 3);
 }

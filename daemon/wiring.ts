@@ -16,6 +16,7 @@ import { type Paths, statePlaces } from './config/paths.ts';
 import type { Settings } from './config/settings.ts';
 import { wallMs } from './kernel/clock.ts';
 import { keepHeapsFew, returnMemory } from './kernel/memory.ts';
+import type { PassedSocket } from './kernel/passed-sockets.ts';
 import type { OpenOptions } from './store/database.ts';
 import type { Store } from './store/store.ts';
 import { markSoon, writeMark } from './system/mark.ts';
@@ -54,6 +55,8 @@ export interface DaemonParts {
   settings: Settings;
   log: Log;
   version: string;
+  /** Sockets from the service manager. */
+  passed?: ReadonlyMap<string, PassedSocket>;
   hooks?: Hooks;
 }
 
@@ -201,7 +204,7 @@ async function recoverAll(
 }
 
 async function openApi(
-  { paths, settings, log, version }: DaemonParts,
+  { paths, settings, log, version, passed }: DaemonParts,
   engine: Engine,
   rooms: Daemon['rooms'],
   space: Space,
@@ -215,6 +218,7 @@ async function openApi(
     run: paths.run,
     staging: join(paths.state, statePlaces.staging),
     groupGid: parseGroup(readText('/etc/group'), settings.values['daemon.group']),
+    passed,
     ownerOf,
     called,
     space: (bytes) => space.check(bytes),

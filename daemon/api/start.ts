@@ -1,4 +1,4 @@
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Caller } from '../../ipc/connection.ts';
 import { methods } from '../../ipc/methods/index.ts';
@@ -6,7 +6,8 @@ import type { WireLimits } from '../../ipc/protocol.ts';
 import { createServer } from '../../ipc/server.ts';
 import type { Engine } from '../changes/engine.ts';
 import { runPlaces } from '../config/paths.ts';
-import { listenAt, stopListening } from '../kernel/listen.ts';
+import { listenAt, listenOn, type SocketMode, stopListening } from '../kernel/listen.ts';
+import type { PassedSocket } from '../kernel/passed-sockets.ts';
 import { peerOf } from '../kernel/peer.ts';
 import { serveBulk } from './bulk.ts';
 import { createDispatch } from './dispatch.ts';
@@ -24,6 +25,8 @@ export interface ApiParts {
   staging: string;
   /** Group of the control socket; undefined when the machine has none: then it is root's alone. */
   groupGid: number | undefined;
+  /** Sockets that the service manager has opened already, `user` and `control`; made here when absent. */
+  passed?: ReadonlyMap<string, PassedSocket> | undefined;
   /** The owner of a subordinate uid. */
   ownerOf(uid: number): number;
   /** Throws `no-space` when `bytes` more do not fit. */
@@ -39,12 +42,12 @@ export interface ApiParts {
 /** A serving API. */
 export interface Api {
   connections(): number;
-  /** Takes no more connections, lets open calls finish for at most `graceMs`, removes the sockets. */
+  /** Takes no more connections, lets open calls finish for at most `graceMs`, removes the sockets that are its own. */
   close(graceMs: number): Promise<void>;
 }
 
 /**
- * Opens the two sockets. Throws `already-running` when another daemon listens on one of them; nothing
+ * Opens the two sockets, or takes those that were passed. Throws `already-running` when another daemon listens on one of them; nothing
  * is left open then.
  */
 export async function startApi(parts: ApiParts): Promise<Api> {
@@ -76,19 +79,26 @@ export async function startApi(parts: ApiParts): Promise<Api> {
       socket.destroy();
     }
   };
-  const open: [Server, string][] = [];
+  const stops: (() => void)[] = [];
   const stop = () => {
-    for (const [listener, path] of open) stopListening(listener, path);
+    for (const end of stops) end();
+  };
+  const open = async (kind: Caller['socket'], place: string, mode: SocketMode) => {
+    const path = join(run, place);
+    const passed = parts.passed?.get(kind);
+    if (passed === undefined) {
+      const server = await listenAt(path, mode, accept(kind));
+      stops.push(() => stopListening(server, path));
+    } else {
+      const server = await listenOn(passed, path, accept(kind));
+      stops.push(() => server.close());
+    }
   };
   try {
     // Without the group the control socket is for root alone.
-    const control = { mode: groupGid === undefined ? 0o600 : 0o660, gid: groupGid };
-    const [controlPath, userPath] = [
-      join(run, runPlaces.controlSocket),
-      join(run, runPlaces.userSocket),
-    ];
-    open.push([await listenAt(controlPath, control, accept('control')), controlPath]);
-    open.push([await listenAt(userPath, { mode: 0o666 }, accept('user')), userPath]);
+    const mode = groupGid === undefined ? 0o600 : 0o660;
+    await open('control', runPlaces.controlSocket, { mode, gid: groupGid });
+    await open('user', runPlaces.userSocket, { mode: 0o666 });
   } catch (error) {
     stop();
     throw error;

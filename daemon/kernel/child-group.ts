@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
@@ -27,6 +27,14 @@ export interface ChildGroup {
 
 /** All groups of children lie in this one, below the root: never inside a limited or measured group of others. */
 const PARENT = 'personad-children';
+/** Where they lie in the hierarchy of version 2 instead, when a group was delegated to the daemon. */
+let delegatedParent: string | undefined;
+
+/** Puts the groups of later children into this folder of the version 2 hierarchy. */
+export function placeChildGroups(folder: string): void {
+  delegatedParent = folder;
+}
+
 /** Another daemon (or test) may remove the empty parent between our two steps. */
 const MAKE_TRIES = 10;
 /** A killed process leaves its group within moments; a hung one must not hold up its change. */
@@ -46,7 +54,8 @@ async function makeFolders(name: string): Promise<Group[]> {
   for (const { version, at, controllers } of readHierarchies()) {
     // Version 1: only the memory and pids hierarchies limit a child; of version 2 any is wanted, to kill.
     if (version === 1 && !controllers.some((one) => one === 'memory' || one === 'pids')) continue;
-    const group: Group = { parent: `${at}/${PARENT}`, folder: `${at}/${PARENT}/${name}`, version };
+    const parent = (version === 2 ? delegatedParent : undefined) ?? `${at}/${PARENT}`;
+    const group: Group = { parent, folder: `${parent}/${name}`, version };
     try {
       await makeFolder(group);
       found.push(group);
@@ -102,7 +111,7 @@ export async function childGroup(
   name: string,
   limits: { memoryBytes: number; processes: number },
 ): Promise<ChildGroup> {
-  const groups = await makeFolders(`${name}-${randomBytes(4).toString('hex')}`);
+  const groups = await makeFolders(`${name}-${process.pid}-${randomBytes(4).toString('hex')}`);
   await limit(groups, limits);
   const folders = groups.map(({ folder }) => folder);
   const killable = groups.find(
@@ -149,17 +158,42 @@ export async function whereChildGroups(): Promise<string> {
 /** A group is joined within moments of its making: an empty one this old belonged to a daemon that was killed. */
 const STALE_MS = 60_000;
 
-function sweep(parent: string): void {
-  for (const name of readdirSync(parent, { withFileTypes: true })) {
-    if (!name.isDirectory()) continue;
-    const folder = `${parent}/${name.name}`;
+/** The daemon that made a group, by its name, has ended. */
+function isOrphan(name: string): boolean {
+  const pid = /-(\d+)-[0-9a-f]+$/.exec(name)?.[1];
+  return pid !== undefined && !existsSync(`/proc/${pid}`);
+}
+
+/** Removes the empty groups of daemons that were killed. Returns those it removed. */
+function sweep(parent: string): string[] {
+  const swept: string[] = [];
+  for (const { name } of readdirSync(parent, { withFileTypes: true })) {
+    const folder = `${parent}/${name}`;
     try {
+      if (!statSync(folder).isDirectory()) continue;
+      const stale = isOrphan(name) || Date.now() - statSync(folder).mtimeMs > STALE_MS;
       // Not empty: the kernel refuses.
-      if (Date.now() - statSync(folder).mtimeMs > STALE_MS) removeGroup(folder);
+      if (stale && removeGroup(folder)) swept.push(folder);
     } catch (error) {
       if (!failedWith(error, 'ENOENT')) throw error;
     }
   }
+  return swept;
+}
+
+/**
+ * Removes the groups of children whose daemon was killed. Their processes have ended with it; a group that still has
+ * some (one that hangs in the kernel) stays. Returns the groups it removed.
+ */
+export function removeOrphanGroups(): string[] {
+  const swept: string[] = [];
+  for (const { at } of readHierarchies()) {
+    const parent = `${at}/${PARENT}`;
+    if (!existsSync(parent)) continue;
+    swept.push(...sweep(parent));
+    removeGroup(parent);
+  }
+  return swept;
 }
 
 async function leave(folder: string): Promise<void> {

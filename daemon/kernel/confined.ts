@@ -6,6 +6,7 @@ import { type Child, startProgram } from './exec.ts';
 import { confinedFilter } from './seccomp.ts';
 
 const PRLIMIT = '/usr/bin/prlimit';
+const UNSHARE = '/usr/bin/unshare';
 const BWRAP = '/usr/bin/bwrap';
 const SETPRIV = '/usr/bin/setpriv';
 
@@ -95,10 +96,12 @@ function argumentsOf(program: ConfinedProgram, uid: number, firstPipe: number): 
     `--nproc=${limits.processes}`,
     `--nofile=${limits.openFiles}`,
     '--',
+    // Not bwrap's own option: that one sets up a loopback interface, which takes rights over all networks.
+    ...[UNSHARE, '--net', '--'],
     BWRAP,
     // No user namespace: root makes the namespaces and the ids are dropped inside, so this needs no support for
     // unprivileged ones; with the filter none can be made later either.
-    ...['--unshare-pid', '--unshare-ipc', '--unshare-net', '--unshare-uts', '--unshare-cgroup-try'],
+    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...['--die-with-parent', '--new-session', '--clearenv', '--hostname', 'confined'],
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--setenv', 'LC_ALL', 'C', '--setenv', 'TZ', 'UTC'],
     ...Object.entries(program.env ?? {}).flatMap(([name, value]) => ['--setenv', name, value]),

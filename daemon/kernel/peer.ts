@@ -31,7 +31,8 @@ function fdOf(socket: Socket): number {
   return fd;
 }
 
-function option(fd: number, name: number, bytes: number): Buffer {
+/** The value of a socket's SOL_SOCKET option: at most `bytes`. */
+export function socketOption(fd: number, name: number, bytes: number): Buffer {
   const value = Buffer.alloc(bytes);
   const length = Buffer.alloc(4);
   length.writeUInt32LE(bytes);
@@ -42,7 +43,7 @@ function option(fd: number, name: number, bytes: number): Buffer {
 function groupsOf(fd: number): number[] {
   for (let room = 64; room <= GROUPS_MAX; room *= 32) {
     try {
-      const raw = option(fd, SO_PEERGROUPS, room * 4);
+      const raw = socketOption(fd, SO_PEERGROUPS, room * 4);
       return Array.from({ length: raw.length / 4 }, (_, i) => raw.readUInt32LE(i * 4));
     } catch (error) {
       if (!failedWith(error, 'ERANGE')) throw error;
@@ -54,7 +55,7 @@ function groupsOf(fd: number): number[] {
 /** The peer of a Unix socket. Call it in the connection event, before a byte is read. */
 export function peerOf(socket: Socket): Peer {
   const fd = fdOf(socket);
-  const raw = option(fd, SO_PEERCRED, UCRED_BYTES);
+  const raw = socketOption(fd, SO_PEERCRED, UCRED_BYTES);
   return {
     pid: raw.readInt32LE(0),
     uid: raw.readUInt32LE(4),
@@ -66,7 +67,7 @@ export function peerOf(socket: Socket): Peer {
 /** A descriptor of the peer's process itself, immune to reuse of its number; undefined before Linux 6.5. */
 export function peerPidFd(socket: Socket): Fd | undefined {
   try {
-    return new Fd(option(fdOf(socket), SO_PEERPIDFD, 4).readInt32LE(0), 'pidfd of the peer');
+    return new Fd(socketOption(fdOf(socket), SO_PEERPIDFD, 4).readInt32LE(0), 'pidfd of the peer');
   } catch (error) {
     if (failedWith(error, 'ENOPROTOOPT', 'EINVAL', 'ESRCH')) return undefined;
     throw error;
