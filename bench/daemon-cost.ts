@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { atMost, type Bar } from './bar.ts';
 import type { Ground } from './ground.ts';
@@ -23,37 +25,60 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS;
 }
 
+/** Keeps the main thread of a process on one processor, or lets it use all again. */
+function stayOn(pid: number, processors: string): void {
+  execFileSync('taskset', ['-p', '-c', processors, String(pid)], { stdio: 'ignore' });
+}
+
+/**
+ * A call and its answer, beside a byte and its answer between two C processes: both pairs on two processors, where
+ * waking one that is idle is most of it, and both pairs on one.
+ */
 async function roundTrip(ground: Ground, rounds: number): Promise<Bar[]> {
-  const walls: number[] = [];
+  const last = availableParallelism() - 1;
+  const pairs: [string, string][] = [
+    ['0', String(last)],
+    ['0', '0'],
+  ];
+  const [ours, floor]: [number[], number[]] = [[], []];
   const program = compileFloor('ping-pong', `${ground.root}/ping-pong`);
-  const floor =
-    program === undefined ? undefined : median(await floorFigures(program, [String(rounds)]));
+  for (const [mine, theirs] of pairs) {
+    stayOn(process.pid, mine);
+    stayOn(ground.daemon.pid!, theirs);
+    ours.push(median(await pings(ground, rounds)));
+    if (program !== undefined) {
+      floor.push(median(await floorFigures(program, [String(rounds), mine, theirs])));
+    }
+  }
+  for (const pid of [process.pid, ground.daemon.pid!]) stayOn(pid, `0-${last}`);
+  const calls = rounds * 20;
+  const before = cpuSeconds(ground.daemon.pid!);
+  for (let i = 0; i < calls; i++) await ground.client.call('daemon.ping', {});
+  const cpu = ((cpuSeconds(ground.daemon.pid!) - before) * 1e6) / calls;
+  const limit = floor.length === 0 ? null : 2.5;
+  const ratio = ours[0]! / (floor[0] ?? Number.NaN);
+  const missing = 'gcc is not installed';
+  return [
+    atMost('socket round trip, processor time of the daemon', cpu, 'us', 25, calls),
+    atMost('socket round trip against C, calls 2 ms apart', ratio, 'x', limit, rounds, {
+      'ours (us)': ours[0]!,
+      'C (us)': floor[0] ?? missing,
+      'ours on one processor (us)': ours[1]!,
+      'C on one processor (us)': floor[1] ?? missing,
+    }),
+  ];
+}
+
+/** Microseconds of `rounds` calls that do nothing, 2 ms apart. */
+async function pings(ground: Ground, rounds: number): Promise<number[]> {
+  const walls: number[] = [];
   for (let i = 0; i < rounds; i++) {
     const start = performance.now();
     await ground.client.call('daemon.ping', {});
     walls.push((performance.now() - start) * 1000);
     await pause(2);
   }
-  const calls = rounds * 20;
-  const before = cpuSeconds(ground.daemon.pid!);
-  for (let i = 0; i < calls; i++) await ground.client.call('daemon.ping', {});
-  const cpu = ((cpuSeconds(ground.daemon.pid!) - before) * 1e6) / calls;
-  const wall = median(walls);
-  const ratio = floor === undefined ? Number.NaN : wall / floor;
-  return [
-    atMost('socket round trip, processor time of the daemon', cpu, 'us', 25, calls),
-    atMost(
-      'socket round trip against C, calls 2 ms apart',
-      ratio,
-      'x',
-      floor === undefined ? null : 2.5,
-      rounds,
-      {
-        'ours (us)': wall,
-        'C (us)': floor ?? 'gcc is not installed',
-      },
-    ),
-  ];
+  return walls;
 }
 
 async function toolStart(ground: Ground, rounds: number): Promise<Bar> {

@@ -1,5 +1,6 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
 const execute = promisify(execFile);
@@ -35,6 +36,24 @@ export function compileFloor(source: string, into: string): string | undefined {
 export async function floorFigures(file: string, args: string[]): Promise<number[]> {
   const { stdout } = await execute(file, args, { timeout: 300_000, maxBuffer: 1 << 26 });
   return stdout.trim().split('\n').map(Number);
+}
+
+/** A floor program that makes one round for each line it is given; `next` gives the number it answers with. */
+export function startFloor(
+  file: string,
+  args: string[],
+): { next(): Promise<number>; stop(): void } {
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  return {
+    async next() {
+      child.stdin.write('\n');
+      const { value, done } = await lines.next();
+      if (done === true) throw new Error(`${args.join(' ')} has ended`);
+      return Number(value);
+    },
+    stop: () => child.stdin.end(),
+  };
 }
 
 /** Runs a program with its standard output going to the file `into`; returns that path. */

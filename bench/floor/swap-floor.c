@@ -1,7 +1,7 @@
 // The floor of a swap: the same mount calls as the daemon's, from one C process, nothing else.
-// Usage: swap-floor BASE_IMAGE DIFF_A DIFF_B UPPERS_DIR SLOT_DIR ROUNDS
+// Usage: swap-floor BASE_IMAGE DIFF_A DIFF_B UPPERS_DIR SLOT_DIR ROUNDS, then a line of input for each round.
 // Layers stay mounted (as the daemon keeps them); each round mounts a new overlay over a prepared
-// upper, slips it beneath the old tree and detaches that. Prints one line per round: microseconds.
+// upper, slips it beneath the old tree and detaches that. Answers each line with one: microseconds.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +83,8 @@ int main(int argc, char **argv) {
   check(mount("floor", argv[5], "tmpfs", 0, NULL), "mount the first tree");
   check(mount(NULL, argv[5], NULL, MS_PRIVATE, NULL), "make it private");
   for (int i = 0; i < rounds; i++) {
+    char line[8];
+    if (fgets(line, sizeof line, stdin) == NULL) break;
     snprintf(upper, sizeof upper, "%s/%d/fs", argv[4], i);
     snprintf(work, sizeof work, "%s/%d/work", argv[4], i);
     struct timespec a, b;
@@ -98,7 +100,7 @@ int main(int argc, char **argv) {
     close(old);
     close(tree);
     printf("%.1f\n", (b.tv_sec - a.tv_sec) * 1e6 + (b.tv_nsec - a.tv_nsec) / 1e3);
-    usleep(20000);
+    fflush(stdout);
   }
   umount2(argv[5], MNT_DETACH);
   return 0;
