@@ -102,7 +102,7 @@ function argumentsOf(program: ConfinedProgram, uid: number, firstPipe: number): 
     // No user namespace: root makes the namespaces and the ids are dropped inside, so this needs no support for
     // unprivileged ones; with the filter none can be made later either.
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
-    ...['--die-with-parent', '--new-session', '--clearenv', '--hostname', 'confined'],
+    ...['--die-with-parent', '--new-session', '--clearenv'],
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--setenv', 'LC_ALL', 'C', '--setenv', 'TZ', 'UTC'],
     ...Object.entries(program.env ?? {}).flatMap(([name, value]) => ['--setenv', name, value]),
     ...rootArguments(program.shown),

@@ -46,6 +46,10 @@ for knob in proc/sys proc/sysrq-trigger proc/irq proc/bus; do
   mount --bind "$knob" "$knob"
   mount -o remount,bind,ro,nosuid,nodev,noexec "$knob"
 done
+# Users may mount a /proc of their own only where one without such covers exists. Nobody reaches this one: it is hidden.
+mkdir -p run/host/proc
+mount -t proc -o nosuid,nodev,noexec proc run/host/proc
+mount -t tmpfs -o mode=755,ro,nosuid,nodev,noexec hidden run/host
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 sys/fs/cgroup
 
 # The state tree is no overlay: it can hold the uppers of slots, as a disk of its own would.
