@@ -1,21 +1,7 @@
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs';
-import { homedir } from 'node:os';
+import { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-
-/** A whole root, downloaded and unpacked from a slow mirror on a busy machine. */
-const buildSeconds = 900;
+import { cached, finish } from './cache.ts';
 
 /** The Debian releases the package is made for. */
 export type Suite = 'bookworm' | 'trixie';
@@ -79,37 +65,6 @@ export function lackingDebianRoot(): string | undefined {
   return debianMirror() === undefined ? 'no Debian mirror in the sources of apt' : undefined;
 }
 
-/** What tests keep from run to run. It may be removed at any time. */
-export function testCache(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'personad-test');
-}
-
-/** Runs a program to its end. Rejects with the last of what it said. */
-async function finish(file: string, args: readonly string[], lock?: number): Promise<void> {
-  const limit = AbortSignal.timeout(buildSeconds * 1_000);
-  const stdio = ['ignore', 'ignore', 'pipe', lock ?? 'ignore'] as const;
-  const child = spawn(file, args, { stdio: [...stdio], cwd: '/', signal: limit });
-  let said = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    said = `${said}${text}`.slice(-4_000);
-  });
-  const code = await new Promise((resolve, reject) => {
-    child.once('error', reject).once('close', resolve);
-  });
-  if (code !== 0) throw new Error(`${file} ${args.join(' ')} ended with ${code}:\n${said}`);
-}
-
-/** Does `work` while no other process holds this lock. It belongs to our open file and ends with us. */
-async function alone(file: string, work: () => Promise<void>): Promise<void> {
-  const lock = openSync(file, 'a', 0o600);
-  try {
-    await finish('flock', ['--timeout', String(buildSeconds), '3'], lock);
-    await work();
-  } finally {
-    closeSync(lock);
-  }
-}
-
 /**
  * The path of an unpacked Debian, made by mmdebstrap when the cache has none from the same list and
  * options. Never write to it: lay an overlay over it. Rejects with what mmdebstrap said.
@@ -123,17 +78,8 @@ export async function debianRoot({
   const packages = `--include=${[...include].sort().join(',')}`;
   const args = ['--mode=root', '--variant=minbase', '--quiet', packages, ...options, suite];
   const key = createHash('sha256').update(args.join('\n')).digest('hex').slice(0, 12);
-  const cache = testCache();
-  const root = join(cache, `${suite}-${key}`);
-  if (existsSync(root)) return root;
-  mkdirSync(cache, { recursive: true, mode: 0o755 });
-  await alone(`${root}.lock`, async () => {
-    if (existsSync(root)) return;
-    const fresh = `${root}.new`;
-    rmSync(fresh, { recursive: true, force: true });
+  return cached(`${suite}-${key}`, async (fresh) => {
     await finish('mmdebstrap', [...args, fresh, `deb ${mirror} ${suite} main`]);
     chmodSync(fresh, 0o755);
-    renameSync(fresh, root);
   });
-  return root;
 }
