@@ -81,15 +81,17 @@ export function privateTree(t: Scope, more = ''): string {
 
 /**
  * Starts a daemon on `root` and waits until it is ready. It is killed after the test. `inherited` are
- * descriptors that it finds open as 3, 4, ...
+ * descriptors that it finds open as 3, 4, ...; `more` are words for Node and names for its environment.
  */
 export async function startLive(
   t: Scope,
   root: string,
   inherited: readonly number[] = [],
+  more: { words?: readonly string[]; environment?: Record<string, string> } = {},
 ): Promise<LiveDaemon> {
-  const child = spawn(process.execPath, ['--no-warnings', program], {
-    env: { PATH: process.env.PATH, PERSONA_ROOT: root },
+  const { words = [], environment = {} } = more;
+  const child = spawn(process.execPath, ['--no-warnings', ...words, program], {
+    env: { PATH: process.env.PATH, PERSONA_ROOT: root, ...environment },
     stdio: ['ignore', 'pipe', 'pipe', ...inherited],
   });
   let output = '';

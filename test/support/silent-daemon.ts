@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Request } from '../../daemon/api/rooms.ts';
 import type { Plan, Result } from '../../daemon/changes/change.ts';
-import { silentLog } from '../../daemon/changes/log.ts';
+import { type Log, silentLog } from '../../daemon/changes/log.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
 import { settingsOf } from '../../daemon/config/settings.ts';
 import { type Daemon, type Hooks, startDaemon } from '../../daemon/wiring.ts';
@@ -30,11 +30,15 @@ export const rootRequest: Request = {
 };
 
 /** A daemon without sockets in this process, on the trees below `root`. */
-export function startSilent(root: string, hooks: Hooks = {}): Promise<Daemon> {
+export function startSilent(
+  root: string,
+  hooks: Hooks = {},
+  log: Log = silentLog,
+): Promise<Daemon> {
   return startDaemon({
     paths: pathsOf(root),
     settings,
-    log: silentLog,
+    log,
     version: '0',
     hooks: { ...hooks, silent: true },
   });
