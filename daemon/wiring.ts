@@ -21,7 +21,7 @@ import type { OpenOptions } from './store/database.ts';
 import type { Store } from './store/store.ts';
 import { markSoon, writeMark } from './system/mark.ts';
 import { openState } from './system/open-state.ts';
-import { clearStaging, quarantineUnknown } from './system/quarantine.ts';
+import { clearAsides, clearStaging, quarantineUnknown } from './system/quarantine.ts';
 import { whenQuiet } from './system/quiet.ts';
 import { type Space, spaceOf } from './system/space.ts';
 import { lockState, makeTrees } from './system/state-tree.ts';
@@ -132,7 +132,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const degraded = lost ?? uppers.problem?.text;
     if (degraded !== undefined)
       log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
-    const room = { paths, settings, log, store, space, machine, uppers, degraded };
+    const { version } = parts;
+    const room = { paths, settings, log, store, space, machine, uppers, degraded, version };
     const rooms = await openRooms(room);
     undo.defer(() => rooms.close());
     const accountOf = accounts();
@@ -195,6 +196,7 @@ async function recoverAll(
   engine: Engine,
   rooms: Daemon['rooms'],
 ): Promise<void> {
+  await clearAsides(paths.state);
   await rooms.recover();
   await engine.recover();
   if (engine.open().length === 0) await clearStaging(paths.state);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
+import { constants, readdirSync } from 'node:fs';
+import { lstat, mkdir, open, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failedWith, KernelError } from './errno.ts';
 import { Fd } from './fd.ts';
@@ -35,6 +35,22 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
+/** What a file is called until `writeDurably` gives it its name. */
+const asidePrefix = '.new-';
+const asideName = /^\.new-[0-9a-f]{16}$/;
+
+/**
+ * Removes what a crash left of files that `writeDurably` was writing in the folder: they never got their name. Only
+ * while nobody writes there. A missing folder is fine.
+ */
+export async function removeAsides(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (failedWith(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  });
+  for (const name of names.filter((one) => asideName.test(one))) await unlink(join(folder, name));
+}
+
 /**
  * Replaces the file by `bytes`, so that after a power cut it holds the old bytes or the new ones: write aside,
  * fsync, rename, fsync the folder. When anything fails the old file stands and nothing is left beside it.
@@ -44,7 +60,7 @@ export async function writeDurably(
   bytes: string | Uint8Array,
   mode = 0o600,
 ): Promise<void> {
-  const aside = join(dirname(path), `.new-${randomBytes(8).toString('hex')}`);
+  const aside = join(dirname(path), `${asidePrefix}${randomBytes(8).toString('hex')}`);
   try {
     const handle = await open(aside, NEW_FILE, mode);
     try {
@@ -101,6 +117,19 @@ export async function removeFolder(path: string): Promise<void> {
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+/** Names of what is of this type in the folder at `path`, sorted; none when there is no such folder. */
+export function namesOf(path: string, type: 'file' | 'folder'): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => (type === 'file' ? entry.isFile() : entry.isDirectory()))
+      .map(({ name }) => name)
+      .sort();
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return [];
+    throw error;
+  }
 }
 
 /** True when the path exists, as anything; a link counts by itself. */

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestFromFileName } from '../../ipc/values.ts';
 import { statePlaces } from '../config/paths.ts';
-import { moveDurably } from '../kernel/files.ts';
+import { moveDurably, removeAsides } from '../kernel/files.ts';
 import { writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import type { Store } from '../store/store.ts';
@@ -69,6 +69,17 @@ export async function quarantineUnknown(
 export async function clearStaging(state: string): Promise<void> {
   const staging = join(state, statePlaces.staging);
   for (const name of readdirSync(staging)) await removeTree(join(staging, name));
+}
+
+/** Removes what a crash left of files that were only being written. Before anything writes to the state tree. */
+export async function clearAsides(state: string): Promise<void> {
+  const { keys, trustedKeys, layers, personas, slots } = statePlaces;
+  const ofSlots = readdirSync(join(state, slots)).flatMap((slot) => [
+    join(slots, slot, 'generations'),
+    join(slots, slot, 'uppers'),
+  ]);
+  for (const place of ['.', keys, trustedKeys, layers, personas, ...ofSlots])
+    await removeAsides(join(state, place));
 }
 
 /** What is in quarantine, each with the command that takes it back or looks at it. */

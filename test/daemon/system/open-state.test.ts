@@ -17,6 +17,7 @@ import { writeRecord } from '../../../daemon/kernel/records.ts';
 import { writeMark } from '../../../daemon/system/mark.ts';
 import { openState } from '../../../daemon/system/open-state.ts';
 import {
+  clearAsides,
   clearStaging,
   quarantineNotices,
   quarantineUnknown,
@@ -204,4 +205,28 @@ test('the state tree is 0700, the slots can be passed, one daemon holds the lock
   t.is((second as unknown as { code: string }).code, 'already-running');
   const otherRun = { ...paths, run: join(paths.run, 'other') };
   await t.throwsAsync(lockState(otherRun), undefined, 'another run folder is no way around');
+});
+
+test('what was only being written is removed after a crash, and nothing that merely looks like it', async (t) => {
+  const { state } = await used(t);
+  const unfinished = '.new-0123456789abcdef';
+  const folders = readdirSync(join(state, 'slots')).flatMap((slot) => [
+    `slots/${slot}/generations`,
+    `slots/${slot}/uppers`,
+  ]);
+  const places = ['.', 'keys', 'keys/trusted', 'layers', 'personas', ...folders];
+  t.true(places.length > 5);
+  for (const place of places) {
+    mkdirSync(join(state, place), { recursive: true });
+    writeFileSync(join(state, place, unfinished), 'half a rec');
+    writeFileSync(join(state, place, '.new-by-hand'), 'of a person');
+  }
+  mkdirSync(join(state, 'slots/lost+found'));
+  writeFileSync(join(state, 'slots/file'), '');
+  await clearAsides(state);
+  for (const place of places) {
+    const left = readdirSync(join(state, place));
+    t.false(left.includes(unfinished), place);
+    t.true(left.includes('.new-by-hand'), place);
+  }
 });
