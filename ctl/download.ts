@@ -28,10 +28,44 @@ export async function checkTarget(call: Call, path: string, replace: boolean): P
   await access(dirname(full), constants.W_OK | constants.X_OK);
 }
 
-/**
- * Exports a persona to a file. It appears under its name only when it is complete, correct and on
- * disk. Throws `digest-mismatch`, `connection-lost`.
- */
+/** What comes, and when it is whole. */
+export interface Coming {
+  path: string;
+  /** Permission bits of the file, less those of the umask. */
+  mode: number;
+  data: AsyncIterable<Uint8Array>;
+  /** Called when no more comes: throws unless that was all of it. */
+  check(written: Written): Promise<void> | void;
+}
+
+/** Writes what comes to a file, which appears under its name only when it is complete, correct and on disk. */
+export async function receive(call: Call, { path, mode, data, check }: Coming): Promise<Written> {
+  const full = resolve(call.io.cwd(), path);
+  const partial = `${full}.${randomBytes(4).toString('hex')}.part`;
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const file = await open(partial, 'wx', mode);
+  try {
+    for await (const chunk of data) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      await file.appendFile(chunk);
+    }
+    const written = { path: full, bytes, digest: `sha256:${hash.digest('hex')}` };
+    await check(written);
+    await file.sync();
+    await file.close();
+    await rename(partial, full);
+    await syncFolder(dirname(full));
+    return written;
+  } catch (error) {
+    await file.close().catch(() => {});
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
+
+/** Exports a persona to a file. Throws `digest-mismatch`, `connection-lost`. */
 export async function exportTo(
   call: Call,
   persona: string,
@@ -40,37 +74,23 @@ export async function exportTo(
 ): Promise<Written> {
   const client = await call.client();
   const answer = await client.call('persona.export', { persona, ...(original && { original }) });
-  const full = resolve(call.io.cwd(), path);
-  const partial = `${full}.${randomBytes(4).toString('hex')}.part`;
   const progress = progressLine(call.io, call.out);
-  const hash = createHash('sha256');
   const label = `writing ${path}`;
   const total = answer.bytes;
-  const file = await open(partial, 'wx', 0o666);
+  const data = download(client.path, answer.ticket, (done) =>
+    progress.show({ label, done, total, unit: 'bytes' }),
+  );
   try {
-    const data = download(client.path, answer.ticket, (done) =>
-      progress.show({ label, done, total, unit: 'bytes' }),
-    );
-    for await (const chunk of data) {
-      hash.update(chunk);
-      await file.appendFile(chunk);
-    }
-    const digest = `sha256:${hash.digest('hex')}`;
-    if (digest !== answer.digest)
-      throw new PersonaError('digest-mismatch', {
-        what: path,
-        expected: answer.digest,
-        found: digest,
-      });
-    await file.sync();
-    await file.close();
-    await rename(partial, full);
-    await syncFolder(dirname(full));
-    return { path: full, bytes: total, digest };
-  } catch (error) {
-    await file.close().catch(() => {});
-    await rm(partial, { force: true });
-    throw error;
+    return await receive(call, {
+      path,
+      mode: 0o666,
+      data,
+      check({ digest }) {
+        if (digest === answer.digest) return;
+        const { digest: expected } = answer;
+        throw new PersonaError('digest-mismatch', { what: path, expected, found: digest });
+      },
+    });
   } finally {
     progress.clear();
   }

@@ -43,6 +43,22 @@ export const machineCommands: readonly Command[] = [
     load: async () => (await import('../run/system.ts')).gc,
   },
   {
+    name: 'backup',
+    group: 'Machine',
+    summary: 'Write a backup of the state, while everything goes on (root only).',
+    about: [
+      'Bases, personas, keys, slots with all that was written in them, and their history, as they were at one moment. The files of a slot that is in use are each as they were when they were read; the answer names such slots.',
+      'The file is a tar with a manifest of digests; only its owner may read it.',
+    ],
+    operands: [{ name: 'FILE', summary: 'The file to write.', complete: 'file' }],
+    flags: [
+      { name: 'force', short: 'f', summary: 'Replace the file when it exists.' },
+      ...changeFlags.filter(({ name }) => name === 'dry-run'),
+    ],
+    examples: [['personactl backup /mnt/usb/desk.backup', '']],
+    load: async () => (await import('../run/backup.ts')).backup,
+  },
+  {
     name: 'key list',
     group: 'Machine',
     summary: 'List the signing keys that this machine knows.',

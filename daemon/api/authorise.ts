@@ -50,6 +50,8 @@ const ofPrivileged = (wanted: boolean | undefined) =>
 
 /** Parameters that are root's, by method. */
 export const rootParameters: RootParameters = {
+  'bulk.open': ({ direction }) =>
+    direction === 'down' ? 'only root may fetch what a change writes' : undefined,
   'base.import': ({ source }) =>
     source.kind === 'host' ? 'only root may import the running system' : ofInputs(source),
   'persona.create': (params) =>

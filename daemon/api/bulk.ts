@@ -18,7 +18,7 @@ const line = (word: 'OK' | 'GO' | 'ERR', value: unknown) => `${word} ${JSON.stri
 
 /**
  * Serves one raw connection. Upload: `GO 0`, the bytes, the end of the peer's side, `OK n`. Download:
- * `OK n` and n bytes. In both `ERR {error}` instead. Nothing moves faster than the slower side.
+ * `OK n` and n bytes, or `OK -1` and as many as come: whether they are all says the change that wrote them. In both `ERR {error}` instead. Nothing moves faster than the slower side.
  */
 export async function serveBulk(
   socket: Socket,
@@ -103,7 +103,7 @@ async function give(
   try {
     const source = await download.open();
     socket.resume();
-    socket.write(line('OK', download.bytes));
+    socket.write(line('OK', download.bytes ?? -1));
     await pipeline(source instanceof Readable ? source : Readable.from(source), socket);
   } finally {
     await tickets.drop(name);

@@ -5,6 +5,7 @@ import { methods } from '../../ipc/methods/index.ts';
 import { removeFile } from '../kernel/files.ts';
 import { authorise, levelOf, type OwnerOf } from './authorise.ts';
 import { runChange } from './changes.ts';
+import type { Outlet } from './outlet.ts';
 import { changeOwner, type OwnParts, ownMethods } from './own.ts';
 import type { Planned, Request } from './rooms.ts';
 
@@ -30,6 +31,7 @@ export function createDispatch(parts: DispatchParts) {
     params: AnyParams,
     level: Request['level'],
     claimed: string[],
+    outlets: Outlet[],
   ): Request {
     const { caller } = context;
     const dryRun = params.dryRun === true;
@@ -44,6 +46,11 @@ export function createDispatch(parts: DispatchParts) {
         if (!dryRun) claimed.push(path);
         return { path, uploaded: true, bytes };
       },
+      output(ticket) {
+        const outlet = tickets.output(ticket, caller.uid);
+        outlets.push(outlet);
+        return outlet;
+      },
     };
   }
 
@@ -54,7 +61,8 @@ export function createDispatch(parts: DispatchParts) {
     const level = levelOf(context.caller, parts.groupGid);
     await authorise(method, params, context.caller, level, ownerOf);
     const claimed: string[] = [];
-    const request = requestOf(context, params, level, claimed);
+    const outlets: Outlet[] = [];
+    const request = requestOf(context, params, level, claimed, outlets);
     const table = (Object.hasOwn(own, method) ? own : rooms) as unknown as Record<string, unknown>;
     const room = Object.hasOwn(table, method) ? table[method] : undefined;
     if (room === undefined) throw new PersonaError('not-supported', { what: method });
@@ -68,6 +76,7 @@ export function createDispatch(parts: DispatchParts) {
       });
     } finally {
       // No change has them, so nobody else will remove them.
+      if (!begun) for (const outlet of outlets) outlet.close();
       if (!begun) for (const path of claimed) await removeFile(path);
     }
   };

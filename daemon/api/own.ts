@@ -118,7 +118,8 @@ export function ownMethods(parts: OwnParts): Own {
   return {
     'daemon.ping': () => ({ version: parts.version, apiVersion, pid: process.pid }),
     'daemon.status': (_, request) => statusFor(parts, request),
-    'bulk.open': ({ bytes }, { caller }) => tickets.forUpload(caller.uid, bytes),
+    'bulk.open': ({ direction, bytes }, { caller }) =>
+      direction === 'up' ? tickets.forUpload(caller.uid, bytes) : tickets.forOutput(caller.uid),
     async 'persona.export'(params, request) {
       const { digest, fileName, bytes, open } = await rooms['persona.export'](params, request);
       const ticket = tickets.forDownload(request.caller.uid, { bytes, open });

@@ -11,6 +11,7 @@ import type {
 import type { Input, SlotPage } from '../../ipc/methods/shapes.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Json } from '../changes/task.ts';
+import type { Outlet } from './outlet.ts';
 import type { Download } from './tickets.ts';
 
 /** Checked parameters of a method. */
@@ -28,6 +29,8 @@ export interface Request {
    * when the change has ended. `path` inputs were checked: only root names them.
    */
   input(input: Input): { path: string; uploaded: boolean; bytes: number | undefined };
+  /** Where the change writes what the holder of this ticket fetches. The change closes it. */
+  output(ticket: string): Outlet;
 }
 
 /** What a room answers to a method of kind `change`. */
@@ -64,7 +67,7 @@ export interface Rooms extends SyncRooms, ChangeRooms {
   'persona.export'(
     params: Checked<'persona.export'>,
     request: Request,
-  ): Promise<Download & { digest: string; fileName: string }>;
+  ): Promise<Download & { bytes: number; digest: string; fileName: string }>;
   /** Parts of the status page. */
   status: {
     daemon(): Omit<Status['daemon'], 'pid' | 'version'>;

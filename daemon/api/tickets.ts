@@ -6,6 +6,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Engine } from '../changes/engine.ts';
 import { removeFile } from '../kernel/files.ts';
 import { createStaged, type StagedFile } from '../kernel/staged-file.ts';
+import { Outlet } from './outlet.ts';
 
 /** Bounds of bulk data. */
 export interface BulkLimits {
@@ -48,9 +49,12 @@ export async function removeUnclaimed(staging: string, engine: Engine): Promise<
 
 /** Data for a caller to fetch. */
 export interface Download {
-  bytes: number;
+  /** Undefined: as many as come until the end of the stream. */
+  bytes: number | undefined;
   /** Called once, when the caller connects. */
   open(): Promise<Readable> | Readable;
+  /** Called when nobody will fetch it any more. */
+  abandon?(): void;
 }
 
 interface Ticket {
@@ -61,6 +65,8 @@ interface Ticket {
   announced: number | undefined;
   download: Download | undefined;
   file: StagedFile | undefined;
+  /** What a change writes for the one who fetches; undefined once a change has it, or without one. */
+  outlet?: Outlet | undefined;
 }
 
 /** What tickets need from outside. */
@@ -102,6 +108,30 @@ export class Tickets {
   /** A ticket to fetch `download`. */
   forDownload(uid: number, download: Download): string {
     return this.#issue(uid, { announced: undefined, download });
+  }
+
+  /** A ticket to fetch what a change is going to write. */
+  forOutput(uid: number): { ticket: string; bytesMax: number; expiresMs: number } {
+    const outlet = new Outlet();
+    const download = {
+      bytes: undefined,
+      open: () => outlet.source,
+      abandon: () => outlet.close(),
+    };
+    const ticket = this.#issue(uid, { announced: undefined, download });
+    const issued = this.#tickets.get(ticket);
+    if (issued) issued.outlet = outlet;
+    return { ticket, bytesMax: 0, expiresMs: this.#parts.now() + this.#parts.limits.ticketMs };
+  }
+
+  /** What a change writes into, once: whoever presents the ticket, before or after, gets it. */
+  output(name: string, uid: number): Outlet {
+    const ticket = this.#tickets.get(name);
+    if (ticket?.uid !== uid || ticket.outlet === undefined)
+      throw new PersonaError('ticket-not-found');
+    const { outlet } = ticket;
+    ticket.outlet = undefined;
+    return outlet;
   }
 
   /** Bytes of a user that no change has taken yet. */
@@ -185,6 +215,7 @@ export class Tickets {
     if (ticket === undefined) return;
     clearTimeout(ticket.timer);
     this.#tickets.delete(name);
+    await ticket.download?.abandon?.();
     await ticket.file?.abandon();
   }
 

@@ -1,4 +1,5 @@
 import type { Rooms } from '../api/rooms.ts';
+import { Backups } from '../backup/backup.ts';
 import type { Engine } from '../changes/engine.ts';
 import type { Log } from '../changes/log.ts';
 import type { AnyTask } from '../changes/task.ts';
@@ -37,6 +38,8 @@ export interface RoomsParts {
   uppers: UpperPlace;
   /** Why nothing may be changed. */
   degraded: string | undefined;
+  /** Of the program. */
+  version: string;
 }
 
 /** All rooms of a daemon, composed. */
@@ -72,6 +75,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
   const { values } = parts.settings;
   const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
+  const backups = new Backups({ paths, store, version: parts.version, now: wallMs });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -82,6 +86,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       ...slots.tasks,
       ...collectTasks(collectors),
+      backups.task(),
     ],
     recover: () => slots.recover(),
     phase: (now) => {
@@ -93,7 +98,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     methods: (engine) => ({
       ...personaMethods(personas),
       ...slotMethods(slots.room),
-      ...systemMethods({ paths, store, space, machine, uppers, collectors, degraded }),
+      ...systemMethods({ paths, store, space, machine, uppers, collectors, backups, degraded }),
       status: statusParts({
         state: paths.state,
         store,

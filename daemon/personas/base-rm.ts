@@ -42,7 +42,7 @@ export async function planBaseRemoval(
     kind: 'base.rm',
     summary: `Remove base ${name}`,
     ownerUid,
-    holds: [`base:${name}`, `base:${digest}`],
+    holds: [`base:${name}`, `base:${digest}`, 'shared:removal:all'],
     tasks: [
       { kind: 'bases.forget', params: { name, digest } },
       { kind: 'bases.discard', params: { name, digest, bytes: base.bytes } },

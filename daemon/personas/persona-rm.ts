@@ -38,7 +38,7 @@ export async function planRemove(
     kind: 'persona.rm',
     summary: `Remove persona ${name}`,
     ownerUid,
-    holds: [`persona:${name}`, `persona:${digest}`],
+    holds: [`persona:${name}`, `persona:${digest}`, 'shared:removal:all'],
     tasks: [
       { kind: removeKinds.forget, params: { name, digest, layers } },
       { kind: removeKinds.removeFiles, params: { name, digest, layers, bytes } },

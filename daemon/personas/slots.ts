@@ -87,7 +87,7 @@ export function planRemove(
     kind: 'slot.rm',
     summary: `remove slot ${name}`,
     ownerUid: caller.uid,
-    holds: [`slot:${name}`],
+    holds: [`slot:${name}`, 'shared:removal:all'],
     tasks: [
       task('slots.vacate-slot', { slot: name, busy: params.busy ?? 'refuse' }),
       task('slots.end-slot', { slot: name }),

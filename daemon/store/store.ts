@@ -1,4 +1,4 @@
-import { fill, type Row, type SqlValue } from './sql.ts';
+import { fill, literal, type Row, type SqlValue } from './sql.ts';
 
 export type { Row, SqlValue } from './sql.ts';
 
@@ -33,6 +33,8 @@ export interface Store {
    * recovery finds again. Resolves when they are on the disk; order with other commits is kept.
    */
   commitSoon(collect: (tx: Tx) => void): Promise<void>;
+  /** Writes a copy of all rows, as they are at one moment, to the new file at `path`. Not durable by itself. */
+  snapshot(path: string): Promise<void>;
   /** Writes what still waits, then closes. Further calls are refused. */
   close(): Promise<void>;
 }
@@ -124,6 +126,10 @@ export function storeOver(driver: Driver): Store {
       if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
       timer ??= setTimeout(() => flush().catch(() => undefined), soonDelayMs);
       return new Promise((resolve, reject) => soon.push({ sql, resolve, reject }));
+    },
+    async snapshot(path) {
+      flush().catch(() => undefined);
+      await turn(() => driver.exec(`VACUUM INTO ${literal(path)}`));
     },
     async close() {
       if (closed) return;

@@ -91,7 +91,8 @@ export async function planCollect(
   ownerUid: number,
 ): Promise<Plan> {
   const params: Record<string, Json> = {};
-  const holds = new Set<string>();
+  // A backup that is being written needs what its rows name.
+  const holds = new Set(['shared:removal:all']);
   const things: Collectable[] = [];
   for (const one of collectors) {
     const found = await one.find();

@@ -6,9 +6,10 @@ import { count, ticket } from './values.ts';
 export const bulkMethods = {
   'bulk.open': sync(
     'group',
-    'Gives a one-time ticket for an upload on a connection of its own.',
+    'Gives a one-time ticket for a transfer on a connection of its own.',
     {
-      direction: v.literal('up'),
+      /** Up: data for a change to take. Down: what a change is going to write, such as a backup. */
+      direction: v.picklist(['up', 'down']),
       /** How many bytes will come, when known: checked against free space now, exact at the end. */
       bytes: v.optional(count),
     },

@@ -1,8 +1,19 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count } from './values.ts';
+import { count, serial, ticket } from './values.ts';
 
-/** Methods about space. */
+/** What a backup holds. */
+const contents = {
+  /** When it was made, and what of. */
+  madeMs: count,
+  bases: count,
+  personas: count,
+  slots: v.array(v.string()),
+  /** Slots that were in use: their files are each as they were when they were read. */
+  live: v.array(v.strictObject({ slot: v.string(), generation: serial })),
+};
+
+/** Methods about the state tree as a whole. */
 export const systemMethods = {
   'system.df': sync(
     'any',
@@ -37,5 +48,14 @@ export const systemMethods = {
       removed: v.array(v.strictObject({ kind: v.string(), name: v.string(), bytes: count })),
       bytes: count,
     },
+  ),
+  'system.backup': change(
+    'root',
+    'Writes a backup of the state, while everything goes on.',
+    {
+      /** From `bulk.open` (down): whoever presents it gets the backup. Absent only in a dry run. */
+      ticket: v.optional(ticket),
+    },
+    { ...contents, bytes: count, members: count },
   ),
 };

@@ -27,6 +27,9 @@ export const rootRequest: Request = {
     uploaded: false,
     bytes: undefined,
   }),
+  output() {
+    throw new Error('nobody fetches anything here');
+  },
 };
 
 /** A daemon without sockets in this process, on the trees below `root`. */

@@ -1,0 +1,52 @@
+import { once } from 'node:events';
+import { PassThrough, type Readable } from 'node:stream';
+import { PersonaError } from '../../ipc/errors.ts';
+
+/** How far a writer may run ahead of the one who fetches. */
+const aheadBytes = 4 * 1024 * 1024;
+
+/** What a running change writes for the one who holds the ticket of it. Moves as fast as the slower of the two. */
+export class Outlet {
+  readonly #pipe = new PassThrough({ highWaterMark: aheadBytes });
+
+  constructor() {
+    // Whoever writes hears of it; on its own it must not end the process.
+    this.#pipe.on('error', () => undefined);
+  }
+
+  /** For the one who fetches. */
+  get source(): Readable {
+    return this.#pipe;
+  }
+
+  /** Resolves when more may be written. Throws `connection-lost` when nobody fetches it any more. */
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.#pipe.destroyed) throw new PersonaError('connection-lost');
+    if (this.#pipe.write(bytes)) return;
+    const gone = new AbortController();
+    const close = once(this.#pipe, 'close', { signal: gone.signal });
+    const drain = once(this.#pipe, 'drain', { signal: gone.signal });
+    for (const one of [close, drain]) one.catch(() => undefined);
+    await Promise.race([close, drain]);
+    gone.abort();
+    if (this.#pipe.destroyed) throw new PersonaError('connection-lost');
+  }
+
+  /** Everything was written. Resolves when the one who fetches has taken it; throws `connection-lost`. */
+  async end(): Promise<void> {
+    const ended = once(this.#pipe, 'close');
+    this.#pipe.end();
+    await ended;
+    if (!this.#pipe.readableEnded) throw new PersonaError('connection-lost');
+  }
+
+  /** True once nothing can be written any more. */
+  get closed(): boolean {
+    return this.#pipe.destroyed;
+  }
+
+  /** Ends it early: what was fetched is not all. */
+  close(): void {
+    this.#pipe.destroy();
+  }
+}
