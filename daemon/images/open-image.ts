@@ -51,8 +51,21 @@ async function openPart(part: Part, options: OpenOptions): Promise<Tree> {
     case 'mbr': {
       const { offset, size } = chosenPartition(source, options.partition);
       const inside = { ...part, offset: part.offset + offset, size, depth: part.depth + 1 };
-      return openPart(inside, options);
+      const { partition: _, ...rest } = options;
+      return openPart(inside, rest);
     }
+    default:
+      if (options.partition !== undefined) throw badImage('it has no partitions to choose from');
+      return openTree(source, format, options);
+  }
+}
+
+async function openTree(
+  source: ByteSource,
+  format: ImageFormat | undefined,
+  options: OpenOptions,
+): Promise<Tree> {
+  switch (format) {
     case 'tar':
       return openArchive(source, options);
     case 'ext4':

@@ -109,6 +109,9 @@ export async function openBaseSource(
   if ((await kindOf(path)) === 'file') {
     return await readFile(staging, await openNamed(path), 'file', partition);
   }
+  if (partition !== undefined) {
+    throw new PersonaError('bad-value', { name: '--partition', reason: `${path} is a folder` });
+  }
   if (await isContainerFolder(path)) return await readContainerFolder(staging, path, context);
   const child = await startWalker({ caller: root, path, deadlineMs: walkDeadlineMs });
   return { child, name: 'folder', close: async () => {} };

@@ -215,7 +215,7 @@ when(test, needs)('bad input: a clear error, nothing half made', async (t) => {
     join(folder, 'up.tar'),
     'cut.tar',
   );
-  const cases: [string, string[]][] = [
+  const cases: [string, string[], number?][] = [
     [join(folder, 'none'), ['file-not-found']],
     [join(folder, 'fifo'), ['bad-value']],
     [
@@ -229,9 +229,13 @@ when(test, needs)('bad input: a clear error, nothing half made', async (t) => {
     [zip, ['bad-archive', 'bad-image', 'limit-exceeded', 'not-supported']],
     [erofs, ['bad-image', 'bad-archive', 'not-supported']],
     [join(folder, 'up.tar'), ['bad-archive', 'bad-image']],
+    // A partition of what has none.
+    [tar, ['bad-image'], 2],
+    [tree, ['bad-value'], 1],
   ];
-  for (const [path, codes] of cases) {
-    const result = await importBase(machine, 'bad', { kind: 'path', path });
+  for (const [path, codes, partition] of cases) {
+    const chosen = partition === undefined ? {} : { partition };
+    const result = await importBase(machine, 'bad', { kind: 'path', path, ...chosen });
     t.is(result.status, 'failed', path);
     t.true(codes.includes(result.error?.code ?? ''), `${path}: ${JSON.stringify(result.error)}`);
     t.deepEqual(storeFiles(state), nothing, path);
