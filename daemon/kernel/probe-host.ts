@@ -89,8 +89,6 @@ const TOOLS: [name: string, packageName: string, usedFor: string, needed: boolea
     false,
   ],
   ['xz', 'xz-utils', 'importing squashfs images packed with xz', false],
-  ['rsync', 'rsync', 'the rsync peer of the benchmarks', false],
-  ['zstd', 'zstd', 'the archives of other tools in tests', false],
 ];
 
 function tool([name, packageName, usedFor, needed]: (typeof TOOLS)[number]): Promise<Capability> {
