@@ -289,7 +289,7 @@ export async function bootContainer(t: Scope, options: ContainerOptions): Promis
       return stdout;
     },
     spawn: (argv) => spawn('nsenter', enter(alive().pid, argv, undefined)),
-    copyIn: (from, to) => cpSync(from, inside(to), { recursive: true }),
+    copyIn: (from, to) => cpSync(from, inside(to), { recursive: true, verbatimSymlinks: true }),
     write(path, text) {
       mkdirSync(dirname(inside(path)), { recursive: true, mode: 0o755 });
       writeFileSync(inside(path), text);
