@@ -1,0 +1,46 @@
+/**
+ * What the guests are made of. Names of Debian packages; recommended ones are not installed.
+ * A change here makes new images.
+ */
+
+/** The releases of Debian that guests exist for. */
+export const suites = ['trixie', 'bookworm'] as const;
+export type Suite = (typeof suites)[number];
+
+/** Name of the package that depends on the kernel; its newest version is unpacked, not installed. */
+export const kernelPackage = 'linux-image-cloud-amd64';
+
+const system = [
+  'systemd',
+  'systemd-sysv',
+  'systemd-container',
+  'dbus',
+  'libpam-systemd',
+  'udev',
+  'kmod',
+  'mount',
+  'procps',
+  'iproute2',
+  'passwd',
+];
+
+/** What the daemon's package depends on: it is installed in the image without a network. */
+const daemon = ['bubblewrap', 'erofs-utils', 'rsync', 'util-linux', 'xz-utils'];
+
+/** What tests look at the guest with. */
+const tests = [
+  'acl',
+  'attr',
+  'dmsetup',
+  'e2fsprogs',
+  'fsverity',
+  'libcap2-bin',
+  'nvme-cli',
+  'squashfs-tools',
+  'strace',
+  'zstd',
+];
+
+/** The packages of a guest of this release. */
+export const guestPackages = (suite: Suite): string[] =>
+  [...system, ...daemon, ...tests, ...(suite === 'trixie' ? ['util-linux-extra'] : [])].sort();

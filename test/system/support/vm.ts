@@ -1,0 +1,96 @@
+/**
+ * Virtual machines for tests: made for one test or one file, gone with it. Where the machine of the developer cannot
+ * run them, `when(test, needsVm)` skips with the reason.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext, TestFn } from 'ava';
+import { machineFolder } from '../../../scripts/machine/cache.ts';
+import { guestImage } from '../../../scripts/machine/guest-image.ts';
+import { type Machine, makeMachine } from '../../../scripts/machine/machine.ts';
+import type { Suite } from '../../../scripts/machine/packages.ts';
+import { savedState } from '../../../scripts/machine/saved-machine.ts';
+import type { Needs } from '../../support/needs.ts';
+import { builtPackage } from '../../support/package.ts';
+
+const qemuMajorMin = 10;
+
+/** What a test with a virtual machine needs. */
+export const needsVm: Needs = {
+  root: true,
+  tools: ['qemu-system-x86_64', 'qemu-img', 'mmdebstrap', 'mke2fs', 'setpriv', 'flock', 'cpio'],
+  other() {
+    const text = execFileSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' });
+    const major = Number(/version (\d+)\./.exec(text)?.[1] ?? 0);
+    return major < qemuMajorMin ? `needs qemu ${qemuMajorMin}, this is ${major}` : undefined;
+  },
+};
+
+export interface VmOptions {
+  /** The release of Debian in it; trixie unless said. */
+  suite?: Suite;
+  /** Size of the NVMe disk for /var/lib/persona; 2G unless said. */
+  disk?: string;
+  /** Go on from a saved machine: seconds instead of a cold boot. */
+  snapshot?: boolean;
+}
+
+/** A machine that is up, for this one test. */
+export async function bootVm(t: ExecutionContext, options: VmOptions = {}): Promise<Machine> {
+  const machine = await makeVm(options);
+  t.teardown(() => endVm(machine, t.title, t.passed));
+  await machine.boot();
+  return machine;
+}
+
+/** A machine for all tests of a file: it is up before the first, and gone after the last. */
+export function fileVm(test: TestFn, options: VmOptions = {}): () => Machine {
+  let machine: Machine | undefined;
+  let passed = true;
+  test.serial.before('the machine starts', async (t) => {
+    t.timeout(15 * 60_000, 'the machine, its image and its start');
+    machine = await makeVm(options);
+    await machine.boot();
+  });
+  test.serial.afterEach.always((t) => {
+    passed &&= t.passed;
+  });
+  test.serial.after.always('the machine ends', async (t) => {
+    if (machine !== undefined) await endVm(machine, t.title, passed && machine.state !== 'off');
+  });
+  return () => {
+    if (machine === undefined) throw new Error('the machine did not start');
+    return machine;
+  };
+}
+
+async function makeVm({ suite = 'trixie', disk, snapshot }: VmOptions): Promise<Machine> {
+  // A test that outlives its runner would keep its machine.
+  process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+  const image = await guestImage(suite, await builtPackage(), console.log);
+  const saved = snapshot ? await savedState(image, console.log) : undefined;
+  return makeMachine(mkdtempSync(join(tmpdir(), 'personad-vm-')), {
+    image,
+    ...(disk === undefined ? {} : { disk }),
+    ...(saved === undefined ? {} : { saved }),
+  });
+}
+
+/** Ends a machine. After a failure its console is kept, and said where. */
+async function endVm(machine: Machine, title: string, passed: boolean): Promise<void> {
+  const text = machine.console();
+  if (!passed) {
+    const folder = join(machineFolder(), 'failed');
+    mkdirSync(folder, { recursive: true });
+    const file = join(folder, `${title.replace(/[^\w]+/g, '-').slice(0, 80)}.console`);
+    writeFileSync(file, text);
+    console.log(`the console of the machine is kept in ${file}`);
+  }
+  try {
+    await machine.cut();
+  } finally {
+    await machine.remove();
+  }
+}
