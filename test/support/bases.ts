@@ -1,13 +1,9 @@
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Plan, Result } from '../../daemon/changes/change.ts';
-import { type Engine, startEngine } from '../../daemon/changes/engine.ts';
+import type { Engine } from '../../daemon/changes/engine.ts';
 import { noFaults } from '../../daemon/changes/faults.ts';
-import { journalOver } from '../../daemon/changes/journal.ts';
-import { kindsOf } from '../../daemon/changes/kinds.ts';
-import { silentLog } from '../../daemon/changes/log.ts';
 import type { Json } from '../../daemon/changes/task.ts';
-import { limits } from '../../daemon/config/limits.ts';
 import { statePlaces } from '../../daemon/config/paths.ts';
 import { planBaseImport } from '../../daemon/personas/base-import.ts';
 import { planBaseRemoval } from '../../daemon/personas/base-rm.ts';
@@ -16,6 +12,7 @@ import { type BaseTaskParts, baseTasks } from '../../daemon/personas/tasks/base-
 import { openDriver, openStore } from '../../daemon/store/database.ts';
 import type { Store } from '../../daemon/store/store.ts';
 import type { Hooks, Machine, Subject } from '../changes/proofs.ts';
+import { quietEngine } from './quiet-engine.ts';
 
 /** The part of a daemon that imports bases, on a folder of its own. */
 export interface BaseMachine {
@@ -38,18 +35,8 @@ export async function openBaseMachine(
   const state = join(folder, 'state');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
-  const now = () => Date.now();
-  const room = await openPersonasRoom({ store, paths: { state }, now });
-  const engine = startEngine({
-    kinds: kindsOf(baseTasks(room, parts).map(hooks.wrapTask)),
-    journal: journalOver(store, hooks.faults, now),
-    faults: hooks.faults,
-    log: silentLog,
-    limits,
-    now,
-    space: () => undefined,
-    accountOf: (uid) => uid,
-  });
+  const room = await openPersonasRoom({ store, paths: { state }, now: Date.now });
+  const engine = quietEngine(store, baseTasks(room, parts).map(hooks.wrapTask), hooks.faults);
   return {
     room,
     store,

@@ -11,13 +11,9 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import type { Plan, Result } from '../../daemon/changes/change.ts';
-import { type Engine, startEngine } from '../../daemon/changes/engine.ts';
+import type { Engine } from '../../daemon/changes/engine.ts';
 import { noFaults } from '../../daemon/changes/faults.ts';
-import { journalOver } from '../../daemon/changes/journal.ts';
-import { kindsOf } from '../../daemon/changes/kinds.ts';
-import { silentLog } from '../../daemon/changes/log.ts';
 import type { Json } from '../../daemon/changes/task.ts';
-import { limits } from '../../daemon/config/limits.ts';
 import { statePlaces } from '../../daemon/config/paths.ts';
 import { planBaseImport } from '../../daemon/personas/base-import.ts';
 import type { CreateParams, Given } from '../../daemon/personas/persona-create.ts';
@@ -29,6 +25,7 @@ import { baseTasks } from '../../daemon/personas/tasks/base-tasks.ts';
 import { openDriver, openStore } from '../../daemon/store/database.ts';
 import type { Store } from '../../daemon/store/store.ts';
 import type { Hooks, Machine } from '../changes/proofs.ts';
+import { quietEngine } from './quiet-engine.ts';
 import { temporaryFolder } from './temp.ts';
 
 const plain: Hooks = { faults: noFaults, openDriver, wrapTask: (task) => task };
@@ -52,19 +49,9 @@ export async function openPersonaMachine(
   const state = join(folder, 'state');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
-  const now = () => Date.now();
-  const room = await openPersonasRoom({ store, paths: { state }, now });
+  const room = await openPersonasRoom({ store, paths: { state }, now: Date.now });
   const tasks = [...baseTasks(room, { space: async () => {} }), ...personaTasks(room)];
-  const engine = startEngine({
-    kinds: kindsOf(tasks.map(hooks.wrapTask)),
-    journal: journalOver(store, hooks.faults, now),
-    faults: hooks.faults,
-    log: silentLog,
-    limits,
-    now,
-    space: () => undefined,
-    accountOf: (uid) => uid,
-  });
+  const engine = quietEngine(store, tasks.map(hooks.wrapTask), hooks.faults);
   return {
     folder,
     state,

@@ -2,12 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import type { ExecutionContext } from 'ava';
 import type { Plan, Result } from '../../daemon/changes/change.ts';
-import { type Engine, startEngine } from '../../daemon/changes/engine.ts';
-import { type Faults, noFaults } from '../../daemon/changes/faults.ts';
-import { journalOver } from '../../daemon/changes/journal.ts';
-import { kindsOf } from '../../daemon/changes/kinds.ts';
+import type { Engine } from '../../daemon/changes/engine.ts';
+import type { Faults } from '../../daemon/changes/faults.ts';
 import { silentLog } from '../../daemon/changes/log.ts';
-import { limits } from '../../daemon/config/limits.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
 import { Fd } from '../../daemon/kernel/fd.ts';
 import type { Ways } from '../../daemon/kernel/probe.ts';
@@ -19,6 +16,7 @@ import { openStore } from '../../daemon/store/database.ts';
 import type { Store } from '../../daemon/store/store.ts';
 import { PersonaError } from '../../ipc/errors.ts';
 import { imageOf } from './mount-scratch.ts';
+import { quietEngine } from './quiet-engine.ts';
 
 export const BEST: Ways = {
   erofs: 'file-offset',
@@ -111,7 +109,6 @@ export async function startBench(
   mkdirSync(paths.run, { recursive: true, mode: 0o755 });
   mkdirSync(paths.state, { recursive: true, mode: 0o700 });
   const store = await openStore(`${paths.state}/personad.db`);
-  const faults = options.faults ?? noFaults;
   const slots = await openSlots({
     store,
     source: sourceOf(personas),
@@ -121,16 +118,7 @@ export async function startBench(
     able: options.able ?? (() => true),
     now: Date.now,
   });
-  const engine = startEngine({
-    kinds: kindsOf(slots.tasks),
-    journal: journalOver(store, faults, Date.now),
-    faults,
-    log: silentLog,
-    limits,
-    now: Date.now,
-    space: () => undefined,
-    accountOf: (uid) => uid,
-  });
+  const engine = quietEngine(store, slots.tasks, options.faults);
   await slots.recover();
   await engine.recover();
   const run = async (plan: Plan | Promise<Plan>): Promise<Result> => {
