@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { Plan, Result } from '../../daemon/changes/change.ts';
 import type { Engine } from '../../daemon/changes/engine.ts';
@@ -7,6 +8,7 @@ import type { Faults } from '../../daemon/changes/faults.ts';
 import { silentLog } from '../../daemon/changes/log.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
 import { Fd } from '../../daemon/kernel/fd.ts';
+import { upperInUse } from '../../daemon/kernel/overlay.ts';
 import type { Ways } from '../../daemon/kernel/probe.ts';
 import type { Layer } from '../../daemon/personas/layer.ts';
 import { openSlots, type Slots } from '../../daemon/personas/open-slots.ts';
@@ -149,6 +151,27 @@ export async function startBench(
       await store.close();
     },
   };
+}
+
+/** The writable layer that is mounted though no row names it: that of the tree joined ahead. */
+export async function joinedAhead({ slots }: Bench, slot: string): Promise<string | undefined> {
+  const { uppers, book, state } = slots.room;
+  for (const id of readdirSync(uppers.folder(slot))) {
+    if (id.endsWith('.json') || book.knowsUpper(id)) continue;
+    // One that is only just being made ready has no folders in it yet.
+    if (await upperInUse(uppers.path(slot, id), state).catch(() => false)) return id;
+  }
+  return undefined;
+}
+
+/** Waits until a tree was joined ahead, and returns its writable layer. */
+export async function untilJoined(bench: Bench, slot: string): Promise<string> {
+  for (let tries = 0; tries < 1_000; tries += 1) {
+    const id = await joinedAhead(bench, slot);
+    if (id !== undefined) return id;
+    await pause(10);
+  }
+  throw new Error('no tree was joined ahead');
 }
 
 /** A bench with two personas in a scratch folder, stopped after the test. */

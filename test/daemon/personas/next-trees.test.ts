@@ -1,34 +1,21 @@
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { upperInUse } from '../../../daemon/kernel/overlay.ts';
 import { SlotCollector } from '../../../daemon/personas/slot-collect.ts';
 import { retentionOf } from '../../../daemon/personas/slot-retention.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
-import { type Bench, benchIn } from '../../support/slots.ts';
+import {
+  type Bench,
+  benchIn,
+  joinedAhead,
+  startBench,
+  twoPersonas,
+  untilJoined,
+} from '../../support/slots.ts';
 
 const rooted = when(test, { root: true, tools: ['mkfs.erofs'] });
-
-/** The writable layer that is mounted though no row names it: that of the tree joined ahead. */
-async function joined({ slots }: Bench, slot: string): Promise<string | undefined> {
-  const { uppers, book, state } = slots.room;
-  for (const id of readdirSync(uppers.folder(slot))) {
-    if (id.endsWith('.json') || book.knowsUpper(id)) continue;
-    // One that is only just being made ready has no folders in it yet.
-    if (await upperInUse(uppers.path(slot, id), state).catch(() => false)) return id;
-  }
-  return undefined;
-}
-
-async function untilJoined(bench: Bench, slot: string): Promise<string> {
-  for (let tries = 0; tries < 1_000; tries += 1) {
-    const id = await joined(bench, slot);
-    if (id !== undefined) return id;
-    await pause(10);
-  }
-  throw new Error('no tree was joined ahead');
-}
 
 /** A slot on b whose last state of a has ended, with the tree of a joined again. */
 async function onB(bench: Bench): Promise<string> {
@@ -65,7 +52,7 @@ rooted('it is given up before anything below it is collected', async (t) => {
   await collector.remove({ fault: async () => undefined }, [
     { slot: 's', generations: [], uppers: [] },
   ]);
-  t.is(await joined(bench, 's'), undefined);
+  t.is(await joinedAhead(bench, 's'), undefined);
   t.false(readdirSync(bench.slots.room.uppers.folder('s')).includes(id));
 });
 
@@ -76,4 +63,19 @@ rooted('a stop leaves nothing of it behind', async (t) => {
   const uppers = bench.slots.room.uppers.folder('s');
   await bench.stop();
   t.false(readdirSync(uppers).includes(id));
+});
+
+rooted('after a kill nothing of it is left, and the slot is as it was', async (t) => {
+  const folder = scratchFolder(t);
+  const program = fileURLToPath(new URL('../../support/slot-child.ts', import.meta.url));
+  const words = ['--no-warnings', program, `${folder}/persona`, folder, '0', 'joined'];
+  const child = spawnSync(process.execPath, words, { encoding: 'utf8' });
+  t.is(child.signal, 'SIGKILL', child.stderr);
+  const id = /joined (\w+)/.exec(child.stdout)?.[1] ?? '';
+  const bench = await startBench(`${folder}/persona`, twoPersonas(folder));
+  t.teardown(() => bench.stop());
+  t.regex(id, /^[0-9a-f]{16}$/);
+  t.false(readdirSync(bench.slots.room.uppers.folder('work')).includes(id));
+  await bench.swap('work', 'a');
+  t.is(readFileSync(`${bench.tree('work')}/etc/mine`, 'utf8'), 'precious');
 });
