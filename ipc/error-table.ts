@@ -223,7 +223,7 @@ export const errorTable = {
     'Import that base first: `personactl base import NAME --from PATH`.',
   ),
   'format-too-new': row(
-    failure,
+    integrity,
     'cannot read format version {found}: this version knows up to {known}',
     'Update personad.',
   ),
