@@ -1,22 +1,29 @@
 /**
  * Loaded before the daemon (`node --import`): makes one way of making things durable do nothing, and answer as if it
  * had. `BROKEN_SYNC` names it: `file` (fsync of a file), `folder` (fsync of a folder), `file-system` (syncfs),
- * `database` (everything SQLite syncs).
+ * `database` (everything SQLite syncs), or `from:CHAIN` for those fsyncs whose callers, innermost first and joined by
+ * ` < `, begin with CHAIN.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import koffi from 'koffi';
 import sqlite3 from 'sqlite3';
 
-const broken = process.env.BROKEN_SYNC;
+const broken = process.env.BROKEN_SYNC ?? '';
 
-async function breakHandles(): Promise<void> {
+/** The daemon's functions that led here, innermost first, through `await` too. */
+function callers(): string {
+  const lines = (new Error().stack ?? '').split('\n').filter((line) => line.includes('/daemon/'));
+  const names = lines.flatMap((line) => /at (?:async |new )*(\S+) \(/.exec(line)?.[1] ?? []);
+  return names.map((name) => name.replace(/^(Object|async)\./, '')).join(' < ');
+}
+
+async function breakHandles(isBroken: (handle: FileHandle) => Promise<boolean>): Promise<void> {
   const handle = await open('/dev/null');
   const kind = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
   const sync = kind.sync;
   kind.sync = async function (this: FileHandle) {
-    const found = (await this.stat()).isDirectory() ? 'folder' : 'file';
-    if (found !== broken) await sync.call(this);
+    if (!(await isBroken(this))) await sync.call(this);
   };
 }
 
@@ -24,14 +31,13 @@ function breakSyncfs(): void {
   const load = koffi.load;
   koffi.load = (...args: Parameters<typeof load>) => {
     const library = load(...args);
-    const func = library.func.bind(library) as (...words: unknown[]) => unknown;
     const nothing = Object.assign(() => 0, {
       async: (_fd: number, ended: (failure: null, result: number) => void) =>
         setImmediate(ended, null, 0),
     });
-    library.func = ((name: string, ...more: unknown[]) =>
-      name === 'syncfs' ? nothing : func(name, ...more)) as typeof library.func;
-    return library;
+    const func = (name: string, ...more: unknown[]) =>
+      name === 'syncfs' ? nothing : library.func(...([name, ...more] as unknown as [string]));
+    return { func } as unknown as typeof library;
   };
 }
 
@@ -47,7 +53,14 @@ function breakDatabase(): void {
   } as typeof exec;
 }
 
-if (broken === 'file' || broken === 'folder') await breakHandles();
+const [, chain] = /^from:(.+)$/.exec(broken) ?? [];
+if (chain !== undefined) {
+  Error.stackTraceLimit = 40;
+  await breakHandles(async () => callers().startsWith(chain));
+} else if (broken === 'file' || broken === 'folder')
+  await breakHandles(
+    async (handle) => (await handle.stat()).isDirectory() === (broken === 'folder'),
+  );
 else if (broken === 'file-system') breakSyncfs();
 else if (broken === 'database') breakDatabase();
 else throw new Error(`BROKEN_SYNC is ${broken}`);

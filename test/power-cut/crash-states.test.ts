@@ -7,7 +7,7 @@ import { unmountBelow } from '../support/mount-scratch.ts';
 import { run, when } from '../support/needs.ts';
 import { divide, randomFrom, StateBuilder, survivors } from './crash-states.ts';
 import { Ledger } from './ledger.ts';
-import { copyImage, recordedDiskNeeds, startRecordedDisk } from './recorded-disk.ts';
+import { copyImage, kinds, needsRecordedDisk, startRecordedDisk } from './recorded-disk.ts';
 import { type LogEntry, readLog } from './write-log.ts';
 
 // The machinery itself: a disk of which the past is known.
@@ -117,7 +117,7 @@ async function sync(path: string): Promise<void> {
   await handle.close();
 }
 
-when(test, recordedDiskNeeds)(
+when(test, needsRecordedDisk(kinds.ext4))(
   'a recorded disk keeps what was synced and nothing else',
   async (t) => {
     const { at, position, after } = await disk(t);

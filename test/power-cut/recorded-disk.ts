@@ -1,5 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unmountBelow } from '../support/mount-scratch.ts';
@@ -7,21 +15,50 @@ import { type Needs, run } from '../support/needs.ts';
 
 const program = fileURLToPath(new URL('./logging-disk.ts', import.meta.url));
 
-/**
- * Mount options under which ext4 makes nothing durable that nobody asked for: it commits by itself only every five
- * minutes, does not flush a file because it is renamed over another, and times alone are no reason to write an inode
- * (with them in the journal, every commit of the database would make everything before it durable).
- */
-export const harsh = 'lazytime,commit=300,noauto_da_alloc';
+/** A kind of file system, made and mounted so that it makes nothing durable that nobody asked for. */
+export interface Kind {
+  make: readonly string[];
+  options: string;
+  /** Looks at an image that is not mounted; fails when its structure is damaged. */
+  check: readonly string[];
+}
 
-/** What a machine must have for recorded disks. */
-export const recordedDiskNeeds: Needs = {
-  root: true,
-  tools: ['mkfs.ext4', 'e2fsck', 'mount', 'truncate', 'cp'],
-  other: () => (existsSync('/dev/fuse') ? undefined : 'needs /dev/fuse'),
-};
+export const kinds = {
+  /**
+   * Commits by itself only every five minutes, does not flush a file because it is renamed over another, and times alone
+   * are no reason to write an inode. A commit of its journal still carries everything that came before it.
+   */
+  ext4: {
+    make: ['mkfs.ext4', '-q', '-F', '-m', '0', '-E', 'lazy_itable_init=0,lazy_journal_init=0'],
+    options: 'lazytime,commit=300,noauto_da_alloc',
+    check: ['e2fsck', '-fn'],
+  },
+  /** A sync of one file makes that file durable, and of other names and files nothing. */
+  btrfs: {
+    make: ['mkfs.btrfs', '-q', '-f', '--mixed'],
+    options: 'lazytime,commit=300',
+    check: ['btrfs', 'check', '--readonly'],
+  },
+} satisfies Record<string, Kind>;
 
-/** An ext4 disk of which every write and every flush is written down. */
+/** What a machine must have for a recorded disk of this kind. */
+export function needsRecordedDisk({ make, check }: Kind): Needs {
+  return {
+    root: true,
+    tools: ['mount', 'truncate', 'cp', make[0] ?? '', check[0] ?? ''],
+    other: () => {
+      const known = readFileSync('/proc/filesystems', 'ascii').split(/\s+/);
+      const missing = ['fuse', type(make)].find((name) => !known.includes(name));
+      if (missing !== undefined) return `needs a kernel with ${missing}`;
+      return existsSync('/dev/fuse') ? undefined : 'needs /dev/fuse';
+    },
+  };
+}
+
+/** The name the kernel has for what `mkfs.NAME` makes. */
+const type = ([tool = '']: readonly string[]): string => tool.replace('mkfs.', '');
+
+/** A disk of which every write and every flush is written down. */
 export interface RecordedDisk {
   /** The image as it was before the first write. */
   blank: string;
@@ -33,11 +70,10 @@ export interface RecordedDisk {
   end(): Promise<void>;
 }
 
-/** Makes the folder an ext4 image of `mib` at `image`, with everything that mkfs may leave for later done at once. */
-function makeImage(image: string, mib: number): void {
+/** Makes an image of `mib`. */
+function makeImage(image: string, mib: number, { make: [tool = '', ...words] }: Kind): void {
   run('truncate', '-s', `${mib}M`, image);
-  const now = 'lazy_itable_init=0,lazy_journal_init=0,nodiscard';
-  run('mkfs.ext4', '-q', '-F', '-m', '0', '-E', now, image);
+  run(tool, ...words, image);
 }
 
 /** Mounts FUSE on a file: its root is that file itself. Returns the process that serves it. */
@@ -61,14 +97,14 @@ export async function startRecordedDisk(
   folder: string,
   at: string,
   mib: number,
-  options = harsh,
+  kind: Kind = kinds.ext4,
 ): Promise<RecordedDisk> {
   mkdirSync(folder, { recursive: true });
   const image = join(folder, 'image');
   const blank = join(folder, 'blank');
   const log = join(folder, 'log');
   const file = join(folder, 'disk');
-  makeImage(image, mib);
+  makeImage(image, mib, kind);
   run('cp', '--sparse=always', image, blank);
   writeFileSync(file, '');
   const server = serve(file, image, log);
@@ -82,7 +118,7 @@ export async function startRecordedDisk(
   };
   try {
     mkdirSync(at, { recursive: true, mode: 0o700 });
-    run('mount', '-o', `loop,${options}`, file, at);
+    run('mount', '-o', `loop,${kind.options}`, file, at);
   } catch (error) {
     server.kill('SIGKILL');
     await end();

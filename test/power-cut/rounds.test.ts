@@ -1,7 +1,7 @@
 import test from 'ava';
 import { when } from '../support/needs.ts';
 import { randomFrom } from './crash-states.ts';
-import { recordedDiskNeeds } from './recorded-disk.ts';
+import { kinds, needsRecordedDisk } from './recorded-disk.ts';
 import { chooseCuts, cutPower, record } from './rounds.ts';
 
 // SECURITY 6: the power fails while the daemon imports, swaps, rolls back and removes. Every write and every flush of
@@ -11,19 +11,20 @@ import { chooseCuts, cutPower, record } from './rounds.ts';
 const count = Number(process.env.POWER_CUTS ?? 24);
 const seed = Number(process.env.POWER_CUT_SEED ?? Math.floor(Math.random() * 2 ** 31));
 
-when(test, recordedDiskNeeds)(
-  'after a power cut all is whole, and nothing promised is lost',
-  async (t) => {
-    t.timeout(60_000 + count * 10_000);
-    const recording = await record(t);
-    t.log(`seed ${seed}, ${recording.entries.length} writes and flushes`);
-    const cuts = chooseCuts(recording, count, randomFrom(seed));
-    const verdicts = await cutPower(recording, cuts, seed);
-    t.deepEqual(
-      verdicts.filter(({ faults }) => faults.length > 0),
-      [],
-      `seed ${seed}`,
-    );
-    t.is(verdicts.length, count);
-  },
-);
+for (const [name, kind] of Object.entries(kinds))
+  when(test, needsRecordedDisk(kind))(
+    `after a power cut on ${name} all is whole, and nothing promised is lost`,
+    async (t) => {
+      t.timeout(60_000 + count * 10_000);
+      const recording = await record(t, kind);
+      t.log(`seed ${seed}, ${recording.entries.length} writes and flushes`);
+      const cuts = chooseCuts(recording, count, randomFrom(seed));
+      const verdicts = await cutPower(recording, cuts, seed);
+      t.deepEqual(
+        verdicts.filter(({ faults }) => faults.length > 0),
+        [],
+        `seed ${seed}`,
+      );
+      t.is(verdicts.length, count);
+    },
+  );

@@ -8,7 +8,7 @@ import { unmountBelow } from '../support/mount-scratch.ts';
 import { run } from '../support/needs.ts';
 import { type Cut, randomFrom, StateBuilder } from './crash-states.ts';
 import { Ledger } from './ledger.ts';
-import { copyImage, startRecordedDisk } from './recorded-disk.ts';
+import { copyImage, type Kind, kinds, startRecordedDisk } from './recorded-disk.ts';
 import { survey } from './survey.ts';
 import { furnish, workHard } from './work.ts';
 import { type LogEntry, readLog } from './write-log.ts';
@@ -19,7 +19,7 @@ const diskMib = 256;
 const restMs = 60;
 
 /** Ways of making things durable that can be broken (broken-sync.ts). */
-export type Sync = 'file' | 'folder' | 'file-system' | 'database';
+export type Sync = 'file' | 'folder' | 'file-system' | 'database' | `from:${string}`;
 
 /** A day in the life of a daemon, with all that its disk was told. */
 export interface Recording {
@@ -35,13 +35,17 @@ export interface Recording {
 }
 
 /** Records a daemon at work on a disk of its own, with one of its syncs broken if wanted. */
-export async function record(t: ExecutionContext, broken?: Sync): Promise<Recording> {
+export async function record(
+  t: ExecutionContext,
+  kind: Kind = kinds.ext4,
+  broken?: Sync,
+): Promise<Recording> {
   const folder = mkdtempSync(join(tmpdir(), 'personad-power-'));
   t.teardown(() =>
     rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }),
   );
   const root = privateTree(t);
-  const disk = await startRecordedDisk(join(folder, 'disk'), join(root, 'state'), diskMib);
+  const disk = await startRecordedDisk(join(folder, 'disk'), join(root, 'state'), diskMib, kind);
   const end = async () => {
     await unmountBelow(root);
     await disk.end();

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '../../daemon/changes/log.ts';
 import { readMountinfo } from '../../daemon/kernel/mountinfo.ts';
@@ -147,7 +147,7 @@ function unfinished(state: string): string[] {
   const slots = readdirSync(join(state, 'slots')).map((slot) => join('slots', slot));
   const inSlots = slots.flatMap((slot) => [join(slot, 'generations'), join(slot, 'uppers')]);
   return ['.', 'keys', 'keys/trusted', 'layers', 'personas', ...inSlots].flatMap((place) =>
-    readdirSync(join(state, place))
+    (existsSync(join(state, place)) ? readdirSync(join(state, place)) : [])
       .filter((name) => name.startsWith('.new'))
       .map((name) => `${place} holds ${name}`),
   );
