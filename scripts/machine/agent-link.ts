@@ -47,6 +47,7 @@ interface Waiting {
  */
 export async function connectAgent(path: string, deadlineMs: number): Promise<AgentLink> {
   const socket = connect(path);
+  // What follows an error is the end of the connection, which is dealt with.
   socket.on('error', () => undefined);
   const word = randomUUID();
   const hello = () => sendFrame(socket, 'H', 0, Buffer.from(word));
@@ -69,7 +70,11 @@ export async function connectAgent(path: string, deadlineMs: number): Promise<Ag
 function answerTo(socket: Socket, word: string): Promise<{ bootId: string; rest: Buffer }> {
   return new Promise((resolve, reject) => {
     let seen = Buffer.alloc(0);
-    const closed = () => reject(new Error('the agent in the guest does not answer'));
+    let reason = '';
+    const closed = () => reject(new Error(`the agent in the guest does not answer${reason}`));
+    socket.once('error', (error) => {
+      reason = `: ${error.message}`;
+    });
     const read = (bytes: Buffer) => {
       seen = Buffer.concat([seen, bytes]);
       const at = seen.indexOf(`${word} `);

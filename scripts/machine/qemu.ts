@@ -68,6 +68,8 @@ export function qemuArguments(start: Start): string[] {
     ...['-machine', 'q35,usb=off,vmport=off,smbus=off,sata=off', ...processor],
     ...['-m', String(memoryMiB), '-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-nic', 'none', '-no-reboot', '-pidfile', files.pid],
+    // In this order: who reaches the second socket finds the first one.
+    ...['-chardev', `socket,id=agent,path=${files.agent},server=on,wait=off`],
     ...['-qmp', `unix:${files.qemu},server=on,wait=off`],
     ...[
       '-chardev',
@@ -78,7 +80,6 @@ export function qemuArguments(start: Start): string[] {
     ...['-device', 'virtio-rng-pci', '-device', `pcie-root-port,id=${dataPort},chassis=1`],
     ...['-blockdev', json(diskNode('root', files.rootTop)), '-device', 'virtio-blk-pci,drive=root'],
     ...['-device', 'virtio-serial-pci'],
-    ...['-chardev', `socket,id=agent,path=${files.agent},server=on,wait=off`],
     ...['-device', 'virtserialport,chardev=agent,name=personad.agent'],
     ...(start.withoutData
       ? []
