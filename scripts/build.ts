@@ -50,6 +50,8 @@ const program: BuildOptions = {
   banner: { js: '(function (require) {' },
   footer: { js: '})' },
   logOverride: { 'empty-import-meta': 'silent' },
+  // Compiled code has no way to answer `import()`: it becomes `require` of the same moment.
+  supported: { 'dynamic-import': false },
 };
 
 const module = (banner: string): BuildOptions => ({

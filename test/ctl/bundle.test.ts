@@ -37,6 +37,7 @@ test('the bundle does what the sources do', async (t) => {
     'version',
     'swpa',
     'help exec',
+    'slot create desk --owner nobody-of-that-name',
   ]) {
     const words = line.split(' ');
     t.deepEqual(await said(bundle, ...words), await said(source, ...words), line);
