@@ -19,14 +19,24 @@ export function sourceEpoch(root: string): number {
   }
 }
 
+/** The longest line that Debian's tools like in a changelog. */
+const columns = 78;
+
+/** One point of the list, its lines joined and broken again. */
+function entry(point: string): string {
+  const lines = [''];
+  for (const word of point.trim().split(/\s+/)) {
+    const line = lines.at(-1) ?? '';
+    if (line !== '' && line.length + word.length + 5 > columns) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`.trim();
+  }
+  return `  * ${lines.join('\n    ')}`;
+}
+
 /** The newest section of CHANGELOG.md as the entries of a Debian changelog. */
-function entries(markdown: string): string[] {
+function entries(markdown: string): string {
   const newest = markdown.split(/^## /m)[1] ?? '';
-  const points = newest.split(/^- /m).slice(1);
-  return points.map((point) => {
-    const [first = '', ...more] = point.trim().split(/\s*\n\s*/);
-    return [`  * ${first}`, ...more.map((line) => `    ${line}`)].join('\n');
-  });
+  return newest.split(/^- /m).slice(1).map(entry).join('\n');
 }
 
 /** What /usr/share/doc/personad/changelog.gz says: the newest changes, in Debian's form. */
@@ -35,6 +45,5 @@ export function debianChangelog(
   { version, epoch, maintainer }: { version: string; epoch: number; maintainer: string },
 ): string {
   const date = new Date(epoch * 1_000).toUTCString().replace('GMT', '+0000');
-  const changes = entries(markdown).join('\n');
-  return `personad (${version}) unstable; urgency=medium\n\n${changes}\n\n -- ${maintainer}  ${date}\n`;
+  return `personad (${version}) unstable; urgency=medium\n\n${entries(markdown)}\n\n -- ${maintainer}  ${date}\n`;
 }

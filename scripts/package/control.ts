@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { highestGlibc } from './glibc.ts';
 import type { Staging } from './staging.ts';
@@ -16,17 +16,18 @@ export function maintainerOf(root: string): string {
   return /^Maintainer: (.*)$/m.exec(control(root))?.[1] ?? '';
 }
 
-/** Units that are switched on at the installation: those with an [Install] section, sockets first. */
+const unitFolder = 'usr/lib/systemd/system';
+
+/** Names of all units, sockets first. */
 function unitsOf(staging: Staging): string[] {
-  const folder = 'usr/lib/systemd/system/';
-  return staging
-    .files()
-    .filter((path) => path.startsWith(folder))
-    .filter((path) => /^\[Install\]$/m.test(readFileSync(join(staging.folder, path), 'utf8')))
-    .map((path) => path.slice(folder.length))
-    .sort(
-      (a, b) => Number(b.endsWith('.socket')) - Number(a.endsWith('.socket')) || (a < b ? -1 : 1),
-    );
+  return readdirSync(join(staging.folder, unitFolder)).sort(
+    (a, b) => Number(b.endsWith('.socket')) - Number(a.endsWith('.socket')) || (a < b ? -1 : 1),
+  );
+}
+
+/** True for what is switched on at the installation. */
+function isEnabled(staging: Staging, unit: string): boolean {
+  return /^\[Install\]$/m.test(readFileSync(join(staging.folder, unitFolder, unit), 'utf8'));
 }
 
 function filled(text: string, values: Readonly<Record<string, string>>): string {
@@ -48,7 +49,8 @@ function sums(staging: Staging): string {
 /** Writes what dpkg reads: the control file, the scripts, the sums. Call when the tree is complete. */
 export function writeControl({ root, staging, machine, version }: Making): void {
   const read = (name: string) => readFileSync(join(root, 'packaging', name), 'utf8');
-  const units = unitsOf(staging).join(' ');
+  const all = unitsOf(staging);
+  const units = all.filter((unit) => isEnabled(staging, unit)).join(' ');
   staging.write('usr/lib/personad/activate', filled(read('activate'), { UNITS: units }), 0o755);
   staging.write('usr/share/lintian/overrides/personad', read('lintian-overrides'));
   const kib = staging.installedKib();
@@ -59,6 +61,7 @@ export function writeControl({ root, staging, machine, version }: Making): void 
     INSTALLED_KIB: String(kib),
     NEEDED_KIB: String(kib + spareKib),
     UNITS: units,
+    ALL_UNITS: all.join(' '),
   };
   staging.write('DEBIAN/control', filled(read('control'), values));
   for (const name of maintainerScripts)

@@ -39,7 +39,9 @@ function packagesOf(parts: readonly string[]): string[] {
 
 function licenceOf(folder: string): string {
   const name = readdirSync(folder).find((one) => /^(licen[cs]e|copying)/i.test(one));
-  return name === undefined ? '' : readFileSync(join(folder, name), 'utf8').trim();
+  return name === undefined
+    ? ''
+    : readFileSync(join(folder, name), 'utf8').replaceAll('\r', '').trim();
 }
 
 function section(modules: string, folder: string): string {

@@ -21,6 +21,9 @@ const sources = [
   'systemd',
 ];
 
+/** The time in it, seconds: a commit that changes nothing of the sources must not make another package. */
+export const packageEpoch = Date.UTC(2026, 0, 1) / 1_000;
+
 /** Packages of other sources that stay in the cache: those of a run that may still be going on. */
 const kept = 3;
 
@@ -57,12 +60,9 @@ function sweep(): void {
 /** The Debian package of this very tree, as `npm run package` makes it; built once for all tests. Its name ends in `.deb`. */
 export async function builtPackage(): Promise<string> {
   const folder = await cached(`package-${keyOf()}`, async (fresh) => {
-    await finish(process.execPath, [
-      '--no-warnings',
-      join(root, 'scripts/package.ts'),
-      '--out',
-      fresh,
-    ]);
+    const program = join(root, 'scripts/package.ts');
+    const build = [process.execPath, '--no-warnings', program, '--out', fresh];
+    await finish('env', [`SOURCE_DATE_EPOCH=${packageEpoch}`, ...build]);
   });
   const now = new Date();
   utimesSync(folder, now, now);

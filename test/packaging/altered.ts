@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { finish } from '../support/cache.ts';
+
+/** How a package differs from the one it was made from. */
+export interface Alteration {
+  version: string;
+  /** Changes the text of installed files, by path. */
+  files?: Readonly<Record<string, (text: string) => string>>;
+}
+
+/** The same package in another version, below `folder`. Returns its path. */
+export async function altered(
+  deb: string,
+  folder: string,
+  { version, files = {} }: Alteration,
+): Promise<string> {
+  const tree = mkdtempSync(join(folder, 'tree-'));
+  await finish('dpkg-deb', ['--raw-extract', deb, tree]);
+  const edits = {
+    'DEBIAN/control': (text: string) => text.replace(/^Version: .*$/m, `Version: ${version}`),
+    ...files,
+  };
+  const sums = join(tree, 'DEBIAN/md5sums');
+  for (const [path, edit] of Object.entries(edits)) {
+    const place = join(tree, path);
+    const text = edit(readFileSync(place, 'utf8'));
+    writeFileSync(place, text);
+    const sum = createHash('md5').update(text).digest('hex');
+    const known = readFileSync(sums, 'utf8');
+    writeFileSync(sums, known.replace(new RegExp(`^\\w+(?=  ${path}$)`, 'm'), sum));
+  }
+  const file = join(folder, `personad_${version}.deb`);
+  await finish('dpkg-deb', ['--root-owner-group', '-Znone', '--build', tree, file]);
+  return file;
+}
+
+const program = 'usr/lib/personad/dist/personad.mjs';
+
+/** A next version that works. It tells its number. */
+export const next = (version: string): Alteration => ({
+  version,
+  files: { [program]: (text) => text.replaceAll('"0.1.0"', `"${version}"`) },
+});
+
+/** A version that cannot even be loaded. */
+export const unloadable = (version: string): Alteration => ({
+  version,
+  files: { [program]: () => "import 'nothing-of-this-name';\n" },
+});
+
+/** A version whose checks pass, and whose daemon ends before it is ready. */
+export const neverReady = (version: string): Alteration => ({
+  version,
+  files: {
+    [program]: (text) =>
+      text.replace('\n', '\nif (process.argv.length === 2) throw new Error("not ready");\n'),
+  },
+});

@@ -1,0 +1,62 @@
+import test from 'ava';
+import { when } from '../support/needs.ts';
+import { builtPackage } from '../support/package.ts';
+import { tracesOf } from './machine-state.ts';
+import { plainDebian, plainNeeds } from './plain-debian.ts';
+import { seenInSlot, useSlot } from './slot-in-use.ts';
+
+const lib = '/usr/lib/personad';
+const daemon = [`${lib}/node`, `${lib}/dist/personad.mjs`];
+/** The disk is memory: what the daemon sets aside must be small. */
+const smallState = `[space]
+reserve = "1MiB"
+keep_free = "1MiB"
+keep_free_percent = 0
+upper_volume = "96MiB"
+`;
+
+for (const suite of ['bookworm', 'trixie'] as const) {
+  when(test, plainNeeds)(`${suite}: from installation to purge, without systemd`, async (t) => {
+    const machine = await plainDebian(t, suite);
+    machine.copyIn(await builtPackage(), '/root/personad.deb');
+    const before = await tracesOf(machine);
+    t.is((await machine.run('sh', '-c', 'command -v gcc make npm node')).status, 127);
+
+    const said = await machine.ok('dpkg', '--install', '/root/personad.deb');
+    t.regex(said, /systemd does not run here; start the daemon by hand: \S+node \S+personad\.mjs/);
+    t.regex(await machine.ok('getent', 'group', 'persona'), /^persona:/);
+    t.is(await machine.ok('personactl', 'version'), 'personactl 0.1.0\nThe daemon does not run.\n');
+    t.regex(await machine.ok('dpkg', '--verify', 'personad'), /^$/);
+
+    machine.write('/etc/persona/persona.toml', smallState);
+    await machine.start(/"ready"/, ...daemon);
+    await useSlot(machine);
+    t.is(await seenInSlot(machine), 'work\nmine\n');
+    // Without a disk of its own the state tree has a volume, which must go as well.
+    t.regex(
+      await machine.ok('cat', '/proc/self/mountinfo'),
+      / \/var\/lib\/persona\/slots .* ext4 /,
+    );
+
+    await machine.ok('dpkg', '--install', '/root/personad.deb');
+    t.is(await seenInSlot(machine), 'work\nmine\n', 'the same once more changes nothing');
+
+    await machine.ok('dpkg', '--remove', 'personad');
+    const removed = await tracesOf(machine);
+    t.deepEqual(removed.mounts, before.mounts);
+    t.deepEqual(removed.groups, before.groups);
+    t.deepEqual(
+      removed.files.filter((path) => !/^\/(etc|var\/lib)\/persona(\/|$)/.test(path)),
+      before.files,
+    );
+    t.is(machine.read('/etc/persona/persona.toml'), smallState);
+    t.false((await machine.ok('losetup', '--list')).includes('/var/lib/persona'));
+
+    await machine.ok('dpkg', '--install', '/root/personad.deb');
+    await machine.start(/"ready"/, ...daemon);
+    t.is(await seenInSlot(machine), 'work\nmine\n', 'data outlives the package');
+
+    await machine.ok('dpkg', '--purge', 'personad');
+    t.deepEqual(await tracesOf(machine), before);
+  });
+}

@@ -1,0 +1,133 @@
+import { once } from 'node:events';
+import test, { type ExecutionContext } from 'ava';
+import { when } from '../support/needs.ts';
+import { builtPackage } from '../support/package.ts';
+import { bootContainer, type Container, containerNeeds } from '../support/systemd-container.ts';
+import { temporaryFolder } from '../support/temp.ts';
+import { altered, neverReady, next, unloadable } from './altered.ts';
+import { type Asked, tracesOf } from './machine-state.ts';
+import { seenInSlot, slotTree, useSlot } from './slot-in-use.ts';
+
+const needs = { ...containerNeeds, tools: [...containerNeeds.tools, 'dpkg-deb'] };
+
+const asked = (container: Container): Asked => ({ ok: (...argv) => container.ok(argv) });
+
+/** What shows that it is the same daemon, mount and socket as before. */
+interface Seen {
+  pid: number;
+  version: string;
+  mounts: string;
+  sockets: string;
+}
+
+async function seen(container: Container): Promise<Seen> {
+  const { ok } = asked(container);
+  const said = await ok('personactl', 'version', '--daemon', '--json');
+  const { daemon } = JSON.parse(said) as { daemon: { pid: number; version: string } };
+  return {
+    pid: daemon.pid,
+    version: daemon.version,
+    mounts: await ok('grep', '/run/persona/slots/', '/proc/1/mountinfo'),
+    sockets: await ok(
+      'stat',
+      '--format',
+      '%n %i',
+      '/run/persona/user.sock',
+      '/run/persona/control.sock',
+    ),
+  };
+}
+
+/** A program that reads a file of the slot all the time, and tells how often that failed when its input ends. */
+function reader(container: Container): { failures(): Promise<string> } {
+  const script = `failed=0; read=0
+    while ! read -r -t 0; do
+      [ "$(<${slotTree}/etc/motd)" = work ] || failed=$((failed + 1))
+      read=$((read + 1))
+    done
+    echo "$failed of $((read > 100 ? 100 : 0)) and more"`;
+  const child = container.spawn(['bash', '-c', script]);
+  let said = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  return {
+    async failures() {
+      child.stdin?.end('end\n');
+      await once(child, 'close');
+      return said.trim();
+    },
+  };
+}
+
+async function installed(t: ExecutionContext, suite: 'bookworm' | 'trixie') {
+  const container = await bootContainer(t, { suite });
+  const before = await tracesOf(asked(container));
+  const folder = temporaryFolder(t);
+  const deb = await builtPackage();
+  const put = async (name: string, file: string | Promise<string>) =>
+    container.copyIn(await file, `/root/${name}.deb`);
+  await put('first', deb);
+  await put('next', altered(deb, folder, next('0.2.0')));
+  await put('unloadable', altered(deb, folder, unloadable('0.3.0')));
+  await put('unready', altered(deb, folder, neverReady('0.4.0')));
+  await container.ok(['dpkg', '--install', '/root/first.deb']);
+  await useSlot(asked(container));
+  return { container, before };
+}
+
+const installs = (container: Container, name: string) =>
+  container.run(['dpkg', '--install', `/root/${name}.deb`], { deadlineMs: 180_000 });
+
+for (const suite of ['bookworm', 'trixie'] as const) {
+  when(test, needs)(
+    `${suite}: upgrade, failed upgrades, removal and purge, with a slot in use`,
+    async (t) => {
+      const { container, before } = await installed(t, suite);
+      const machine = asked(container);
+      const first = await seen(container);
+      const reading = reader(container);
+
+      await t.notThrowsAsync(machine.ok('dpkg', '--install', '/root/first.deb'));
+      const again = await seen(container);
+      t.deepEqual({ ...again, pid: 0 }, { ...first, pid: 0 }, 'the same once more');
+
+      t.is((await installs(container, 'next')).status, 0);
+      const second = await seen(container);
+      t.is(second.version, '0.2.0');
+      t.not(second.pid, again.pid);
+      t.is(second.mounts, first.mounts, 'the very mounts of before');
+      t.is(second.sockets, first.sockets, 'the very sockets of before');
+
+      const unloadable = await installs(container, 'unloadable');
+      t.is(unloadable.status, 1);
+      t.regex(unloadable.stderr, /the new version does not run, going back to the old one/);
+      t.deepEqual(await seen(container), second, 'the daemon was not even restarted');
+
+      const unready = await installs(container, 'unready');
+      t.is(unready.status, 1);
+      const back = await seen(container);
+      t.deepEqual({ ...back, pid: 0 }, { ...second, pid: 0 }, 'the old version runs again');
+      t.regex(await machine.ok('dpkg', '--list', 'personad'), /^ii +personad +0\.2\.0 /m);
+      t.is(await machine.ok('dpkg', '--verify', 'personad'), '');
+
+      t.is(await reading.failures(), '0 of 100 and more');
+      t.is(await seenInSlot(machine), 'work\nmine\n');
+
+      await machine.ok('dpkg', '--remove', 'personad');
+      const removed = await tracesOf(machine);
+      t.deepEqual(removed.mounts, before.mounts);
+      t.deepEqual(removed.groups, before.groups);
+      t.is(
+        await machine.ok('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'persona*'),
+        '',
+      );
+      t.true(removed.files.some((path) => path.startsWith('/var/lib/persona/')));
+
+      await machine.ok('dpkg', '--install', '/root/next.deb');
+      t.is(await seenInSlot(machine), 'work\nmine\n', 'data outlives the package');
+      await machine.ok('dpkg', '--purge', 'personad');
+      t.deepEqual(await tracesOf(machine), before);
+    },
+  );
+}
