@@ -44,7 +44,15 @@ export async function plainDebian(
   suite: Suite,
   size = '3G',
 ): Promise<PlainDebian> {
-  const root = await debianRoot({ suite });
+  return plainMachine(t, await debianRoot({ suite }), size);
+}
+
+/** The same over any root, that of this machine itself included: it is only read. */
+export async function plainMachine(
+  t: ExecutionContext,
+  root: string,
+  size: string,
+): Promise<PlainDebian> {
   const place = mkdtempSync(join(tmpdir(), 'personad-plain-'));
   const child = spawn(program, ['outside', root, place, size], {
     stdio: ['ignore', 'pipe', 'inherit'],
