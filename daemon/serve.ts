@@ -93,9 +93,17 @@ async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
   notify('STATUS=starting: slots are brought back, unfinished changes are ended');
   if (underManager(env)) await takeGroup(log);
   const { startDaemon } = await import('./wiring.ts');
-  const daemon = await startDaemon({ paths, settings, log, version, passed, hooks });
-  return await runUntilTold(daemon, log, notify, Number(env.WATCHDOG_USEC ?? 0) / 1_000);
+  for (;;) {
+    const daemon = await startDaemon({ paths, settings, log, version, passed, hooks });
+    const watchdogMs = Number(env.WATCHDOG_USEC ?? 0) / 1_000;
+    if ((await runUntilTold(daemon, log, notify, watchdogMs)) === 'told') return 0;
+    // The manager starts us with sockets and a group as they belong.
+    if (underManager(env)) return restartStatus;
+  }
 }
+
+/** EX_TEMPFAIL of sysexits.h: the service manager is to start the daemon again. */
+const restartStatus = 75;
 
 /** Without a group of its own the children get theirs below the root, as without a manager. */
 async function takeGroup(log: Log): Promise<void> {
@@ -111,7 +119,7 @@ async function runUntilTold(
   log: Log,
   notify: (state: string) => void,
   watchdogMs: number,
-): Promise<number> {
+): Promise<'told' | 'restart'> {
   const told = Promise.withResolvers<string>();
   // `on`, not `once`: the library that starts children ends the process when it is the last to listen.
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
@@ -129,11 +137,11 @@ async function runUntilTold(
     `READY=1\nSTATUS=${degraded === undefined ? 'ready' : `degraded: ${escapeText(degraded)}`}`,
   );
   log.info({ pid: process.pid, version, degraded }, 'ready');
-  const signal = await told.promise;
+  const signal = await Promise.race([told.promise, daemon.restart.then(() => 'restart')]);
   log.info({ signal }, 'stopping');
   notify('STOPPING=1\nSTATUS=stopping');
   clearInterval(watchdog);
   await daemon.stop();
   log.info({}, 'stopped');
-  return 0;
+  return signal === 'restart' ? 'restart' : 'told';
 }

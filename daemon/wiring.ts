@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Api, startApi } from './api/start.ts';
 import { ownerLookup, parseGroup, parseSubordinate, parseUsers } from './api/subordinate.ts';
+import { takeUpRestored } from './backup/exchange.ts';
 import { type Engine, startEngine } from './changes/engine.ts';
 import { type Faults, noFaults } from './changes/faults.ts';
 import { journalOver } from './changes/journal.ts';
@@ -67,6 +68,8 @@ export interface Daemon {
   store: Store;
   /** Why it changes nothing, or undefined. */
   degraded: string | undefined;
+  /** Resolves when the daemon is to be stopped and started again: another state waits to be taken up. */
+  restart: Promise<void>;
   /** Throws unless a pool thread answers and the journal can be written. */
   alive(): Promise<void>;
   /** Stops cleanly; slots stay as they are. */
@@ -125,6 +128,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const uppers = new UpperPlace({ paths, settings: settings.values, space, log });
     undo.defer(() => uppers.close());
     await uppers.bringBack();
+    const { faults = noFaults } = hooks;
+    // With the volume of uppers missing a part of it would be, too.
+    if (uppers.problem === undefined)
+      await takeUpRestored({ paths, log, fault: (point) => faults.at(point) });
     const { store, degraded: lost } = await openState(paths, hooks.openDriver);
     undo.defer(() => store.close());
     if (lost === undefined) await space.refill();
@@ -132,9 +139,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const degraded = lost ?? uppers.problem?.text;
     if (degraded !== undefined)
       log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
+    const restart = restartWish(() => engine);
     const { version } = parts;
     const room = { paths, settings, log, store, space, machine, uppers, degraded, version };
-    const rooms = await openRooms(room);
+    const rooms = await openRooms({ ...room, takenUp: restart.wish });
     undo.defer(() => rooms.close());
     const accountOf = accounts();
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
@@ -143,11 +151,12 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     }, quietMs);
     undo.defer(() => quiet.stop());
     const engine = engineOf(parts, store, space, rooms.tasks, accountOf, () => {
-      mark.ended();
+      if (degraded === undefined) mark.ended();
       quiet.tell();
+      restart.ended();
     });
     if (degraded === undefined) await recoverAll(parts, store, engine, rooms);
-    else engine.refuse(degraded);
+    else await engine.degrade(degraded);
     const api = hooks.silent
       ? undefined
       : await openApi(parts, engine, rooms, space, accountOf, () => quiet.tell());
@@ -157,6 +166,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       rooms,
       store,
       degraded,
+      restart: restart.due,
       async alive() {
         await stat(paths.state);
         if (degraded === undefined)
@@ -174,6 +184,22 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     await undo.disposeAsync();
     throw error;
   }
+}
+
+/** A change that wants the daemon to start anew: nothing else is changed from then on, and its end is the time for it. */
+function restartWish(engine: () => Engine) {
+  const due = Promise.withResolvers<void>();
+  let wished = false;
+  return {
+    due: due.promise,
+    wish(): void {
+      wished = true;
+      engine().refuse('a restored state is about to be taken up');
+    },
+    ended(): void {
+      if (wished) due.resolve();
+    },
+  };
 }
 
 /** What follows changes in its own time: the mark beside the database, and the reserve, if it was given back. */

@@ -59,6 +59,30 @@ export const machineCommands: readonly Command[] = [
     load: async () => (await import('../run/backup.ts')).backup,
   },
   {
+    name: 'restore',
+    group: 'Machine',
+    summary: 'Put the state of a backup in the place of the present one (root only).',
+    about: [
+      'The backup is unpacked and checked beside the state first; nothing is touched when anything in it is wrong. The daemon then starts anew with it, also when it was degraded. The settings in it are left alone: they are members `settings/` of the file, a tar.',
+      'What was there before is put into quarantine and kept; `personactl status` names the place.',
+    ],
+    operands: [{ name: 'FILE', summary: 'The backup.', complete: 'file' }],
+    flags: [
+      { name: 'replace', summary: 'Also when there are bases, personas or slots.' },
+      {
+        name: 'end-slots',
+        summary:
+          'Take off the trees that slots show. Programs inside keep theirs until they end; what they still write is not restored.',
+      },
+      ...changeFlags,
+    ],
+    examples: [
+      ['personactl restore /mnt/usb/desk.backup', 'on a new machine'],
+      ['personactl restore desk.backup --replace --end-slots', ''],
+    ],
+    load: async () => (await import('../run/restore.ts')).restore,
+  },
+  {
     name: 'key list',
     group: 'Machine',
     summary: 'List the signing keys that this machine knows.',

@@ -80,4 +80,5 @@ function print(call: Call, { file, changeId, result }: Fetched): void {
   });
 }
 
-const amount = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
+/** "1 slot", "2 slots". */
+export const amount = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;

@@ -19,6 +19,8 @@ export interface Plan {
     bytes?: number;
     /** The change frees space or brings a slot back: it may use the journal reserve. */
     rescue?: boolean;
+    /** The change repairs the state tree: it is taken also where nothing else may be changed. */
+    repairs?: boolean;
   };
   /** When something it holds is held: wait for it (the default) or refuse at once. */
   conflict?: 'queue' | 'refuse';

@@ -39,6 +39,8 @@ export interface Engine {
   refusing(): string | undefined;
   /** Takes no more changes for this reason (shown to callers), for ever. */
   refuse(reason: string): void;
+  /** Takes only changes that repair the state tree, for this reason. */
+  degrade(reason: string): Promise<void>;
   /** Takes no more changes and waits for those that run. */
   stop(): Promise<void>;
 }
@@ -65,7 +67,7 @@ export function startEngine(given: EngineParts): Engine {
     },
     async submit(plan) {
       check(plan);
-      if (queue.refusal !== undefined)
+      if (queue.refusal !== undefined && !(queue.repairs && plan.needs?.repairs === true))
         throw new PersonaError('daemon-degraded', { reason: queue.refusal });
       await given.space(plan.needs?.bytes ?? 0, plan.needs?.rescue === true);
       // From here until the journal is asked nothing waits: places and holds are taken in one step.
@@ -89,6 +91,12 @@ export function startEngine(given: EngineParts): Engine {
     refusing: () => queue.refusal,
     refuse: (reason) => {
       queue.refusal = reason;
+      queue.repairs = false;
+    },
+    async degrade(reason) {
+      queue.lastId = await parts.journal.lastId();
+      queue.refusal = reason;
+      queue.repairs = true;
     },
     async stop() {
       queue.refusal = 'it is stopping';

@@ -23,11 +23,19 @@ export interface Queue {
   lastId: number | undefined;
   /** Why no change is taken or started, or undefined. */
   refusal: string | undefined;
+  /** Changes that repair the state tree are taken all the same. */
+  repairs: boolean;
 }
 
 /** A queue that takes nothing yet. */
 export function newQueue(): Queue {
-  return { open: new Map(), running: new Map(), lastId: undefined, refusal: 'it is starting' };
+  return {
+    open: new Map(),
+    running: new Map(),
+    lastId: undefined,
+    refusal: 'it is starting',
+    repairs: false,
+  };
 }
 
 /** Open changes that run, are stuck, or stand before `id` in the queue. */

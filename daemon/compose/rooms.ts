@@ -1,5 +1,4 @@
 import type { Rooms } from '../api/rooms.ts';
-import { Backups } from '../backup/backup.ts';
 import type { Engine } from '../changes/engine.ts';
 import type { Log } from '../changes/log.ts';
 import type { AnyTask } from '../changes/task.ts';
@@ -21,13 +20,14 @@ import { collectTasks } from '../system/collect.ts';
 import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
+import { type BackupParts, openBackup } from './backup.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
 import { systemMethods } from './system.ts';
 
 /** What the rooms are opened with. */
-export interface RoomsParts {
+export interface RoomsParts extends BackupParts {
   paths: Paths;
   settings: Settings;
   log: Log;
@@ -38,8 +38,6 @@ export interface RoomsParts {
   uppers: UpperPlace;
   /** Why nothing may be changed. */
   degraded: string | undefined;
-  /** Of the program. */
-  version: string;
 }
 
 /** All rooms of a daemon, composed. */
@@ -75,7 +73,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
   const { values } = parts.settings;
   const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
-  const backups = new Backups({ paths, store, version: parts.version, now: wallMs });
+  const backup = openBackup(parts);
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -86,7 +84,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       ...slots.tasks,
       ...collectTasks(collectors),
-      backups.task(),
+      ...backup.tasks,
     ],
     recover: () => slots.recover(),
     phase: (now) => {
@@ -98,7 +96,8 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     methods: (engine) => ({
       ...personaMethods(personas),
       ...slotMethods(slots.room),
-      ...systemMethods({ paths, store, space, machine, uppers, collectors, backups, degraded }),
+      ...backup.methods,
+      ...systemMethods({ paths, store, space, machine, uppers, collectors, degraded }),
       status: statusParts({
         state: paths.state,
         store,

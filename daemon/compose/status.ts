@@ -90,6 +90,9 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
     counts: () => countsOf(store),
     fallbacks: () => fallbacks,
     notices: async () => [
+      ...(degraded === undefined || degraded === uppers.problem?.text
+        ? []
+        : [{ text: `nothing is changed: ${degraded}`, command: 'personactl doctor' }]),
       ...uppers.notices(),
       ...quarantineNotices(state),
       ...[...damaged].map(([digest, problem]) => ({

@@ -1,8 +1,6 @@
 import { release } from 'node:os';
-import { PersonaError } from '../../ipc/errors.ts';
 import { apiVersion } from '../../ipc/methods/daemon.ts';
 import type { Rooms } from '../api/rooms.ts';
-import type { Backups } from '../backup/backup.ts';
 import type { Paths } from '../config/paths.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
@@ -20,15 +18,14 @@ export interface SystemParts {
   machine: Capabilities;
   uppers: UpperPlace;
   collectors: readonly Collector[];
-  backups: Backups;
   degraded: string | undefined;
 }
 
-type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'system.backup' | 'daemon.doctor'>;
+type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'daemon.doctor'>;
 
 /** The methods about the machine and the state tree. */
 export function systemMethods(parts: SystemParts): SystemMethods {
-  const { paths, store, space, machine, uppers, collectors, backups, degraded } = parts;
+  const { paths, store, space, machine, uppers, collectors, degraded } = parts;
   // It walks everything that programs wrote, and every user may ask: all who ask meanwhile share one walk.
   let counting: Promise<Usage> | undefined;
   const usage = async (): Promise<Usage> =>
@@ -41,12 +38,6 @@ export function systemMethods(parts: SystemParts): SystemMethods {
       return counting;
     },
     'system.gc': async (_, { caller }) => ({ plan: await planCollect(collectors, caller.uid) }),
-    'system.backup': ({ ticket }, { caller, dryRun, output }) => {
-      if (ticket === undefined && !dryRun)
-        throw new PersonaError('bad-value', { name: 'ticket', reason: 'it is missing' });
-      const outlet = dryRun || ticket === undefined ? undefined : output(ticket);
-      return { plan: backups.plan(outlet, caller.uid) };
-    },
     'daemon.doctor': async () => ({
       apiVersion,
       kernel: release(),

@@ -45,6 +45,9 @@ export const statePlaces = {
   upperRecord: 'uppers.json',
   staging: 'staging',
   quarantine: 'quarantine',
+  /** A backup that was read and waits to take the place of everything else, and what slots hold in it. */
+  restore: 'restore',
+  restoreSlots: 'slots/.restore',
 } as const;
 
 /** Fixed places inside the run tree, relative to it. */

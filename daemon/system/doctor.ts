@@ -124,7 +124,7 @@ export async function stateChecks(
       ...(lost === undefined
         ? {}
         : {
-            fix: `Stop the daemon, put the newest ${statePlaces.database} back into ${paths.state}, start it. Nothing was removed.`,
+            fix: `Restore a backup: \`personactl restore FILE --replace\`. Or stop the daemon, put the right ${statePlaces.database} back into ${paths.state}, start it. Nothing was removed.`,
           }),
     },
     modeCheck('state tree', paths.state, 0o700),
@@ -134,7 +134,7 @@ export async function stateChecks(
     {
       name: 'quarantine',
       state: quarantined === 0 ? 'ok' : 'warning',
-      detail: quarantined === 0 ? 'empty' : `${quarantined} files that no row names`,
+      detail: quarantined === 0 ? 'empty' : `${quarantined} things that no row names`,
       ...(quarantined === 0
         ? {}
         : { fix: `Look at ${join(paths.state, statePlaces.quarantine)}.` }),

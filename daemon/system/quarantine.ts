@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { digestFromFileName } from '../../ipc/values.ts';
 import { statePlaces } from '../config/paths.ts';
@@ -88,9 +88,20 @@ export function quarantineNotices(state: string): Notice[] {
   return names(folder).map((name) => {
     const path = join(folder, name);
     const text = `in quarantine, unknown to the database: ${name}`;
+    if (name.endsWith('-replaced')) return replacedNotice(state, name);
     if (name.endsWith('.osp')) return { text, command: `personactl persona import ${path}` };
     if (name.endsWith('.erofs'))
       return { text, command: `personactl base import NAME --from ${path}` };
     return { text, command: `ls -lR ${path}` };
   });
+}
+
+/** What a restore has put aside. What slots held may lie on a volume of their own. */
+function replacedNotice(state: string, name: string): Notice {
+  const slots = join(state, statePlaces.slots, `.replaced-${name.replace('-replaced', '')}`);
+  const paths = [join(state, statePlaces.quarantine, name), ...(existsSync(slots) ? [slots] : [])];
+  return {
+    text: `the state before a restore is kept in ${paths.join(' and ')}`,
+    command: `rm -r ${paths.join(' ')}`,
+  };
 }

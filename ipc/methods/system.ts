@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count, serial, ticket } from './values.ts';
+import { count, path, serial, ticket } from './values.ts';
 
 /** What a backup holds. */
 const contents = {
@@ -57,5 +57,19 @@ export const systemMethods = {
       ticket: v.optional(ticket),
     },
     { ...contents, bytes: count, members: count },
+  ),
+  'system.restore': change(
+    'root',
+    'Puts the state of a backup in the place of the present one.',
+    {
+      /** The backup. */
+      file: path,
+      /** Also when there are bases, personas or slots: they are put aside, and kept. */
+      replace: v.optional(v.boolean()),
+      /** Also while slots show trees: these are taken off. */
+      endSlots: v.optional(v.boolean()),
+    },
+    /** The daemon starts anew when this has been answered. */
+    { ...contents, host: v.string() },
   ),
 };

@@ -30,6 +30,7 @@ const rows: Record<string, Row> = {
   'system.df': row(everybody),
   'system.gc': row(root),
   'system.backup': row(root),
+  'system.restore': row(root, { file: '/srv/x.backup' }),
   'change.list': row(everybody),
   'change.show': row(owners, { change }),
   'change.follow': row(owners, { change }),

@@ -1,0 +1,76 @@
+import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { statePlaces } from '../config/paths.ts';
+import { exists, syncFileSystem } from '../kernel/files.ts';
+import { checkIntegrity, openDriver } from '../store/database.ts';
+import { checkOwner, migrate } from '../store/migrate.ts';
+import type { Driver, Row } from '../store/store.ts';
+import { badBackup } from './archive.ts';
+import { restorePlaces } from './restored.ts';
+
+/**
+ * Checks that an unpacked backup can take the place of the state: its database is whole and brought to the schema of
+ * this version, and everything its rows name is there. Writable layers that were empty are made. Durable when this
+ * returns. Throws bad-archive, format-too-new, state-damaged.
+ */
+export async function checkUnpacked(state: string): Promise<void> {
+  const places = restorePlaces(state);
+  const driver = await openDriver(join(places.fresh, statePlaces.database));
+  try {
+    await checkIntegrity(driver);
+    if ((await checkOwner(driver)) === 0) throw badBackup('its database is empty');
+    await migrate(driver);
+    await checkImages(driver, places.fresh);
+    await completeSlots(driver, places.slots);
+  } finally {
+    await driver.close();
+  }
+  await syncFileSystem(places.slots);
+  await syncFileSystem(places.fresh);
+}
+
+const nameOf = (digest: unknown) => String(digest).replace(':', '-');
+
+/** The name of each layer is the digest that its bytes were found to have; personas are told by their length here. */
+async function checkImages(driver: Driver, fresh: string): Promise<void> {
+  const { layers, personas } = statePlaces;
+  const expected: [path: string, bytes: number][] = [
+    ...(await driver.all('SELECT digest, bytes FROM layers', [])).map(
+      ({ digest, bytes }): [string, number] => [
+        join(layers, `${nameOf(digest)}.erofs`),
+        Number(bytes),
+      ],
+    ),
+    ...(await driver.all('SELECT DISTINCT digest, bytes FROM personas', [])).map(
+      ({ digest, bytes }): [string, number] => [
+        join(personas, `${nameOf(digest)}.osp`),
+        Number(bytes),
+      ],
+    ),
+  ];
+  for (const [path, bytes] of expected) {
+    const found = lstatSync(join(fresh, path), { throwIfNoEntry: false })?.size;
+    if (found !== bytes)
+      throw badBackup(`its rows name ${path} of ${bytes} bytes: ${found ?? 'none'} in it`);
+  }
+}
+
+/** Folders of slots, and of uppers: one that ended empty while the backup was written was removed meanwhile. */
+async function completeSlots(driver: Driver, slots: string): Promise<void> {
+  for (const { name } of await driver.all('SELECT name FROM slots', []))
+    for (const part of ['', 'uppers', 'generations'])
+      mkdirSync(join(slots, String(name), part), { recursive: true, mode: 0o700 });
+  const uppers = await driver.all("SELECT * FROM uppers WHERE state <> 'gone'", []);
+  for (const upper of uppers) await completeUpper(slots, upper);
+}
+
+async function completeUpper(slots: string, { slot, id, detail }: Row): Promise<void> {
+  const folder = join(slots, String(slot), 'uppers', String(id));
+  const content = join(folder, 'fs');
+  mkdirSync(join(folder, 'work'), { recursive: true, mode: 0o700 });
+  if (await exists(content)) return;
+  const { root } = JSON.parse(String(detail)) as { root?: Record<'mode' | 'uid' | 'gid', number> };
+  mkdirSync(content, { mode: 0o700 });
+  chownSync(content, root?.uid ?? 0, root?.gid ?? 0);
+  chmodSync(content, (root?.mode ?? 0o755) & 0o7777);
+}

@@ -1,0 +1,41 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Rooms } from '../api/rooms.ts';
+import { Backups } from '../backup/backup.ts';
+import { planRestore, restoreTasks } from '../backup/restore.ts';
+import type { AnyTask } from '../changes/task.ts';
+import type { Paths } from '../config/paths.ts';
+import { wallMs } from '../kernel/clock.ts';
+import type { Store } from '../store/store.ts';
+import { holdsThings } from '../system/mark.ts';
+
+/** What backups and restores are made from. */
+export interface BackupParts {
+  paths: Paths;
+  store: Store;
+  version: string;
+  /** A restored state waits: nothing more is changed, and the daemon starts anew. */
+  takenUp(): void;
+}
+
+/** The steps and methods of backup and restore. */
+export function openBackup({ paths, store, version, takenUp }: BackupParts): {
+  tasks: AnyTask[];
+  methods: Pick<Rooms, 'system.backup' | 'system.restore'>;
+} {
+  const backups = new Backups({ paths, store, version, now: wallMs });
+  const room = { paths, inUse: () => holdsThings(paths.state), takenUp, now: wallMs };
+  return {
+    tasks: [backups.task(), ...restoreTasks(room)],
+    methods: {
+      'system.backup': ({ ticket }, { caller, dryRun, output }) => {
+        if (ticket === undefined && !dryRun)
+          throw new PersonaError('bad-value', { name: 'ticket', reason: 'it is missing' });
+        const outlet = dryRun || ticket === undefined ? undefined : output(ticket);
+        return { plan: backups.plan(outlet, caller.uid) };
+      },
+      'system.restore': async (params, { caller }) => ({
+        plan: await planRestore(room, params, caller.uid),
+      }),
+    },
+  };
+}
