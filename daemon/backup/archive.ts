@@ -46,6 +46,8 @@ export interface BackupFacts {
   /** Milliseconds since 1970. */
   madeMs: number;
   host: string;
+  /** The state tree it was made of: generations name their layers by whole paths. */
+  state: string;
   /** Version of the program, and of the database schema. */
   version: string;
   schema: number;
@@ -93,10 +95,10 @@ export function parseFacts(text: string): BackupFacts {
     throw new PersonaError('format-too-new', { found, known: archiveVersion, what: 'backup' });
   const facts = value.facts as BackupFacts;
   const numbers = [facts?.madeMs, facts?.schema, facts?.bases, facts?.personas];
-  const texts = [facts?.host, facts?.version];
+  const texts = [facts?.host, facts?.state, facts?.version];
   const fits =
     numbers.every((one) => Number.isSafeInteger(one) && one >= 0) &&
-    texts.every((one) => typeof one === 'string' && one.length < 256) &&
+    texts.every((one) => typeof one === 'string' && one.length < 4096) &&
     Array.isArray(facts.slots) &&
     Array.isArray(facts.live);
   if (!fits) throw badBackup(`${archiveNames.facts} misses facts`);

@@ -143,9 +143,9 @@ async function readContents(database: string, paths: BackupRoom['paths']): Promi
   }
 }
 
-function factsOf({ now, version }: BackupRoom, contents: Contents): BackupFacts {
+function factsOf({ paths: { state }, now, version }: BackupRoom, contents: Contents): BackupFacts {
   const { schema, bases, personas, slots, live } = contents;
-  return { madeMs: now(), host: hostname(), version, schema, bases, personas, slots, live };
+  return { madeMs: now(), host: hostname(), state, version, schema, bases, personas, slots, live };
 }
 
 async function sendFile(

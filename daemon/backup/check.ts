@@ -4,16 +4,17 @@ import { statePlaces } from '../config/paths.ts';
 import { exists, syncFileSystem } from '../kernel/files.ts';
 import { checkIntegrity, openDriver } from '../store/database.ts';
 import { checkOwner, migrate } from '../store/migrate.ts';
+import { fill } from '../store/sql.ts';
 import type { Driver, Row } from '../store/store.ts';
 import { badBackup } from './archive.ts';
 import { restorePlaces } from './restored.ts';
 
 /**
  * Checks that an unpacked backup can take the place of the state: its database is whole and brought to the schema of
- * this version, and everything its rows name is there. Writable layers that were empty are made. Durable when this
- * returns. Throws bad-archive, format-too-new, state-damaged.
+ * this version, and everything its rows name is there. Writable layers that were empty are made; generations find their
+ * layers here and not in the state tree `from`, of which it was made. Durable when this returns. Throws bad-archive, format-too-new, state-damaged.
  */
-export async function checkUnpacked(state: string): Promise<void> {
+export async function checkUnpacked(state: string, from: string): Promise<void> {
   const places = restorePlaces(state);
   const driver = await openDriver(join(places.fresh, statePlaces.database));
   try {
@@ -22,6 +23,7 @@ export async function checkUnpacked(state: string): Promise<void> {
     await migrate(driver);
     await checkImages(driver, places.fresh);
     await completeSlots(driver, places.slots);
+    if (from !== state) await relocate(driver, from, state);
   } finally {
     await driver.close();
   }
@@ -73,4 +75,11 @@ async function completeUpper(slots: string, { slot, id, detail }: Row): Promise<
   mkdirSync(content, { mode: 0o700 });
   chownSync(content, root?.uid ?? 0, root?.gid ?? 0);
   chmodSync(content, (root?.mode ?? 0o755) & 0o7777);
+}
+
+async function relocate(driver: Driver, from: string, to: string): Promise<void> {
+  const file = (state: string) => `"file":${JSON.stringify(`${state}/`).slice(0, -1)}`;
+  await driver.exec(
+    fill('UPDATE generations SET detail = replace(detail, ?, ?)', [file(from), file(to)]),
+  );
 }

@@ -2,12 +2,13 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
-import { type AnyTask, defineTask, type Json } from '../changes/task.ts';
+import { type AnyTask, defineTask, type Json, type TaskContext } from '../changes/task.ts';
 import type { Paths } from '../config/paths.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { exists, removeFile } from '../kernel/files.ts';
 import { writeRecord } from '../kernel/records.ts';
 import { migrations } from '../store/migrate.ts';
+import type { BackupFacts } from './archive.ts';
 import { type Archive, openArchive } from './archive-reader.ts';
 import { checkUnpacked } from './check.ts';
 import { shownSlots } from './exchange.ts';
@@ -105,6 +106,12 @@ export async function planRestore(
   };
 }
 
+function factsOf(context: TaskContext): BackupFacts {
+  const facts = context.earlier<Json>('system.unpack-backup');
+  if (facts === undefined) throw new PersonaError('internal', 'no backup was unpacked');
+  return facts as unknown as BackupFacts;
+}
+
 /** The steps of a restore. The exchange itself is the next start's: see `takeUpRestored`. */
 export function restoreTasks(room: RestoreRoom): AnyTask[] {
   const { state } = room.paths;
@@ -128,8 +135,8 @@ export function restoreTasks(room: RestoreRoom): AnyTask[] {
     kind: 'system.check-backup',
     summary: () => 'check its database, and that everything its rows name is there',
     timeoutMs: 3_600_000,
-    async do() {
-      await checkUnpacked(state);
+    async do(context) {
+      await checkUnpacked(state, factsOf(context).state);
     },
     undo: 'nothing-to-undo',
   });
@@ -140,17 +147,12 @@ export function restoreTasks(room: RestoreRoom): AnyTask[] {
     pointOfNoReturn: true,
     async do(context, { endSlots }) {
       checkShown(room, endSlots);
-      const {
-        version: _,
-        schema: __,
-        ...result
-      } = context.earlier<{
-        [key: string]: Json;
-      }>('system.unpack-backup') ?? { version: '', schema: 0 };
+      const { madeMs, host, bases, personas, slots, live } = factsOf(context);
       await writeRecord(ready, restoreRecord, { takenMs: room.now() });
       await context.fault('ready');
       room.takenUp();
-      return { result };
+      const inUse = live.map(({ slot, generation }) => ({ slot, generation }));
+      return { result: { madeMs, host, bases, personas, slots, live: inUse } };
     },
     async undo() {
       if (await exists(ready)) await removeFile(ready);

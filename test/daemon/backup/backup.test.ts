@@ -16,6 +16,7 @@ import { type Entry, isWhiteout } from '../../../daemon/images/entry.ts';
 import { done, type LiveDaemon, privateTree, startLive } from '../../security/live-daemon.ts';
 import { populated } from '../../security/place.ts';
 import { treeOfFolder } from '../../support/folder-tree.ts';
+import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { fillOddTree } from '../../support/odd-tree.ts';
 import { differences, treeFacts } from '../../support/tree-facts.ts';
@@ -66,6 +67,7 @@ async function backupOf(facts: object): Promise<Buffer> {
   const all = {
     madeMs: 0,
     host: 'x',
+    state: '/x',
     version: '9',
     schema: 3,
     bases: 0,
@@ -112,8 +114,12 @@ when(test, needs)('a backup comes back whole, on another machine', async (t) => 
   const keys = await client.call('key.list', {});
   await daemon.end('SIGTERM');
   const wanted = await uppers(daemon.state);
+  await unmountBelow(root);
   t.true(Object.keys(wanted).length > 700);
 
+  // Nothing of the old machine is left to lean on.
+  for (const place of ['layers', 'personas', 'slots'])
+    rmSync(join(daemon.state, place), { recursive: true });
   const elsewhere = privateTree(t);
   const other = await startLive(t, elsewhere);
   const plan = personactl(elsewhere, 'restore', file, '--dry-run');
