@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { finish } from '../support/cache.ts';
 
@@ -33,6 +33,7 @@ export async function altered(
   }
   const file = join(folder, `personad_${version}.deb`);
   await finish('dpkg-deb', ['--root-owner-group', '-Znone', '--build', tree, file]);
+  rmSync(tree, { recursive: true });
   return file;
 }
 

@@ -81,3 +81,24 @@ when(test, plainNeeds)('an earlier installation is repaired, however broken', as
     await machine.ok('personactl', 'version');
   }
 });
+
+when(test, plainNeeds)('without the tools of systemd the group is made by others', async (t) => {
+  const machine = await plainDebian(t, 'bookworm');
+  machine.copyIn(await builtPackage(), '/root/1.deb');
+  await machine.ok('rm', '/usr/bin/systemd-sysusers', '/usr/bin/systemd-tmpfiles');
+  await machine.ok('dpkg', '--install', '/root/1.deb');
+  t.regex(await machine.ok('getent', 'group', 'persona'), /^persona:/);
+});
+
+when(test, plainNeeds)(
+  'settings that are wrong do not fail an installation, and are named',
+  async (t) => {
+    const machine = await plainDebian(t, 'trixie');
+    machine.copyIn(await builtPackage(), '/root/1.deb');
+    machine.write('/etc/persona/persona.toml', 'nonsense = 1\n');
+    const said = await machine.ok('dpkg', '--install', '/root/1.deb');
+    t.regex(said, /\/etc\/persona\/persona\.toml:1/);
+    t.regex(said, /personad: installed, and does not run/);
+    t.regex(await machine.ok('getent', 'group', 'persona'), /^persona:/);
+  },
+);

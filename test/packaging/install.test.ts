@@ -1,19 +1,10 @@
 import test from 'ava';
 import { when } from '../support/needs.ts';
 import { builtPackage } from '../support/package.ts';
+import { daemon, smallState } from './by-hand.ts';
 import { tracesOf } from './machine-state.ts';
 import { plainDebian, plainNeeds } from './plain-debian.ts';
 import { seenInSlot, useSlot } from './slot-in-use.ts';
-
-const lib = '/usr/lib/personad';
-const daemon = [`${lib}/node`, `${lib}/dist/personad.mjs`];
-/** The disk is memory: what the daemon sets aside must be small. */
-const smallState = `[space]
-reserve = "1MiB"
-keep_free = "1MiB"
-keep_free_percent = 0
-upper_volume = "96MiB"
-`;
 
 for (const suite of ['bookworm', 'trixie'] as const) {
   when(test, plainNeeds)(`${suite}: from installation to purge, without systemd`, async (t) => {
@@ -41,7 +32,12 @@ for (const suite of ['bookworm', 'trixie'] as const) {
     await machine.ok('dpkg', '--install', '/root/personad.deb');
     t.is(await seenInSlot(machine), 'work\nmine\n', 'the same once more changes nothing');
 
-    await machine.ok('dpkg', '--remove', 'personad');
+    await machine.start(/inside/, 'unshare', '--mount', 'sh', '-c', 'echo inside; exec sleep 1d');
+    const goodbye = await machine.ok('dpkg', '--remove', 'personad');
+    const [, inside = ''] = /keep their trees: pid (\d+) $/m.exec(goodbye) ?? [];
+    t.not(inside, '', goodbye);
+    const end = `kill ${inside}; while losetup --list | grep -q /var/lib/persona; do sleep 0.1; done`;
+    await machine.ok('timeout', '30', 'sh', '-c', end);
     const removed = await tracesOf(machine);
     t.deepEqual(removed.mounts, before.mounts);
     t.deepEqual(removed.groups, before.groups);
@@ -50,7 +46,6 @@ for (const suite of ['bookworm', 'trixie'] as const) {
       before.files,
     );
     t.is(machine.read('/etc/persona/persona.toml'), smallState);
-    t.false((await machine.ok('losetup', '--list')).includes('/var/lib/persona'));
 
     await machine.ok('dpkg', '--install', '/root/personad.deb');
     await machine.start(/"ready"/, ...daemon);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { when } from '../support/needs.ts';
 import { builtPackage } from '../support/package.ts';
+import { daemon, smallState } from './by-hand.ts';
 import { tracesOf } from './machine-state.ts';
 import { type PlainDebian, plainDebian, plainMachine, plainNeeds } from './plain-debian.ts';
 
@@ -72,6 +73,19 @@ when(test, plainNeeds)('install says what is in the way, and changes nothing', a
     t.is(ran.status, status, ran.text);
     t.regex(ran.text, text);
   }
+  t.deepEqual(await tracesOf(machine), before);
+});
+
+when(test, plainNeeds)('uninstall works on a disk without a free byte', async (t) => {
+  const machine = await machineWithScripts(t, '500M');
+  const before = await tracesOf(machine);
+  await machine.ok(...install);
+  machine.write('/etc/persona/persona.toml', smallState);
+  await machine.start(/"ready"/, ...daemon);
+  await machine.run('sh', '-c', 'cat /dev/zero >/root/full; cat /dev/zero >/root/rest');
+  const purge = await machine.run('dpkg', '--purge', 'personad');
+  t.regex(purge.text, /No space left on device/, 'dpkg alone cannot do it');
+  await machine.ok('/tmp/uninstall', '--purge');
   t.deepEqual(await tracesOf(machine), before);
 });
 

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { when } from '../support/needs.ts';
 import { builtPackage } from '../support/package.ts';
 import { bootContainer, type Container, containerNeeds } from '../support/systemd-container.ts';
-import { temporaryFolder } from '../support/temp.ts';
 import { altered, neverReady, next, unloadable } from './altered.ts';
 import { type Asked, tracesOf } from './machine-state.ts';
 import { seenInSlot, slotTree, useSlot } from './slot-in-use.ts';
@@ -60,17 +62,28 @@ function reader(container: Container): { failures(): Promise<string> } {
   };
 }
 
+const folder = mkdtempSync(join(tmpdir(), 'personad-upgrade-'));
+test.after.always(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The package and what may follow it, by name. Made once for both machines. */
+let packages: Promise<Record<string, string>> | undefined;
+
+async function makePackages(): Promise<Record<string, string>> {
+  const first = await builtPackage();
+  return {
+    first,
+    next: await altered(first, folder, next('0.2.0')),
+    unloadable: await altered(first, folder, unloadable('0.3.0')),
+    unready: await altered(first, folder, neverReady('0.4.0')),
+  };
+}
+
 async function installed(t: ExecutionContext, suite: 'bookworm' | 'trixie') {
+  packages ??= makePackages();
   const container = await bootContainer(t, { suite });
   const before = await tracesOf(asked(container));
-  const folder = temporaryFolder(t);
-  const deb = await builtPackage();
-  const put = async (name: string, file: string | Promise<string>) =>
-    container.copyIn(await file, `/root/${name}.deb`);
-  await put('first', deb);
-  await put('next', altered(deb, folder, next('0.2.0')));
-  await put('unloadable', altered(deb, folder, unloadable('0.3.0')));
-  await put('unready', altered(deb, folder, neverReady('0.4.0')));
+  for (const [name, file] of Object.entries(await packages))
+    container.copyIn(file, `/root/${name}.deb`);
   await container.ok(['dpkg', '--install', '/root/first.deb']);
   await useSlot(asked(container));
   return { container, before };
