@@ -178,12 +178,15 @@ export async function clearTree(anchor: string): Promise<Fd | undefined> {
   return old;
 }
 
-/** Makes `anchor` (a folder) a mount of its own that is shared, so that namespaces made later see each flip. Safe to repeat. */
+/**
+ * Makes `anchor` (a folder) a mount of its own that is shared, so that namespaces made later see each flip. It leaves the
+ * peers of the mount that it is a copy of: under a shared /run every tree would appear there a second time. Safe to repeat.
+ */
 export function makeAnchor(anchor: string): void {
   if (!statMount(anchor).isMountRoot) {
     const self = cloneTree(anchor);
     try {
-      changeMount(self, { nosuid: true, nodev: true, noexec: true });
+      changeMount(self, { nosuid: true, nodev: true, noexec: true, propagation: 'private' });
       attach(self, anchor);
     } finally {
       self.close();
