@@ -147,6 +147,32 @@ for (const way of WAYS) {
     );
   }
 
+  rooted(`under a shared mount, as /run is, each tree is there once: ${way}`, async (t) => {
+    const folder = scratchFolder(t);
+    const shared = `${folder}/run`;
+    mkdirSync(shared);
+    run('mount', '--bind', shared, shared);
+    run('mount', '--make-shared', shared);
+    // Older than the anchor itself, as a service with a private /tmp may be.
+    const script = 'echo ready; while read line; do cat "$1/root/etc/name"; echo; done';
+    const words = ['--mount', '--propagation', 'slave', 'sh', '-c', script, 'sh', `${shared}/slot`];
+    const service = partner(t, 'unshare', ...words);
+    t.is(await service.line(), 'ready');
+    const anchor = anchorOf(t, shared);
+    for (const [at, tree] of (await twoTrees(t, folder)).entries()) {
+      const { old, settled } = await flip(anchor, tree, way);
+      service.say('');
+      t.is(await service.line(), ['a', 'b'][at]);
+      await settled;
+      await old?.closeLater();
+      const trees = readMountinfo().filter(
+        (mount) => mount.type === 'overlay' && mount.at.startsWith(folder),
+      );
+      t.is(trees.length, 1);
+      t.is(trees[0]?.shared, undefined);
+    }
+  });
+
   rooted(`set-id, capability and device node give an ordinary user nothing: ${way}`, async (t) => {
     const folder = scratchFolder(t);
     const anchor = anchorOf(t, folder);
