@@ -84,13 +84,17 @@ async function installed(t: ExecutionContext, suite: 'bookworm' | 'trixie') {
   const before = await tracesOf(asked(container));
   for (const [name, file] of Object.entries(await packages))
     container.copyIn(file, `/root/${name}.deb`);
-  await container.ok(['dpkg', '--install', '/root/first.deb']);
+  for (const name of ['install', 'uninstall'])
+    container.copyIn(join(import.meta.dirname, '../../scripts', name), `/root/${name}`);
+  const { status, stdout, stderr } = await installs(container, 'first');
+  t.is(status, 0, stderr);
+  t.regex(stdout, /^It runs: try `personactl status`/m);
   await useSlot(asked(container));
   return { container, before };
 }
 
 const installs = (container: Container, name: string) =>
-  container.run(['dpkg', '--install', `/root/${name}.deb`], { deadlineMs: 180_000 });
+  container.run(['/root/install', `/root/${name}.deb`], { deadlineMs: 180_000 });
 
 for (const suite of ['bookworm', 'trixie'] as const) {
   when(test, needs)(
@@ -101,7 +105,7 @@ for (const suite of ['bookworm', 'trixie'] as const) {
       const first = await seen(container);
       const reading = reader(container);
 
-      await t.notThrowsAsync(machine.ok('dpkg', '--install', '/root/first.deb'));
+      t.is((await installs(container, 'first')).status, 0);
       const again = await seen(container);
       t.deepEqual({ ...again, pid: 0 }, { ...first, pid: 0 }, 'the same once more');
 
@@ -119,6 +123,7 @@ for (const suite of ['bookworm', 'trixie'] as const) {
 
       const unready = await installs(container, 'unready');
       t.is(unready.status, 1);
+      t.regex(unready.stderr, /install: dpkg did not take it, see above; what ran before runs on/);
       const back = await seen(container);
       t.deepEqual({ ...back, pid: 0 }, { ...second, pid: 0 }, 'the old version runs again');
       t.regex(await machine.ok('dpkg', '--list', 'personad'), /^ii +personad +0\.2\.0 /m);
@@ -127,7 +132,15 @@ for (const suite of ['bookworm', 'trixie'] as const) {
       t.is(await reading.failures(), '0 of 100 and more');
       t.is(await seenInSlot(machine), 'work\nmine\n');
 
-      await machine.ok('dpkg', '--remove', 'personad');
+      const units = ['personad.service', 'personad-user.socket', 'personad-control.socket'];
+      await machine.ok('systemctl', 'disable', '--now', ...units);
+      await machine.ok('dpkg', '--install', '/root/first.deb');
+      for (const unit of units) {
+        const state = await container.run(['systemctl', 'is-active', unit]);
+        t.is(state.stdout, 'inactive\n', `${unit} was switched off`);
+      }
+
+      t.regex(await machine.ok('/root/uninstall'), /^Kept: \/var\/lib\/persona$/m);
       const removed = await tracesOf(machine);
       t.deepEqual(removed.mounts, before.mounts);
       t.deepEqual(removed.groups, before.groups);
@@ -139,7 +152,7 @@ for (const suite of ['bookworm', 'trixie'] as const) {
 
       await machine.ok('dpkg', '--install', '/root/next.deb');
       t.is(await seenInSlot(machine), 'work\nmine\n', 'data outlives the package');
-      await machine.ok('dpkg', '--purge', 'personad');
+      await machine.ok('/root/uninstall', '--purge');
       t.deepEqual(await tracesOf(machine), before);
     },
   );
