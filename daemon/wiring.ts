@@ -44,6 +44,7 @@ const residentBytesKept = 80e6;
 export interface Hooks {
   faults?: Faults;
   openDriver?: OpenOptions['open'];
+  steps?: OpenOptions['steps'];
   wrapTask?: (task: AnyTask) => AnyTask;
   limits?: Partial<ChangeLimits>;
   /** Run without sockets. */
@@ -132,7 +133,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     // With the volume of uppers missing a part of it would be, too.
     if (uppers.problem === undefined)
       await takeUpRestored({ paths, log, fault: (point) => faults.at(point) });
-    const { store, degraded: lost } = await openState(paths, hooks.openDriver);
+    const { store, degraded: lost } = await openState(paths, {
+      ...(hooks.openDriver && { open: hooks.openDriver }),
+      ...(hooks.steps && { steps: hooks.steps }),
+    });
     undo.defer(() => store.close());
     if (lost === undefined) await space.refill();
     const machine = await uppers.ready(store, lost === undefined);

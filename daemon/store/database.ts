@@ -1,6 +1,7 @@
 import sqlite3 from 'sqlite3';
 import { PersonaError } from '../../ipc/errors.ts';
-import { checkOwner, migrate } from './migrate.ts';
+import { copyBeforeMigration } from './before-migration.ts';
+import { checkOwner, type Migration, migrate, migrations } from './migrate.ts';
 import { type Driver, type Row, type Store, storeOver } from './store.ts';
 
 /** How long a statement waits for another process's lock; there should be none: the tree is locked. */
@@ -89,6 +90,8 @@ export interface OpenOptions {
   /** Give the log its blocks at once: for a daemon, whose commits are waited for. */
   presized?: boolean;
   open?: (file: string) => Promise<Driver>;
+  /** The steps of the schema; tests hand in those of another version. */
+  steps?: readonly Migration[];
   /** Looks at an existing database before anything is written to it; throws to leave it untouched. */
   verify?: (read: Driver['all']) => Promise<void>;
 }
@@ -96,14 +99,17 @@ export interface OpenOptions {
 /** Opens the database of the daemon: checked, configured and brought up to the newest schema. */
 export async function openStore(
   file: string,
-  { open = openDriver, verify, presized = false }: OpenOptions = {},
+  { open = openDriver, verify, presized = false, steps = migrations }: OpenOptions = {},
 ): Promise<Store> {
   const driver = await open(file);
   try {
     await checkIntegrity(driver);
-    if ((await checkOwner(driver)) > 0) await verify?.(driver.all);
+    const version = await checkOwner(driver, steps);
+    if (version > 0) await verify?.(driver.all);
     await configure(driver);
-    await migrate(driver);
+    const newest = steps.at(-1)?.version ?? 0;
+    if (version > 0 && version < newest) await copyBeforeMigration(driver, file, newest);
+    await migrate(driver, steps);
     // Without it commits are slower, and a disk that is full now must not stop the start.
     if (presized) await presize(driver).catch(() => driver.exec('ROLLBACK').catch(() => undefined));
   } catch (error) {

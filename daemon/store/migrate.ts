@@ -44,19 +44,24 @@ export async function checkOwner(
   return version;
 }
 
-/** Brings the schema up to the newest version, each step in one transaction with its version number. */
+/**
+ * Brings the schema up to the newest version: all steps and the version number in one transaction, so that a failure
+ * leaves the database to the version that wrote it.
+ */
 export async function migrate(
   driver: Driver,
   steps: readonly Migration[] = migrations,
 ): Promise<void> {
   const version = await checkOwner(driver, steps);
-  for (const step of steps.filter((one) => one.version > version)) {
-    const marks = `PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${step.version};`;
-    await driver.exec(`BEGIN IMMEDIATE; ${step.sql} ${marks} COMMIT;`).catch(async (error) => {
-      await driver.exec('ROLLBACK').catch(() => undefined);
-      throw error;
-    });
-  }
+  const missing = steps.filter((one) => one.version > version);
+  const newest = missing.at(-1)?.version;
+  if (newest === undefined) return;
+  const sql = missing.map((one) => one.sql).join('\n');
+  const marks = `PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${newest};`;
+  await driver.exec(`BEGIN IMMEDIATE; ${sql} ${marks} COMMIT;`).catch(async (error) => {
+    await driver.exec('ROLLBACK').catch(() => undefined);
+    throw error;
+  });
 }
 
 async function hasTables(driver: Driver): Promise<boolean> {

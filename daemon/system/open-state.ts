@@ -29,7 +29,7 @@ function sizeOf(file: string): number {
  */
 export async function openState(
   paths: Paths,
-  open: OpenOptions['open'] | undefined,
+  { open, steps }: Pick<OpenOptions, 'open' | 'steps'> = {},
 ): Promise<OpenedState> {
   const file = join(paths.state, statePlaces.database);
   const used = (await exists(join(paths.state, statePlaces.mark))) || holdsThings(paths.state);
@@ -39,6 +39,7 @@ export async function openState(
     const store = await openStore(file, {
       presized: true,
       ...(open === undefined ? {} : { open }),
+      ...(steps === undefined ? {} : { steps }),
       verify: async (read) => {
         const reason = await mismatch(paths.state, read);
         if (reason !== undefined) throw new PersonaError('state-damaged', reason);

@@ -39,7 +39,7 @@ const hex = (digit: string) => digit.repeat(64);
 /** A tree in use: a slot with an upper of generation 3, a layer, and a database that knows them. */
 async function used(t: ExecutionContext): Promise<Paths> {
   const paths = await trees(t);
-  const { store, degraded } = await openState(paths, undefined);
+  const { store, degraded } = await openState(paths);
   t.is(degraded, undefined);
   const upper = join(paths.state, 'slots/work/uppers/aa');
   mkdirSync(join(upper, 'fs'), { recursive: true });
@@ -81,7 +81,7 @@ function everything(state: string): Record<string, string> {
 
 async function expectDegraded(t: ExecutionContext, paths: Paths, reason: RegExp): Promise<void> {
   const before = everything(paths.state);
-  const { store, degraded } = await openState(paths, undefined);
+  const { store, degraded } = await openState(paths);
   t.regex(String(degraded), reason);
   await store.commit((tx) => tx.run("INSERT INTO facts VALUES ('written', 'to the stand-in')"));
   await store.close();
@@ -91,7 +91,7 @@ async function expectDegraded(t: ExecutionContext, paths: Paths, reason: RegExp)
 test('a fresh tree starts, and starts again', async (t) => {
   const paths = await trees(t);
   for (const _ of [1, 2]) {
-    const { store, degraded } = await openState(paths, undefined);
+    const { store, degraded } = await openState(paths);
     t.is(degraded, undefined);
     await writeMark(paths.state, store);
     await store.close();
@@ -113,7 +113,7 @@ test('a database that was deleted, emptied or cut makes the start degraded', asy
   writeFileSync(file, Buffer.alloc(8192, 'no database'));
   await expectDegraded(t, paths, /cannot be read|damaged/);
   writeFileSync(file, whole);
-  const { store, degraded } = await openState(paths, undefined);
+  const { store, degraded } = await openState(paths);
   t.is(degraded, undefined, 'with the right one back the daemon starts as before');
   await store.close();
 });
@@ -123,7 +123,7 @@ test('an older or another database makes the start degraded', async (t) => {
   const file = join(paths.state, 'personad.db');
   const old = join(paths.run, 'old.db');
   copyFileSync(file, old);
-  const { store } = await openState(paths, undefined);
+  const { store } = await openState(paths);
   await store.commit((tx) =>
     tx.run(
       `INSERT INTO changes (id, kind, summary, owner, plan, status, created, ended) VALUES (8, '', '', 0, '{}', 'done', 0, 0)`,
@@ -134,14 +134,14 @@ test('an older or another database makes the start degraded', async (t) => {
   copyFileSync(old, file);
   await expectDegraded(t, paths, /older than the state tree: it ends at change 7, not 8/);
   const other = await trees(t);
-  await (await openState(other, undefined)).store.close();
+  await (await openState(other)).store.close();
   copyFileSync(join(other.state, 'personad.db'), file);
   await expectDegraded(t, paths, /not the one of this state tree/);
 });
 
 test('a database that misses generations the records speak of makes the start degraded', async (t) => {
   const paths = await used(t);
-  const { store } = await openState(paths, undefined);
+  const { store } = await openState(paths);
   await store.commit((tx) => tx.run('DELETE FROM generations WHERE number > 1'));
   await store.close();
   await expectDegraded(t, paths, /older than slot work: it misses generation 3/);
@@ -149,18 +149,18 @@ test('a database that misses generations the records speak of makes the start de
 
 test('a database of a newer version is an error and is left alone', async (t) => {
   const paths = await used(t);
-  const { store } = await openState(paths, undefined);
+  const { store } = await openState(paths);
   await store.commit((tx) => tx.run('PRAGMA user_version = 99'));
   await store.close();
   const before = everything(paths.state);
-  const error = await t.throwsAsync(openState(paths, undefined));
+  const error = await t.throwsAsync(openState(paths));
   t.is((error as unknown as { code: string }).code, 'format-too-new');
   t.deepEqual(everything(paths.state), before);
 });
 
 test('files without a row go to quarantine and nothing else moves', async (t) => {
   const paths = await used(t);
-  const { store } = await openState(paths, undefined);
+  const { store } = await openState(paths);
   writeFileSync(join(paths.state, `layers/sha256-${hex('b')}.erofs`), 'unknown');
   writeFileSync(join(paths.state, 'layers/notes.txt'), 'by hand');
   writeFileSync(join(paths.state, `personas/sha256-${hex('c')}.osp`), 'persona');
