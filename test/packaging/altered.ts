@@ -59,3 +59,18 @@ export const neverReady = (version: string): Alteration => ({
       text.replace('\n', '\nif (process.argv.length === 2) throw new Error("not ready");\n'),
   },
 });
+
+/** A version that brings the database to a newer schema, and then ends before it is ready. */
+export const migrating = (version: string): Alteration => ({
+  version,
+  files: {
+    [program]: (text) =>
+      text
+        .replace(
+          'slotsMigration\n',
+          'slotsMigration, { version: 1e6, sql: "CREATE TABLE later (x)" }\n',
+        )
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it becomes part of a template
+        .replace('`READY=1', '`${process.exit(1)}READY=1'),
+  },
+});

@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { when } from '../support/needs.ts';
 import { builtPackage } from '../support/package.ts';
 import { bootContainer, type Container, containerNeeds } from '../support/systemd-container.ts';
-import { altered, neverReady, next, unloadable } from './altered.ts';
+import { altered, migrating, neverReady, next, unloadable } from './altered.ts';
 import { type Asked, tracesOf } from './machine-state.ts';
 import { seenInSlot, slotTree, useSlot } from './slot-in-use.ts';
 
@@ -75,6 +75,7 @@ async function makePackages(): Promise<Record<string, string>> {
     next: await altered(first, folder, next('0.2.0')),
     unloadable: await altered(first, folder, unloadable('0.3.0')),
     unready: await altered(first, folder, neverReady('0.4.0')),
+    migrating: await altered(first, folder, migrating('0.5.0')),
   };
 }
 
@@ -128,6 +129,14 @@ for (const suite of ['bookworm', 'trixie'] as const) {
       t.deepEqual({ ...back, pid: 0 }, { ...second, pid: 0 }, 'the old version runs again');
       t.regex(await machine.ok('dpkg', '--list', 'personad'), /^ii +personad +0\.2\.0 /m);
       t.is(await machine.ok('dpkg', '--verify', 'personad'), '');
+
+      t.is((await installs(container, 'migrating')).status, 1);
+      const restored = await seen(container);
+      t.deepEqual({ ...restored, pid: 0 }, { ...second, pid: 0 }, 'with the state of before');
+      const status = JSON.parse(await machine.ok('personactl', 'status', '--json'));
+      t.is(status.daemon.state, 'ready');
+      const aside = await machine.ok('find', '/var/lib/persona/quarantine', '-name', 'personad.db');
+      t.regex(aside, /-failed-upgrade\/personad\.db\n$/, 'what the failed version made is kept');
 
       t.is(await reading.failures(), '0 of 100 and more');
       t.is(await seenInSlot(machine), 'work\nmine\n');
