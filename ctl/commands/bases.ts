@@ -9,7 +9,7 @@ export const baseCommands: readonly Command[] = [
     group: 'Bases',
     summary: 'Import an OS root tree as a base.',
     about: [
-      'PATH is a folder, a tar archive (plain, gzip, xz, zstd), an OCI image (folder or archive), or an ext4, squashfs, erofs or whole-disk image. A file is sent to the daemon; a folder is read by the daemon for root, and packed and sent for other users.',
+      'PATH is a folder, a tar archive (plain, gzip, zstd), an OCI image (folder or archive), or an ext4, squashfs, erofs or whole-disk image. A file is sent to the daemon; a folder is read by the daemon for root, and packed and sent for other users.',
       '--host takes the running system itself, without /proc, /sys, /dev, /run, /tmp, /home and other mounts (root only).',
     ],
     operands: [{ name: 'NAME', summary: 'Name of the new base.' }],

@@ -139,6 +139,7 @@ export const personaCommands: readonly Command[] = [
     name: 'persona diff',
     group: 'Personas',
     summary: 'List what differs between two personas, or a persona and its base.',
+    about: ['With --json: one difference per line, then one line that counts them.'],
     operands: [
       { name: 'A', summary: 'The one before.', complete: 'persona' },
       { name: 'B', summary: 'The one after.', complete: 'persona' },

@@ -52,15 +52,28 @@ function programPid(report: Report): number | undefined {
   }
 }
 
-/** Sends a signal to the program. Without a program there is nothing that could end in order. */
-function forward(child: ChildProcess, report: Report, signal: NodeJS.Signals): void {
+/** How often, and how many milliseconds apart, a program is looked for that is to get a signal. */
+const looks = 40;
+const lookEveryMs = 25;
+
+/**
+ * Sends a signal to the program. When there is none, it either is not there yet or has just ended (the
+ * signal may have gone to the whole process group) and its status is on its way: only a sandbox that
+ * stays without a program is killed.
+ */
+function forward(child: ChildProcess, report: Report, signal: NodeJS.Signals, left = looks): void {
   const pid = programPid(report);
   try {
-    if (pid === undefined) child.kill('SIGKILL');
-    else process.kill(pid, signal);
+    if (pid !== undefined) {
+      process.kill(pid, signal);
+      return;
+    }
   } catch {
-    child.kill('SIGKILL');
+    // It ended between the two steps.
   }
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (left > 0) setTimeout(forward, lookEveryMs, child, report, signal, left - 1).unref();
+  else child.kill('SIGKILL');
 }
 
 /**

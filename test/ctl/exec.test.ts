@@ -157,6 +157,26 @@ when(test, needs)('SIGTERM is passed on, and the program may end in order', asyn
   t.deepEqual([status, out], [9, 'ready\nbye\n']);
 });
 
+when(test, needs)(
+  'a signal to the whole process group leaves the status to the program',
+  async (t) => {
+    const { root } = await slotDaemon(t);
+    // As `kill %1`, `timeout` and a service manager do it: the program may have ended before we hear of it.
+    const script = 'trap "exit 9" TERM; echo ready; while :; do read line || sleep 0.01; done';
+    for (const [command, expected] of [
+      [['sh', '-c', script], 9],
+      [['sh', '-c', 'echo ready; exec sleep 60'], 143],
+    ] as const)
+      for (let round = 0; round < 8; round += 1) {
+        const child = start(t, root, 'exec', 'desk', '--', ...command);
+        const whole = ended(child);
+        await written(child, 'ready');
+        process.kill(-(child.pid ?? 0), 'SIGTERM');
+        t.is((await whole).status, expected);
+      }
+  },
+);
+
 test('our words stand in their places', (t) => {
   const wrap = { outside: ['env', '-x'], inside: ['env', '-y'] };
   t.deepEqual(launchWords(['/usr/bin/bwrap', '--a', '--'], wrap, ['ls', '--'], 4), [
