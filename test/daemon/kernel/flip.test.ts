@@ -162,7 +162,7 @@ for (const way of WAYS) {
     for (const [at, tree] of (await twoTrees(t, folder)).entries()) {
       const { old, settled } = await flip(anchor, tree, way);
       service.say('');
-      t.is(await service.line(), ['a', 'b'][at]);
+      t.is(await service.line(), at === 0 ? 'a' : 'b');
       await settled;
       await old?.closeLater();
       const trees = readMountinfo().filter(
