@@ -93,10 +93,18 @@ export function readKnob(group: string, knob: string): string | undefined {
 }
 
 /** Writes a knob, in the thread pool: lowering a memory limit reclaims before it returns (seen 0.1 to 1 s). Never creates a file. */
-export async function writeKnob(group: string, knob: string, value: string): Promise<void> {
+export async function writeKnob(
+  group: string,
+  knob: string,
+  value: string,
+  options: { nonBlocking?: boolean } = {},
+): Promise<void> {
   const path = fileOf(group, knob);
+  // Emptied first as by a shell: the kernel ignores that, and a tree of plain files keeps no tail of an old value.
+  const flags = constants.O_WRONLY | constants.O_TRUNC | constants.O_NOFOLLOW;
+  const extra = options.nonBlocking === true ? constants.O_NONBLOCK : 0;
   try {
-    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+    const file = await open(path, flags | extra);
     try {
       await file.write(value);
     } finally {

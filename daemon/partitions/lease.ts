@@ -1,0 +1,79 @@
+/**
+ * A knob of the machine that is ours for now, and how it goes back (SECURITY 19). Whatever it says is checked again
+ * before anything is written: another boot, another group or another value end the lease without a write.
+ */
+export interface Lease {
+  /** The mounted hierarchy, and its version. */
+  root: string;
+  version: 1 | 2;
+  controller: 'memory' | 'io';
+  /** The group: its path below the hierarchy, and the inode id that names this very group. */
+  group: string;
+  inode: string;
+  boot: string;
+  knob: string;
+  /** What was there before us. */
+  old: string;
+  /** What was about to be written last: durable before it is. */
+  wanted: string;
+  /** What was read back after that; absent until then. */
+  read?: string;
+  /** The unit whose property it is, where systemd writes for us. */
+  unit?: string;
+  /** That property had a file of its own before us: it is not removed. */
+  dropInBefore?: boolean;
+  /** When it was taken: milliseconds since boot. */
+  sinceMs: number;
+}
+
+/** Knobs of both sides at most: more is no file of ours. */
+const leasesMax = 32;
+/** Version 1 has no word for "no limit": it reads as the largest number of pages. */
+const unlimited1 = 9_223_372_036_854_771_712n;
+const pageBytes = 4096n;
+
+/** A knob's value as a number; no limit is larger than all. */
+function amountOf(value: string): bigint | undefined {
+  if (value === 'max' || value === '-1') return unlimited1;
+  return /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
+}
+
+/** Two texts of a knob mean the same: limits are rounded to pages, and no limit has several names. Pure. */
+export function sameValue(one: string, other: string): boolean {
+  if (one === other) return true;
+  const [a, b] = [amountOf(one), amountOf(other)];
+  if (a === undefined || b === undefined) return false;
+  return a / pageBytes === b / pageBytes;
+}
+
+/** The knob still has what we wrote: also what was about to be written when the daemon ended. Pure. */
+export function isOurs({ wanted, read }: Lease, now: string): boolean {
+  return (read !== undefined && sameValue(now, read)) || sameValue(now, wanted);
+}
+
+/** One lease for each knob of each group. */
+export const leaseKey = ({ root, group, knob }: Pick<Lease, 'root' | 'group' | 'knob'>): string =>
+  `${root}/${group}/${knob}`;
+
+const texts = ['root', 'group', 'inode', 'boot', 'knob', 'old', 'wanted'] as const;
+
+function isLease(value: unknown): value is Lease {
+  if (typeof value !== 'object' || value === null) return false;
+  const lease = value as Record<string, unknown>;
+  return (
+    texts.every((name) => typeof lease[name] === 'string') &&
+    (lease.version === 1 || lease.version === 2) &&
+    (lease.controller === 'memory' || lease.controller === 'io') &&
+    (lease.read === undefined || typeof lease.read === 'string') &&
+    (lease.unit === undefined || typeof lease.unit === 'string') &&
+    typeof lease.sinceMs === 'number'
+  );
+}
+
+/** The leases of a file's text. Throws when it is none of ours: nothing is restored by guessing. Pure. */
+export function parseLeases(text: string): Lease[] {
+  const value: unknown = JSON.parse(text);
+  if (!Array.isArray(value) || value.length > leasesMax || !value.every(isLease))
+    throw new Error('the file does not hold leases');
+  return value;
+}

@@ -1,0 +1,239 @@
+import { existsSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { failedWith } from '../kernel/errno.ts';
+import { type HeldGroup, holdGroup } from '../kernel/held-group.ts';
+import {
+  dropInOf,
+  propertyOf,
+  removeDropIn,
+  setUnitProperty,
+  unitOf,
+} from '../kernel/unit-properties.ts';
+import { isOurs, type Lease, leaseKey, sameValue } from './lease.ts';
+import type { LeaseBook } from './lease-book.ts';
+
+/** One knob of one group. */
+export interface KnobPlace {
+  root: string;
+  version: 1 | 2;
+  controller: 'memory' | 'io';
+  group: string;
+  knob: string;
+}
+
+/** What became of a wish. */
+export type Written =
+  | { state: 'written'; value: string }
+  | { state: 'unchanged' }
+  /** Another program has written there since: the knob is theirs. */
+  | { state: 'foreign'; found: string }
+  /** The write has not returned yet. */
+  | { state: 'blocked' }
+  | { state: 'refused'; reason: string };
+
+/** What became of a lease that was to end. */
+export interface Returned {
+  lease: Lease;
+  /** `failed`: the lease is kept, and tried again. */
+  state: 'restored' | 'gone' | 'changed-since' | 'failed';
+  /** What was found there instead, or why it failed. */
+  detail?: string;
+}
+
+/** How leases are written. */
+export interface LeaseParts {
+  book: LeaseBook;
+  /** systemd writes the knobs of its units; else cgroupfs is written. */
+  manager: boolean;
+  boot: string;
+  /** Milliseconds since boot. */
+  now(): number;
+  deadlineMs?: number;
+}
+
+/** A write that takes longer reclaims as fast as it can: it goes on, and nobody waits for it. */
+const writeDeadlineMs = 2_000;
+/** systemd answers before it has written. */
+const readBackMs = 1_000;
+const readBackEveryMs = 20;
+
+/** The knobs that are ours. Every call takes its turn: a knob has one writer. */
+export class Leases {
+  readonly #parts: LeaseParts;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: LeaseParts) {
+    this.#parts = parts;
+  }
+
+  all(): Lease[] {
+    return this.#parts.book.all();
+  }
+
+  /** Gives a knob this value: the lease first, then the knob, then what it reads. */
+  set(knob: KnobPlace, value: string): Promise<Written> {
+    return this.#turn(() => this.#set(knob, value));
+  }
+
+  /** Gives one knob back, if it is ours. */
+  release(knob: KnobPlace): Promise<Returned | undefined> {
+    return this.#turn(async () => {
+      const lease = this.#parts.book.find(leaseKey(knob));
+      return lease === undefined ? undefined : this.#giveBack(lease);
+    });
+  }
+
+  /** Gives back everything. Never throws: what fails is said, and kept for the next attempt. */
+  releaseAll(): Promise<Returned[]> {
+    return this.#turn(async () => {
+      const done: Returned[] = [];
+      for (const lease of this.all()) done.push(await this.#giveBack(lease));
+      return done;
+    });
+  }
+
+  /** Ends the leases whose knob has another value by now, or whose group has gone: they are not ours to restore. */
+  check(): Promise<Returned[]> {
+    return this.#turn(async () => {
+      const lost: Returned[] = [];
+      for (const lease of this.all()) {
+        const held = this.#hold(lease);
+        const found = held?.read(lease.knob);
+        held?.close();
+        if (found !== undefined && isOurs(lease, found)) continue;
+        await this.#parts.book.drop(lease);
+        lost.push(
+          found === undefined
+            ? { lease, state: 'gone' }
+            : { lease, state: 'changed-since', detail: found },
+        );
+      }
+      return lost;
+    });
+  }
+
+  #turn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#tail.then(work);
+    this.#tail = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** The group of a lease while it is the very one. */
+  #hold({ root, group, inode, boot }: Lease): HeldGroup | undefined {
+    if (boot !== this.#parts.boot) return undefined;
+    const held = holdGroup(root, group);
+    if (held === undefined || held.id === inode) return held;
+    held.close();
+    return undefined;
+  }
+
+  async #set(knob: KnobPlace, value: string): Promise<Written> {
+    const { book } = this.#parts;
+    const held = holdGroup(knob.root, knob.group);
+    if (held === undefined) return { state: 'refused', reason: `there is no group ${knob.group}` };
+    try {
+      const now = held.read(knob.knob);
+      if (now === undefined)
+        return { state: 'refused', reason: `the group ${knob.group} has no ${knob.knob}` };
+      const known = book.find(leaseKey(knob));
+      const before =
+        known?.inode === held.id && known.boot === this.#parts.boot ? known : undefined;
+      if (before !== undefined && !isOurs(before, now)) {
+        await book.drop(before);
+        return { state: 'foreign', found: now };
+      }
+      if (sameValue(now, value)) return { state: 'unchanged' };
+      const lease = before ? { ...before, wanted: value } : this.#leaseOf(knob, held, now, value);
+      await book.put(lease);
+      return await this.#write(lease, held, value);
+    } finally {
+      held.close();
+    }
+  }
+
+  #leaseOf(knob: KnobPlace, held: HeldGroup, old: string, wanted: string): Lease {
+    const unit = this.#parts.manager ? unitOf(knob.group) : undefined;
+    const property = propertyOf(knob.knob);
+    return {
+      ...knob,
+      inode: held.id,
+      boot: this.#parts.boot,
+      old,
+      wanted,
+      sinceMs: this.#parts.now(),
+      ...(unit === undefined || property === undefined
+        ? {}
+        : { unit, dropInBefore: existsSync(dropInOf(unit, property)) }),
+    };
+  }
+
+  async #write(lease: Lease, held: HeldGroup, value: string): Promise<Written> {
+    const { book } = this.#parts;
+    let failure: unknown;
+    try {
+      await this.#put(lease, held, value);
+    } catch (error) {
+      failure = error;
+    }
+    const read = held.read(lease.knob);
+    if (failedWith(failure, 'ETIMEDOUT')) return { state: 'blocked' };
+    if (read !== undefined && sameValue(read, value)) {
+      await book.put({ ...lease, read });
+      return { state: 'written', value: read };
+    }
+    // Nothing of ours is there: neither is a lease.
+    if (read === undefined || (lease.read === undefined && sameValue(read, lease.old)))
+      await book.drop(lease);
+    const reason = failure instanceof Error ? failure.message : `it reads ${read ?? 'nothing'} now`;
+    return {
+      state: 'refused',
+      reason: `${lease.group}/${lease.knob} did not take ${value}: ${reason}`,
+    };
+  }
+
+  /** By systemd where the knob is a unit's, and waits until the kernel has it. */
+  async #put({ unit, knob }: Lease, held: HeldGroup, value: string): Promise<void> {
+    const property = propertyOf(knob);
+    if (unit === undefined || property === undefined)
+      return await held.write(knob, value, this.#parts.deadlineMs ?? writeDeadlineMs);
+    await setUnitProperty(unit, property, value);
+    const end = performance.now() + readBackMs;
+    while (performance.now() < end && !sameValue(held.read(knob) ?? value, value))
+      await pause(readBackEveryMs);
+  }
+
+  async #giveBack(lease: Lease): Promise<Returned> {
+    const { book } = this.#parts;
+    const held = this.#hold(lease);
+    try {
+      const now = held?.read(lease.knob);
+      if (held === undefined || now === undefined) {
+        await book.drop(lease);
+        return { lease, state: 'gone' };
+      }
+      if (!sameValue(now, lease.old)) {
+        if (!isOurs(lease, now)) {
+          await book.drop(lease);
+          return { lease, state: 'changed-since', detail: now };
+        }
+        await this.#put(lease, held, lease.old);
+        const read = held.read(lease.knob);
+        if (read !== undefined && !sameValue(read, lease.old))
+          return { lease, state: 'failed', detail: `it reads ${read} after ${lease.old}` };
+      }
+      const property = propertyOf(lease.knob);
+      if (lease.unit !== undefined && property !== undefined && lease.dropInBefore !== true)
+        removeDropIn(lease.unit, property);
+      await book.drop(lease);
+      return { lease, state: 'restored' };
+    } catch (error) {
+      return {
+        lease,
+        state: 'failed',
+        detail: error instanceof Error ? error.message : `${error}`,
+      };
+    } finally {
+      held?.close();
+    }
+  }
+}
