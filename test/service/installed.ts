@@ -17,7 +17,7 @@ import {
 /** What these tests need from the machine: a container, and what the tree of a persona is made from. */
 export const needs = {
   ...containerNeeds,
-  tools: [...containerNeeds.tools, 'dpkg-deb', 'ldd'],
+  tools: [...containerNeeds.tools, 'dpkg-deb', 'ldd', 'setcap'],
 };
 
 const pollMs = 50;
@@ -72,7 +72,14 @@ function questions(machine: Container): Omit<Installed, keyof Container | 'gid'>
     }
   };
   return {
-    tool: (args, options) => machine.ok(['personactl', ...args], options),
+    async tool(args, options) {
+      const { status, stdout, stderr } = await machine.run(['personactl', ...args], options);
+      if (status === 0) return stdout;
+      const log = await machine.run(['journalctl', '--no-pager', '--lines=20', '--unit=personad*']);
+      throw new Error(
+        `personactl ${args.join(' ')} ended with ${status}:\n${stderr}\n${log.stdout}`,
+      );
+    },
     async asked(args, options) {
       const { status, stdout } = await machine.run(['personactl', ...args, '--json'], options);
       return { status, value: stdout === '' ? undefined : JSON.parse(stdout) };

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { longScope } from '../security/live-daemon.ts';
-import { lacking, when } from '../support/needs.ts';
+import { lacking, run, when } from '../support/needs.ts';
 import { as, bootInstalled, type Installed, needs, populate, slotTree } from './installed.ts';
 
 // Slots under the installed unit: made by its filtered children, seen by the whole machine, and not its prisoners.
@@ -91,6 +91,44 @@ for (const suite of suites) {
     await machine.tool(['swap', 'others', 'c'], other);
     t.is(await machine.tool(['exec', 'others', '--', 'cat', '/etc/name'], other), 'b');
     await expectNoRemains(t, machine);
+  });
+
+  // The kernel writes uppers with the rights that the daemon had when it made the mount.
+  when(test, needs)(`${suite}: root writes into a slot whatever a package brings`, async (t) => {
+    const machine = on(suite);
+    const etc = `${slotTree}/etc`;
+    machine.write(`${etc}/file`, 'x');
+    for (const argv of [
+      ['chown', '2001:2001', `${etc}/file`],
+      ['chmod', '640', `${etc}/file`],
+      ['chattr', '+i', `${etc}/file`],
+      ['chattr', '-i', `${etc}/file`],
+      ['mkdir', `${etc}/d`],
+      ['chgrp', '2001', `${etc}/d`],
+      ['chmod', '2755', `${etc}/d`],
+      ['touch', `${etc}/d/inherits`],
+      ['cp', '/usr/bin/id', `${etc}/suid`],
+      ['chgrp', '2001', `${etc}/suid`],
+      ['chmod', '6755', `${etc}/suid`],
+      ['mknod', `${etc}/node`, 'c', '1', '3'],
+      ['rm', `${etc}/name`],
+    ])
+      await machine.ok(argv);
+    const named = ['file', 'd', 'd/inherits', 'suid', 'node'].map((name) => `${etc}/${name}`);
+    const facts = (await machine.ok(['stat', '--format=%a %u:%g %F', ...named])).split('\n');
+    t.deepEqual(facts.slice(0, -1), [
+      '640 2001:2001 regular file',
+      '2755 0:2001 directory',
+      '644 0:2001 regular empty file',
+      '6755 0:2001 regular file',
+      '644 0:0 character special file',
+    ]);
+    const outside = `/proc/${machine.pid()}/root${etc}/suid`;
+    run('setcap', 'cap_net_raw+ep', outside);
+    t.regex(run('getcap', outside), /cap_net_raw=ep/);
+    await machine.tool(['rollback', 'work', '--base'], as(machine, 'owner'));
+    await machine.tool(['swap', 'work', 'a', '--fresh'], as(machine, 'owner'));
+    t.is(await nameIn(machine), 'a');
   });
 
   when(test, needs)(`${suite}: slots outlive a restart and a crash of the daemon`, async (t) => {
