@@ -19,7 +19,7 @@ const create: Command = {
   group: 'Personas',
   summary: 'Make a persona from a changed tree of a base.',
   about: [
-    'The tree is what the system should look like (a folder, an archive or an image); the daemon works out how it differs from the base. --diff takes a ready difference instead: an OCI layer, an rsync batch, or an image that holds only what differs.',
+    'The tree is what the system should look like (a folder, an archive or an image); the daemon works out how it differs from the base. --diff takes a ready difference instead: a layer of a container image (tar), or an image that holds only what differs.',
     'The persona is signed with the key of this machine, imported, and written to the file given with --output.',
   ],
   operands: [{ name: 'NAME', summary: 'Name of the new persona.' }],

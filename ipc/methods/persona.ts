@@ -70,7 +70,7 @@ export const personaMethods = {
       base: reference,
       /** The wanted tree (folder, tar, image), or ... */
       tree: v.optional(input),
-      /** ... the ready difference (OCI layer tar, rsync batch, squashfs, ext4 or erofs image). */
+      /** ... the ready difference (OCI layer tar, squashfs, ext4 or erofs image). */
       diff: v.optional(input),
       seed: v.optional(input),
       config: v.optional(input),
