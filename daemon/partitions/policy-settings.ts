@@ -13,24 +13,47 @@ export interface PolicySettings {
     growAbove: number;
     /** Use below this part of the own share gives some away. From the specification. */
     shrinkBelow: number;
-    /** Points of the total that one step moves. From the specification. */
+    /** What one step moves. From the specification. */
     step: number;
+    /** What the step is a part of: the total (it moves points), or each size (times 1.1 and times 0.9). */
+    stepOf: 'total' | 'size';
   };
   protective: {
-    /** A side needs memory when tasks wait this share of the time (lmkd acts at 70 ms in 1 s). */
+    /** A side needs memory when its tasks wait this share of the time (lmkd acts at 70 ms in 1 s). */
     needWaiting: number;
-    /** Below this a side is at ease (Senpai: 10 ms in 6 s). */
-    easeWaiting: number;
-    /** Limits go at once when all tasks of the limited side wait this share of the time. */
-    stallWaiting: number;
+    /** A side can give while its tasks wait less than this part of how the needy side waits. */
+    giverWaiting: number;
+    /** Where pressure is not told: time of one refault, to make waiting of counts. */
+    refaultUs: number;
     /** Of the total: smaller changes are not worth a write. */
     deadBand: number;
-    /** Between two moves against the same side. */
+    /** Protection above what the needy side has: times what it lacked, and of the total at least. */
+    stepFactor: number;
+    stepLeast: number;
+    /** Between two moves for the same side. */
     coolDownMs: number;
-    /** A limit on a giving side ends after this, needed or not. */
+    /** Before a move is taken back. */
+    reversalMs: number;
+    /** Looks in a row with need despite protection, before the giver is limited. */
+    limitAfter: number;
+    /** A limit on the giver ends after this, needed or not. */
     holdMs: number;
-    /** A giving side keeps its use times this above what it needs. */
-    donorHeadroom: number;
+  };
+  senpai: {
+    /** Waiting that is looked for: so much in one interval. */
+    targetUs: number;
+    intervalMs: number;
+    maxProbe: number;
+    coefficientProbe: number;
+    coefficientBackoff: number;
+  };
+  memavaild: {
+    /** Available memory, of the total: limits come below the first, and go above the second. */
+    tightenBelow: number;
+    releaseAbove: number;
+    releaseAfterMs: number;
+    /** What one look takes away. */
+    stepBytes: number;
   };
   guard: {
     /** No limit is below this. */
@@ -40,8 +63,13 @@ export interface PolicySettings {
     floorRoomShare: number;
     /** With less free swap no limit stands: it would only stall (memavaild lets go at 100 MiB). */
     swapFreeBytes: number;
-    /** Held back for so long without getting below the limit: the limit goes. */
+    /** Of the total: the sum of protections is not greater, so that there is something to move. */
+    protectedShare: number;
+    /** Held back for so long without getting on: the limit goes, and stays away for `restMs`. */
     stallMs: number;
+    restMs: number;
+    /** A side does not get on when all its tasks wait this share of the time. */
+    stallWaiting: number;
     /** No decisions for so long after the machine has slept. */
     resumeHoldMs: number;
     /** More time than this between two looks means that it slept, or that we did. */
@@ -54,22 +82,42 @@ export const policySettings: PolicySettings = {
   minShare: 0.2,
   maxShare: 0.8,
   userShare: 0.5,
-  threshold: { growAbove: 0.8, shrinkBelow: 0.2, step: 0.1 },
+  threshold: { growAbove: 0.8, shrinkBelow: 0.2, step: 0.1, stepOf: 'total' },
   protective: {
     needWaiting: 0.07,
-    easeWaiting: 0.002,
-    stallWaiting: 0.1,
+    giverWaiting: 0.25,
+    refaultUs: 100,
     deadBand: 0.02,
-    coolDownMs: 10_000,
-    holdMs: 60_000,
-    donorHeadroom: 1.03,
+    stepFactor: 1.25,
+    stepLeast: 0.1,
+    coolDownMs: 3000,
+    reversalMs: 61_000,
+    limitAfter: 2,
+    holdMs: 61_000,
+  },
+  senpai: {
+    targetUs: 10_000,
+    intervalMs: 6000,
+    maxProbe: 0.01,
+    coefficientProbe: 10,
+    coefficientBackoff: 20,
+  },
+  memavaild: {
+    tightenBelow: 0.025,
+    releaseAbove: 0.04,
+    releaseAfterMs: 20_000,
+    // 50 MiB each 0.1 s there.
+    stepBytes: 500 * MiB,
   },
   guard: {
     floorBytes: 100 * MiB,
     floorRoomBytes: 64 * MiB,
     floorRoomShare: 0.05,
     swapFreeBytes: 100 * MiB,
+    protectedShare: 0.9,
     stallMs: 10_000,
+    restMs: 300_000,
+    stallWaiting: 0.1,
     resumeHoldMs: 30_000,
     gapMs: 20_000,
   },

@@ -49,8 +49,7 @@ export interface Decision<State> {
 
 /**
  * A law of sharing. `decide` is pure: the same arguments give the same decision. Its state is plain data (JSON), and
- * losing it - a restart - costs time, never sense: from any state a policy comes to the same goals when what it sees
- * stays the same.
+ * losing it - a restart - costs time, never sense: it begins with the knobs as they are seen, or with even shares.
  */
 export interface Policy<State = unknown> {
   name: string;
