@@ -143,15 +143,20 @@ export function probeHost(): Promise<Capability[]> {
       },
       () => cgroups(2),
     ),
-    tried(
-      'cgroup1',
-      {
-        usedFor: 'limits of slots where version 2 has no controllers',
-        fix: 'Nothing to do where version 2 works.',
-        needed: false,
-      },
-      () => cgroups(1),
-    ),
+    // Where version 1 is not mounted nobody misses it.
+    ...(readHierarchies().some(({ version }) => version === 1)
+      ? [
+          tried(
+            'cgroup1',
+            {
+              usedFor: 'limits of slots where version 2 has no controllers',
+              fix: 'Nothing to do where version 2 works.',
+              needed: false,
+            },
+            () => cgroups(1),
+          ),
+        ]
+      : []),
     tried(
       'pressure',
       {
