@@ -2,6 +2,7 @@ import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { statePlaces } from '../config/paths.ts';
 import { exists, syncFileSystem } from '../kernel/files.ts';
+import { sealFile } from '../kernel/verity.ts';
 import { checkIntegrity, openDriver } from '../store/database.ts';
 import { checkOwner, migrate } from '../store/migrate.ts';
 import { fill } from '../store/sql.ts';
@@ -22,6 +23,7 @@ export async function checkUnpacked(state: string, from: string): Promise<void> 
     if ((await checkOwner(driver)) === 0) throw badBackup('its database is empty');
     await migrate(driver);
     await checkImages(driver, places.fresh);
+    await sealImages(driver, places.fresh);
     await completeSlots(driver, places.slots);
     if (from !== state) await relocate(driver, from, state);
   } finally {
@@ -54,6 +56,21 @@ async function checkImages(driver: Driver, fresh: string): Promise<void> {
     const found = lstatSync(join(fresh, path), { throwIfNoEntry: false })?.size;
     if (found !== bytes)
       throw badBackup(`its rows name ${path} of ${bytes} bytes: ${found ?? 'none'} in it`);
+  }
+}
+
+/** Seals every image where this machine can, and writes down what the kernel measures; elsewhere no row speaks of a seal. */
+async function sealImages(driver: Driver, fresh: string): Promise<void> {
+  const places = { layers: [statePlaces.layers, 'erofs'], personas: [statePlaces.personas, 'osp'] };
+  for (const [table, [folder = '', end]] of Object.entries(places)) {
+    const sets: string[] = [`UPDATE ${table} SET detail = json_remove(detail, '$.verity')`];
+    for (const { digest } of await driver.all(`SELECT DISTINCT digest FROM ${table}`, [])) {
+      const seal = await sealFile(join(fresh, folder, `${nameOf(digest)}.${end}`));
+      if (seal === undefined) continue;
+      const sql = `UPDATE ${table} SET detail = json_set(detail, '$.verity', ?) WHERE digest = ?`;
+      sets.push(fill(sql, [seal, digest ?? '']));
+    }
+    await driver.exec(`BEGIN IMMEDIATE; ${sets.join('; ')}; COMMIT;`);
   }
 }
 

@@ -16,6 +16,7 @@ import { attach, changeMount, unmount } from './mounts.ts';
 import { type Lower, type LowerWay, mountOverlay } from './overlay.ts';
 import type { Capability } from './probe.ts';
 import { emptyErofs } from './probe-image.ts';
+import { trySeal } from './probe-seal.ts';
 import { writeXattr } from './xattrs.ts';
 
 /** The results of all mount probes; `works` asks for one by id. */
@@ -191,6 +192,15 @@ const TRIALS: [id: string, texts: Texts, trial: Trial][] = [
       needed: false,
     },
     tryBeneath,
+  ],
+  [
+    'fs-verity',
+    {
+      usedFor: 'sealing images: the kernel checks each block that is read of them',
+      fix: 'Without it a changed image is found by reading it again. Put the state folder on ext4 with `tune2fs -O verity DEVICE`, or on btrfs or f2fs, under a kernel built with it.',
+      needed: false,
+    },
+    ({ folder }) => trySeal(folder),
   ],
   [
     'idmapped-layers',

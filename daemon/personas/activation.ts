@@ -3,19 +3,21 @@ import { PersonaError } from '../../ipc/errors.ts';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { openFile } from '../kernel/openat.ts';
+import { measureVerity } from '../kernel/verity.ts';
 import { baseFacts, baseLayer } from './base-facts.ts';
 import { type FileWitness, sameFile, witnessOf } from './file-witness.ts';
 import type { Layer } from './layer.ts';
 import type { PersonaLayer } from './persona.ts';
 import type { Activatable, PersonaSource } from './persona-source.ts';
 import type { PersonasRoom } from './room.ts';
+import { sealOf } from './seals.ts';
 import { checkTrust } from './trust.ts';
 import { rangeDigest } from './verified-range.ts';
 
 /**
  * What slots ask when they activate a persona. Signature and revocation are judged anew each time. A file is opened
- * once and mounted by that descriptor; its bytes were hashed when it was imported, and are hashed again when the file
- * is not the one that was seen before.
+ * once and mounted by that descriptor; its bytes were hashed when it was imported. A sealed file is told by what the kernel
+ * measures of it; another one is hashed again when it is not the one that was seen before, or has lost its seal.
  */
 export function personaSource(room: PersonasRoom): PersonaSource {
   const seen = new Map<string, FileWitness>();
@@ -37,17 +39,25 @@ export function personaSource(room: PersonasRoom): PersonaSource {
       refuseDamaged(room, layers);
       return { base: { digest, name: base.name }, layers };
     },
-    open: (layer) => openVerified(seen, layer),
+    open: (layer) => openVerified(seen, layer, sealOf(room, layer.file)),
   };
 }
 
-async function openVerified(seen: Map<string, FileWitness>, layer: Layer): Promise<Fd> {
+async function openVerified(
+  seen: Map<string, FileWitness>,
+  layer: Layer,
+  seal: string | undefined,
+): Promise<Fd> {
   const file = openLayer(layer);
   try {
     const witness = witnessOf(file, layer);
+    const measured = seal === undefined ? undefined : measureVerity(file);
+    if (measured !== undefined && measured === seal) return file;
+    if (measured !== undefined) throw damaged(layer, 'its seal is another one');
     const key = `${layer.file} ${layer.digest}`;
     const before = seen.get(key);
-    if (before !== undefined && !sameFile(before, witness)) {
+    const known = before === undefined ? seal === undefined : sameFile(before, witness);
+    if (!known) {
       const found = await rangeDigest(layer.file, layer.offset, layer.size);
       if (found !== layer.digest || !sameFile(witness, witnessOf(file, layer))) {
         throw damaged(layer, 'its bytes have changed');

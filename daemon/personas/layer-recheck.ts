@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from '../changes/log.ts';
+import { failedWith } from '../kernel/errno.ts';
 import { openSealed } from '../kernel/sealed.ts';
 import { layerFile } from './base-facts.ts';
 import type { PersonasRoom } from './room.ts';
@@ -89,6 +90,10 @@ async function problemOf(
       await pause(rest * (performance.now() - startMs), undefined, { signal });
     }
     return `sha256:${hash.digest('hex')}` === digest ? undefined : 'its bytes have changed';
+  } catch (error) {
+    // A block that does not fit the seal of its file, or that the disk has lost.
+    if (failedWith(error, 'EIO', 'EUCLEAN')) return 'it cannot be read';
+    throw error;
   } finally {
     await handle.close();
   }

@@ -6,6 +6,7 @@ import type { Store, Tx } from '../store/store.ts';
 import { layerFile } from './base-facts.ts';
 import type { LayerKind } from './layer.ts';
 import type { PersonasRoom } from './room.ts';
+import { sealImage } from './seals.ts';
 
 /** A layer as the store keeps it: enough to adopt it again without the database. */
 export interface StoredLayer {
@@ -20,7 +21,7 @@ export interface StoredLayer {
   detail?: { [key: string]: Json };
 }
 
-type Place = Pick<PersonasRoom, 'paths'>;
+type Place = Pick<PersonasRoom, 'paths' | 'seals'>;
 
 /**
  * Open changes that have put a layer's file in its place and not yet ended, by path: two may bring the same
@@ -33,22 +34,26 @@ function recordFile(path: string): string {
 }
 
 /**
- * Gives a built, synced image its place among the layers, with the record that describes it; durable when this
- * returns. Safe to repeat. The row comes later, in the commit of the change.
+ * Gives a built, synced image its place among the layers, sealed where that can be, with the record that describes it; durable
+ * when this returns. Safe to repeat. The row comes later, in the commit of the change: of the layer as it is returned.
  */
 export async function adoptLayer(
-  { paths }: Place,
+  { paths, seals }: Place,
   changeId: number,
   stagedPath: string,
   layer: StoredLayer,
-): Promise<void> {
+): Promise<StoredLayer> {
   const path = join(paths.state, layerFile(layer.digest));
   const of = adopters.get(path) ?? new Set();
   adopters.set(path, of.add(changeId));
+  const staged = await exists(stagedPath);
+  const seal = await sealImage({ seals }, staged ? stagedPath : path, layerFile(layer.digest));
   // Also over an equal file: whichever stands there, its bytes are these.
-  if (await exists(stagedPath)) await moveDurably(stagedPath, path);
-  const { detail = {}, ...facts } = layer;
-  await writeRecord(recordFile(path), 'layer', { ...facts, ...detail });
+  if (staged) await moveDurably(stagedPath, path);
+  const { detail, ...facts } = layer;
+  const sealed: StoredLayer = { ...facts, detail: { ...detail, ...seal } };
+  await writeRecord(recordFile(path), 'layer', { ...facts, ...sealed.detail });
+  return sealed;
 }
 
 /** Takes back what `adoptLayer` did, unless a row or another open change needs the file by now. Safe to repeat. */

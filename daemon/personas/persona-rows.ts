@@ -5,7 +5,14 @@ import type { Persona, PersonaLayer } from './persona.ts';
 /** What has no column of its own. */
 type Detail = Pick<
   Persona,
-  'metadata' | 'signature' | 'fileDigest' | 'environment' | 'privileged' | 'domain' | 'originBytes'
+  | 'metadata'
+  | 'signature'
+  | 'fileDigest'
+  | 'environment'
+  | 'privileged'
+  | 'domain'
+  | 'originBytes'
+  | 'verity'
 > & { baseName?: string };
 
 function layerOf(row: Row): PersonaLayer {
@@ -48,7 +55,8 @@ export async function readPersonas(store: Store): Promise<Persona[]> {
  * base was removed since the change began.
  */
 export function insertPersona(tx: Tx, persona: Persona, change: number): void {
-  const { metadata, signature, fileDigest, environment, privileged, domain, originBytes } = persona;
+  const { metadata, signature, fileDigest, environment, privileged, domain } = persona;
+  const { originBytes, verity } = persona;
   const detail: Detail = {
     metadata,
     ...(signature === undefined ? {} : { signature }),
@@ -57,6 +65,7 @@ export function insertPersona(tx: Tx, persona: Persona, change: number): void {
     privileged,
     domain,
     ...(originBytes === undefined ? {} : { originBytes }),
+    ...(verity === undefined ? {} : { verity }),
     ...(persona.base.name === undefined ? {} : { baseName: persona.base.name }),
   };
   tx.run(

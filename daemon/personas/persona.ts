@@ -37,6 +37,8 @@ export interface Persona {
   /** Digest of the file as it came, when it was repacked; the bytes themselves are kept beside it. */
   originDigest?: string;
   originBytes?: number;
+  /** What the kernel measures of the file, where it was sealed. */
+  verity?: string;
 }
 
 /** `sha256:HEX` as it stands in file names. */

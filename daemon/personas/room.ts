@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts';
 import { putKey } from './key-rows.ts';
 import { ensureMachineKey, type MachineKey } from './machine-key.ts';
 import { PersonaBook } from './persona-book.ts';
+import { readSeals } from './seals.ts';
 
 /** What the functions and tasks about personas and keys are handed. */
 export interface PersonasRoom {
@@ -16,6 +17,8 @@ export interface PersonasRoom {
   placing: Map<string, Set<number>>;
   /** Layers, by digest, whose bytes were found to be others than they were: nothing is activated from them. */
   damaged: Map<string, string>;
+  /** What the kernel measures of sealed files, by their path in the state tree. */
+  seals: Map<string, string>;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -40,6 +43,7 @@ export async function openPersonasRoom(parts: PersonasRoomParts): Promise<Person
     book: new PersonaBook(store),
     placing: new Map(),
     damaged: new Map(),
+    seals: await readSeals(store),
   };
   await room.book.load();
   await recordMachineKey(room);

@@ -151,10 +151,11 @@ function importTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
       const { digest, bytes, made, entries, source, os, privileged } = builtOf(context);
       const createdMs = room.now();
       const detail = { name, entries, source, os, privileged, owner: ownerUid };
-      const layer: StoredLayer = { digest, kind: 'base', bytes, made, createdMs, detail };
+      const built: StoredLayer = { digest, kind: 'base', bytes, made, createdMs, detail };
       const existed = (await findBaseRow(room.store, digest)) !== undefined;
       await context.fault('bases.commit:before-adopt');
-      await adoptLayer(room, changeId, new Staging(room, changeId).path(imageName), layer);
+      const image = new Staging(room, changeId).path(imageName);
+      const layer = await adoptLayer(room, changeId, image, built);
       await context.fault('bases.commit:adopted');
       const base: Base = {
         name,

@@ -22,6 +22,7 @@ import {
 } from '../persona-files.ts';
 import { insertPersona } from '../persona-rows.ts';
 import type { PersonasRoom } from '../room.ts';
+import { sealImage } from '../seals.ts';
 import { Staging, staged } from '../staging.ts';
 import { type Added, type Difference, draftOf, handed, step, stepKinds } from './steps.ts';
 import type { Packed } from './write-file.ts';
@@ -91,16 +92,18 @@ async function commit(
   };
   await context.save(placing as unknown as Json);
   const staging = new Staging(room, context.changeId);
+  const adopted: StoredLayer[] = [];
   for (const { file, layer } of layers) {
-    await adoptLayer(room, context.changeId, staging.path(file), layer);
+    adopted.push(await adoptLayer(room, context.changeId, staging.path(file), layer));
   }
-  if (twin === undefined) await place(room, context, movesOf(draft, parts), persona);
+  const seal =
+    twin === undefined ? await place(room, context, movesOf(draft, parts), persona) : sealWas(twin);
   await context.fault('placed');
   return {
     saved: placing as unknown as Json,
     record(tx) {
-      for (const { layer } of layers) putLayer(tx, layer, context.changeId);
-      insertPersona(tx, persona, context.changeId);
+      for (const layer of adopted) putLayer(tx, layer, context.changeId);
+      insertPersona(tx, { ...persona, ...seal }, context.changeId);
     },
   };
 }
@@ -207,14 +210,22 @@ async function place(
   context: TaskContext,
   moves: readonly { from: string; to: string }[],
   persona: Persona,
-): Promise<void> {
+): Promise<Pick<Persona, 'verity'>> {
   const staging = new Staging(room, context.changeId);
+  const file = personaFile(persona.digest);
+  let seal: Pick<Persona, 'verity'> = {};
   for (const { from, to } of moves) {
     const target = join(room.paths.state, to);
     // A run before this one may have moved it already.
-    if (!(await staging.has(from)) && (await exists(target))) continue;
+    const moved = !(await staging.has(from)) && (await exists(target));
+    if (to === file) seal = await sealImage(room, moved ? target : staging.path(from), file);
+    if (moved) continue;
     await moveDurably(staging.path(from), target);
   }
-  const path = join(room.paths.state, recordFile(personaFile(persona.digest)));
-  await writeRecord(path, recordKind, { ...persona });
+  const path = join(room.paths.state, recordFile(file));
+  await writeRecord(path, recordKind, { ...persona, ...seal });
+  return seal;
 }
+
+const sealWas = ({ verity }: Persona): Pick<Persona, 'verity'> =>
+  verity === undefined ? {} : { verity };
