@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { longScope } from '../security/live-daemon.ts';
 import { lacking, when } from '../support/needs.ts';
@@ -23,6 +24,21 @@ if (lacking(needs) === undefined) {
     for (const suite of suites) machines.set(suite, await bootInstalled(scope, { suite }));
   });
   test.after.always(() => scope.end());
+}
+
+const readme = readFileSync(new URL('../../systemd/README.md', import.meta.url), 'utf8');
+const service = readFileSync(new URL('../../systemd/personad.service', import.meta.url), 'utf8');
+
+/** What `systemd-analyze security` finds missing, in words that the README has to explain. */
+function exposed(text: string): string[] {
+  const found = [...text.matchAll(/^✗ (\S+)/gm)].flatMap(([, one = '']) => {
+    if (!one.startsWith('CapabilityBoundingSet='))
+      return one.startsWith('SystemCallFilter=')
+        ? [one]
+        : one.split('/').map((part) => part.replace(/~.*$/, ''));
+    return service.match(/\bCAP_[A-Z_]+/g) ?? [];
+  });
+  return [...new Set(found)];
 }
 
 /** Inode, mode, owner, group. */
@@ -66,6 +82,8 @@ for (const suite of suites) {
     const version = (await machine.ok(['systemctl', '--version'])).split('\n')[0];
     t.log(`${version}: exposure ${exposure} of at most ${exposureMax}`);
     t.true(Number(exposure) > 0 && Number(exposure) <= exposureMax, text);
+    for (const word of exposed(text))
+      t.true(readme.includes(word), `README.md is silent on ${word}`);
     for (const space of ['mnt', 'user', 'pid', 'cgroup', 'ipc']) {
       const [own, first] = await Promise.all(
         [pid, 1].map((one) => machine.ok(['readlink', `/proc/${one}/ns/${space}`])),
