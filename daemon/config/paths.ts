@@ -56,4 +56,6 @@ export const runPlaces = {
   controlSocket: 'control.sock',
   lock: 'lock',
   slots: 'slots',
+  /** Knobs of the machine that are ours for now, and how they go back. */
+  leases: 'leases.json',
 } as const;

@@ -75,12 +75,9 @@ export class Leases {
     return this.#turn(() => this.#set(knob, value));
   }
 
-  /** Gives one knob back, if it is ours. */
-  release(knob: KnobPlace): Promise<Returned | undefined> {
-    return this.#turn(async () => {
-      const lease = this.#parts.book.find(leaseKey(knob));
-      return lease === undefined ? undefined : this.#giveBack(lease);
-    });
+  /** The lease of a knob, if it is ours. */
+  find(knob: KnobPlace): Lease | undefined {
+    return this.#parts.book.find(leaseKey(knob));
   }
 
   /** Gives back everything. Never throws: what fails is said, and kept for the next attempt. */
@@ -142,6 +139,7 @@ export class Leases {
         await book.drop(before);
         return { state: 'foreign', found: now };
       }
+      if (before !== undefined && sameValue(value, before.old)) return await this.#end(before);
       if (sameValue(now, value)) return { state: 'unchanged' };
       const lease = before ? { ...before, wanted: value } : this.#leaseOf(knob, held, now, value);
       await book.put(lease);
@@ -149,6 +147,13 @@ export class Leases {
     } finally {
       held.close();
     }
+  }
+
+  /** The value of before us is wanted: then the knob is not ours any more. */
+  async #end(lease: Lease): Promise<Written> {
+    const { state, detail } = await this.#giveBack(lease);
+    if (state === 'restored') return { state: 'written', value: lease.old };
+    return { state: 'refused', reason: detail ?? `the group ${lease.group} has gone` };
   }
 
   #leaseOf(knob: KnobPlace, held: HeldGroup, old: string, wanted: string): Lease {

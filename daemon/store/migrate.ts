@@ -2,6 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import { changesMigration } from './migrations/001-changes.ts';
 import { personasMigration } from './migrations/002-personas.ts';
 import { slotsMigration } from './migrations/003-slots.ts';
+import { partitionsMigration } from './migrations/004-partitions.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -15,6 +16,7 @@ export const migrations: readonly Migration[] = [
   changesMigration,
   personasMigration,
   slotsMigration,
+  partitionsMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

@@ -26,6 +26,7 @@ const rows: Record<number, string> = {
   3: `INSERT INTO slots (name, owner, created, current) VALUES ('work', 5, 1, 1);
       INSERT INTO generations (slot, number, result, created) VALUES ('work', 1, 'good', 1);
       INSERT INTO uppers (id, slot, stack, state, created) VALUES ('u', 'work', 's', 'active', 1);`,
+  4: `INSERT INTO partition_history VALUES (10000, 3, 30000, '{}');`,
 };
 
 function place(t: ExecutionContext): string {

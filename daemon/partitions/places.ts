@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
+import { readMountinfo } from '../kernel/mountinfo.ts';
+import type { Side } from './observation.ts';
+
+/** Where the sides of this machine are. */
+export interface Places {
+  /** Paths below the hierarchy. */
+  groups: Record<Side, string>;
+  /** The hierarchy with the memory controller; absent: a side's memory cannot be told. */
+  memory?: { root: string; version: 1 | 2 };
+  /** Where groups tell their pressure: the hierarchy of version 2, also without controllers. */
+  pressureRoot?: string;
+  /** A side's protection reaches the groups below it by itself (mount option memory_recursiveprot). */
+  recursive: boolean;
+  /** The group of this process in the memory hierarchy. */
+  own?: string;
+}
+
+/** The group of this process in a hierarchy, from a text like /proc/PID/cgroup. Pure. */
+export function ownGroup(text: string, version: 1 | 2): string | undefined {
+  for (const line of text.split('\n')) {
+    const [, names = '', path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    const fits = version === 2 ? names === '' : names.split(',').includes('memory');
+    if (path !== undefined && fits) return path;
+  }
+  return undefined;
+}
+
+/** The hierarchy whose memory controller can be used: version 2 before version 1. Pure. */
+export function memoryHierarchy(all: readonly Hierarchy[]): Hierarchy | undefined {
+  const able = all.filter(({ controllers }) => controllers.includes('memory'));
+  return able.find(({ version }) => version === 2) ?? able[0];
+}
+
+/** Finds the hierarchies of this machine. They do not change while it runs; groups come and go. */
+export function findPlaces(groups: Record<Side, string>): Places {
+  const all = readHierarchies();
+  const memory = memoryHierarchy(all);
+  const unified = all.find(({ version }) => version === 2);
+  const mount = readMountinfo().find(({ at, type }) => type === 'cgroup2' && at === unified?.at);
+  const own = memory && ownGroup(readFileSync('/proc/self/cgroup', 'utf8'), memory.version);
+  return {
+    groups,
+    recursive: mount?.superOptions.includes('memory_recursiveprot') ?? false,
+    ...(memory && { memory: { root: memory.at, version: memory.version } }),
+    ...(unified && { pressureRoot: unified.at }),
+    ...(own === undefined ? {} : { own }),
+  };
+}
+
+/**
+ * Why nothing of this machine's memory may be turned, or undefined. A limit on a group that the daemon itself is in could
+ * stall the one who has to take it off again (SECURITY 17).
+ */
+export function notManageable({ memory, groups, own }: Places): string | undefined {
+  if (memory === undefined) return 'no cgroup hierarchy with the memory controller is mounted';
+  if (memory.version === 1)
+    return 'the memory controller is of cgroup version 1, which has hard limits only: memory is observed, not managed';
+  const above = Object.values(groups).find((group) => `${own}/`.startsWith(`/${group}/`));
+  if (above !== undefined) return `the daemon itself runs in ${above}: start it as a service`;
+  return undefined;
+}

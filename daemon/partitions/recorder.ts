@@ -1,0 +1,142 @@
+import type { Log } from '../changes/log.ts';
+import { diskUsageOf } from '../kernel/disk-usage.ts';
+import type { Store } from '../store/store.ts';
+import { allRates, type DiskLook, lookAtDisks } from './disks.ts';
+import { addSample, type HistoryRow, type Sample } from './history.ts';
+import { openRows, writeHistory } from './history-rows.ts';
+import { type Observation, waiting } from './observation.ts';
+
+/** What is over is written this often: one small transaction, which may ride on another. */
+const writeEveryMs = 60_000;
+/** Disks and space are looked at this often, however often memory is. */
+const disksEveryMs = 10_000;
+const spaceEveryMs = 60_000;
+/** What was not looked at for longer, because the machine slept, is not known. */
+const weightMsMax = 20_000;
+
+/** What the recorder works with. */
+export interface RecorderParts {
+  /** Absent: nothing is kept beyond this process. */
+  store: Store | undefined;
+  /** The folder whose file system's space is watched. */
+  folder: string;
+  log: Log;
+  wallMs(): number;
+}
+
+/** Keeps what was seen for plots: a bounded ring for each resolution. */
+export class Recorder {
+  readonly #parts: RecorderParts;
+  #open: HistoryRow[] = [];
+  #over: HistoryRow[] = [];
+  #writtenMs = 0;
+  #spaceMs = Number.NEGATIVE_INFINITY;
+  #freeBytes: number | undefined;
+  #disks: DiskLook | undefined;
+
+  constructor(parts: RecorderParts) {
+    this.#parts = parts;
+    this.#writtenMs = parts.wallMs();
+  }
+
+  /** Goes on with the rows that the daemon before has left open. */
+  async start(): Promise<void> {
+    const { store, wallMs } = this.#parts;
+    if (store !== undefined) this.#open = await openRows(store, wallMs());
+  }
+
+  /** The last look at the disks. */
+  get disks(): DiskLook | undefined {
+    return this.#disks;
+  }
+
+  /** Free bytes of the watched file system, as they last were. */
+  get freeBytes(): number | undefined {
+    return this.#freeBytes;
+  }
+
+  add(before: Observation | undefined, now: Observation): void {
+    const fresh = this.#lookFurther(now.atMs);
+    const all = fresh ? allRates(this.#disks?.disks ?? []) : undefined;
+    const sample: Sample = {
+      ...sampleOf(before, now),
+      ...(all && {
+        readBytesPerSecond: all.readBytesPerSecond,
+        writtenBytesPerSecond: all.writtenBytesPerSecond,
+        diskInFlight: all.inFlight,
+        ...(all.latencyMs === undefined ? {} : { diskLatencyMs: all.latencyMs }),
+      }),
+      ...(this.#freeBytes === undefined ? {} : { freeSpaceBytes: this.#freeBytes }),
+    };
+    // A look stands for the time since the one before: quiet times are looked at less often.
+    const weight = Math.min(weightMsMax, Math.max(1, now.atMs - (before?.atMs ?? now.atMs)));
+    const { open, over } = addSample(this.#open, sample, weight, this.#parts.wallMs());
+    this.#open = open;
+    this.#over.push(...over);
+    if (this.#parts.wallMs() - this.#writtenMs >= writeEveryMs) void this.#write(this.#over);
+  }
+
+  /** Looks at disks and space when it is time. True: the rates of the disks are new. */
+  #lookFurther(atMs: number): boolean {
+    const { folder } = this.#parts;
+    if (atMs - this.#spaceMs >= spaceEveryMs) {
+      this.#spaceMs = atMs;
+      diskUsageOf(folder).then(
+        ({ availableBytes }) => {
+          this.#freeBytes = availableBytes;
+        },
+        () => {
+          this.#freeBytes = undefined;
+        },
+      );
+    }
+    if (this.#disks !== undefined && atMs - this.#disks.atMs < disksEveryMs) return false;
+    this.#disks = lookAtDisks(this.#disks, atMs);
+    return true;
+  }
+
+  /** Rows that are still in memory only: newer than those of the store, with the same places. */
+  pending(stepMs: number): HistoryRow[] {
+    return [...this.#over, ...this.#open].filter((row) => row.stepMs === stepMs);
+  }
+
+  #write(rows: readonly HistoryRow[]): Promise<void> {
+    this.#over = [];
+    this.#writtenMs = this.#parts.wallMs();
+    const { store, log } = this.#parts;
+    if (store === undefined) return Promise.resolve();
+    return writeHistory(store, rows).catch((err: unknown) => {
+      log.warn({ err }, 'cannot write what was seen of memory and disks, going on without');
+    });
+  }
+
+  /** Writes what is left, also rows whose time is not over. */
+  async stop(): Promise<void> {
+    await this.#write([...this.#over, ...this.#open]);
+  }
+}
+
+/** What a look adds to the history. Waiting needs the look before. Pure. */
+export function sampleOf(before: Observation | undefined, now: Observation): Sample {
+  const { user, system } = now.sides;
+  const host = hostWaiting(before, now);
+  const some = { user: waiting(before, now, 'user'), system: waiting(before, now, 'system') };
+  return {
+    availableBytes: now.availableBytes,
+    totalBytes: now.totalBytes,
+    swapUsedBytes: now.swapTotalBytes - now.swapFreeBytes,
+    ...(user && { userBytes: user.currentBytes }),
+    ...(system && { systemBytes: system.currentBytes }),
+    ...(host === undefined ? {} : { waiting: host }),
+    ...(some.user && { userWaiting: some.user.some }),
+    ...(some.system && { systemWaiting: some.system.some }),
+  };
+}
+
+/** The share of the time between two looks in which some task of the machine waited for memory. Pure. */
+export function hostWaiting(before: Observation | undefined, now: Observation): number | undefined {
+  if (before?.pressure === undefined || now.pressure === undefined) return undefined;
+  const us = (now.atMs - before.atMs) * 1000;
+  const some = now.pressure.someUs - before.pressure.someUs;
+  return us > 0 && some >= 0 ? Math.min(1, some / us) : undefined;
+}
