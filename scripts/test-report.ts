@@ -1,33 +1,64 @@
 /**
  * Runs the test runner, prints what failed in full and what was skipped with its reason, and closes
- * with one line of counts. Exit status: that of the runner, or 1 when nothing ran.
+ * with one line of counts. Arguments are passed on. Without any, the tests of the bare machine are run
+ * and then the short form of those in a virtual machine, which must end in time.
+ * Exit status: 1 when something failed or nothing ran, else that of the runner.
  */
 import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+
+const shortFormMs = 10 * 60_000;
+const systemTests = 'test/system';
 
 const failures: string[][] = [];
 const skipped: string[] = [];
 let passed = 0;
 let failure: string[] | undefined;
+
+const given = process.argv.slice(2);
 const started = process.hrtime.bigint();
-
-const runner = spawn('node_modules/.bin/ava', ['--tap', ...process.argv.slice(2)], {
-  stdio: ['ignore', 'pipe', 'inherit'],
-});
-
-for await (const line of createInterface({ input: runner.stdout })) take(line);
-const status = await new Promise<number>((resolve) => {
-  if (runner.exitCode !== null) resolve(runner.exitCode);
-  else runner.on('close', (code) => resolve(code ?? 1));
-});
+let status = await run(given);
+if (given.length === 0) {
+  console.log('\nIn a virtual machine:');
+  status = (await run(['--config', `${systemTests}/ava.config.mjs`], shortFormMs)) || status;
+}
 
 const seconds = Number((process.hrtime.bigint() - started) / 1_000_000_000n);
 for (const lines of failures) console.log(`\n${lines.join('\n')}`);
 if (skipped.length > 0)
   console.log(`\nSkipped:\n${skipped.map((title) => `  ${title}`).join('\n')}`);
+if (given.length === 0) sayLeftOut();
 console.log(`\n${seconds} s`);
 console.log(`${passed} passed, ${failures.length} failed, ${skipped.length} skipped`);
 process.exitCode = failures.length > 0 || passed === 0 ? 1 : status;
+
+/** One run of the test runner; with a deadline it is the short form. Returns its exit status. */
+async function run(args: readonly string[], deadlineMs?: number): Promise<number> {
+  const runner = spawn('node_modules/.bin/ava', ['--tap', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...(deadlineMs === undefined ? {} : { PERSONAD_SYSTEM: 'short' }) },
+  });
+  const ended = new Promise<number>((resolve) => {
+    runner.on('close', (code) => resolve(code ?? 1));
+  });
+  const late =
+    deadlineMs &&
+    setTimeout(() => {
+      runner.kill('SIGKILL');
+      failures.push([`not ok: the short form is not done after ${deadlineMs / 60_000} minutes`]);
+    }, deadlineMs);
+  for await (const line of createInterface({ input: runner.stdout })) take(line);
+  clearTimeout(late);
+  return ended;
+}
+
+function sayLeftOut(): void {
+  const long = readdirSync(systemTests).filter((name) => name.endsWith('.long.system.test.ts'));
+  if (long.length === 0) return;
+  console.log('\nLeft out because it takes long, run by `npm run test:system`:');
+  for (const name of long) console.log(`  ${systemTests}/${name}`);
+}
 
 /** One line of the Test Anything Protocol. */
 function take(line: string): void {

@@ -17,6 +17,7 @@ import { files, qemuArguments, qemuProgram, type Start } from './qemu.ts';
 /** Two emulated guests on one machine make each other miss their deadlines, whichever checkout they belong to. */
 const lockFile = '/tmp/personad-machine.lock';
 const lockWaitMs = 20 * 60_000;
+const waitSaidMs = 5_000;
 const goneMs = 20_000;
 
 /** A machine that outlives its starter ends by itself. */
@@ -48,14 +49,20 @@ async function answers(folder: string, child: ChildProcess): Promise<void> {
   child.once('error', (error) => {
     failure = error;
   });
-  const untilMs = Date.now() + lockWaitMs + goneMs;
+  const startedMs = Date.now();
+  const untilMs = startedMs + lockWaitMs + goneMs;
+  let said = false;
   while (Date.now() < untilMs) {
     if (failure !== undefined) throw failure;
     if (child.exitCode !== null || child.signalCode !== null) {
-      const said = readFileSync(join(folder, files.log), 'utf8').trim();
-      throw new Error(`qemu did not start: ${said || 'another machine keeps running'}`);
+      const log = readFileSync(join(folder, files.log), 'utf8').trim();
+      throw new Error(`qemu did not start: ${log || 'another machine keeps running'}`);
     }
     if (await canConnect(join(folder, files.qemu))) return;
+    if (!said && Date.now() - startedMs > waitSaidMs) {
+      console.error('waiting: another machine is up on this host');
+      said = true;
+    }
     await sleep(20);
   }
   child.kill('SIGKILL');

@@ -3,7 +3,7 @@
  * run them, `when(test, needsVm)` skips with the reason.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext, TestFn } from 'ava';
@@ -16,6 +16,7 @@ import type { Needs } from '../../support/needs.ts';
 import { builtPackage } from '../../support/package.ts';
 
 const qemuMajorMin = 10;
+const folderPrefix = 'personad-vm-';
 
 /** What a test with a virtual machine needs. */
 export const needsVm: Needs = {
@@ -71,11 +72,20 @@ async function makeVm({ suite = 'trixie', disk, snapshot }: VmOptions): Promise<
   process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   const image = await guestImage(suite, await builtPackage(), console.log);
   const saved = snapshot ? await savedState(image, console.log) : undefined;
-  return makeMachine(mkdtempSync(join(tmpdir(), 'personad-vm-')), {
+  clearKilled();
+  return makeMachine(mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`)), {
     image,
     ...(disk === undefined ? {} : { disk }),
     ...(saved === undefined ? {} : { saved }),
   });
+}
+
+/** Removes the machines of test runs that were killed: nobody else could. */
+function clearKilled(): void {
+  for (const name of readdirSync(tmpdir()).filter((one) => one.startsWith(folderPrefix))) {
+    const pid = /^\d+/.exec(name.slice(folderPrefix.length))?.[0] ?? 'nobody';
+    if (!existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
 }
 
 /** Ends a machine. After a failure its console is kept, and said where. */
