@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { version } from '../../daemon/version.ts';
 import { finish } from '../support/cache.ts';
 
 /** How a package differs from the one it was made from. */
@@ -25,7 +26,9 @@ export async function altered(
   const sums = join(tree, 'DEBIAN/md5sums');
   for (const [path, edit] of Object.entries(edits)) {
     const place = join(tree, path);
-    const text = edit(readFileSync(place, 'utf8'));
+    const before = readFileSync(place, 'utf8');
+    const text = edit(before);
+    if (text === before) throw new Error(`${path} has not been changed: it is not as expected`);
     writeFileSync(place, text);
     const sum = createHash('md5').update(text).digest('hex');
     const known = readFileSync(sums, 'utf8');
@@ -40,9 +43,9 @@ export async function altered(
 const program = 'usr/lib/personad/dist/personad.mjs';
 
 /** A next version that works. It tells its number. */
-export const next = (version: string): Alteration => ({
-  version,
-  files: { [program]: (text) => text.replaceAll('"0.1.0"', `"${version}"`) },
+export const next = (number: string): Alteration => ({
+  version: number,
+  files: { [program]: (text) => text.replaceAll(`"${version}"`, `"${number}"`) },
 });
 
 /** A version that cannot even be loaded. */
@@ -67,8 +70,8 @@ export const migrating = (version: string): Alteration => ({
     [program]: (text) =>
       text
         .replace(
-          'slotsMigration\n',
-          'slotsMigration, { version: 1e6, sql: "CREATE TABLE later (x)" }\n',
+          /(\bmigrations = \[[^\]]*\w)(\s*\])/,
+          '$1, { version: 1e6, sql: "CREATE TABLE later (x)" }$2',
         )
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it becomes part of a template
         .replace('`READY=1', '`${process.exit(1)}READY=1'),

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { version } from '../../daemon/version.ts';
 import { when } from '../support/needs.ts';
 import { builtPackage } from '../support/package.ts';
 import { daemon, smallState } from './by-hand.ts';
@@ -16,7 +17,10 @@ for (const suite of ['bookworm', 'trixie'] as const) {
     const said = await machine.ok('dpkg', '--install', '/root/personad.deb');
     t.regex(said, /systemd does not run here; start the daemon by hand: \S+node \S+personad\.mjs/);
     t.regex(await machine.ok('getent', 'group', 'persona'), /^persona:/);
-    t.is(await machine.ok('personactl', 'version'), 'personactl 0.1.0\nThe daemon does not run.\n');
+    t.is(
+      await machine.ok('personactl', 'version'),
+      `personactl ${version}\nThe daemon does not run.\n`,
+    );
     t.regex(await machine.ok('dpkg', '--verify', 'personad'), /^$/);
 
     machine.write('/etc/persona/persona.toml', smallState);

@@ -27,7 +27,7 @@ when(test, plainNeeds)('install and uninstall, each twice, and purge', async (t)
   for (const time of ['first', 'second']) {
     const said = await machine.ok(...install);
     t.regex(said, /start the daemon by hand/, time);
-    t.regex(said, /^personad 0\.1\.0 is installed\.$/m, time);
+    t.regex(said, /^personad \S+ is installed\.$/m, time);
   }
   machine.write('/etc/persona/persona.toml', '# mine\n');
   t.regex(await machine.ok('/tmp/uninstall'), /^Kept: \/etc\/persona$/m);
@@ -105,7 +105,7 @@ when(test, checkoutNeeds)('install builds and installs this checkout', async (t)
   // The machine of the tests itself, with a disk of its own on top.
   const machine = await plainMachine(t, '/', '3G');
   const said = await machine.ok(join(scripts, 'install'));
-  t.regex(said, /^personad 0\.1\.0 is installed\.$/m);
+  t.regex(said, /^personad \S+ is installed\.$/m);
   t.is(await machine.ok('dpkg', '--verify', 'personad'), '');
   await machine.ok('/usr/bin/personactl', 'version');
   await machine.ok(join(scripts, 'uninstall'), '--purge');

@@ -72,16 +72,18 @@ async function makePackages(): Promise<Record<string, string>> {
   const first = await builtPackage();
   return {
     first,
-    next: await altered(first, folder, next('0.2.0')),
-    unloadable: await altered(first, folder, unloadable('0.3.0')),
-    unready: await altered(first, folder, neverReady('0.4.0')),
-    migrating: await altered(first, folder, migrating('0.5.0')),
+    next: await altered(first, folder, next('99.2.0')),
+    unloadable: await altered(first, folder, unloadable('99.3.0')),
+    unready: await altered(first, folder, neverReady('99.4.0')),
+    migrating: await altered(first, folder, migrating('99.5.0')),
   };
 }
 
 async function installed(t: ExecutionContext, suite: 'bookworm' | 'trixie') {
   packages ??= makePackages();
-  const container = await bootContainer(t, { suite });
+  // Nothing of it must survive a power cut.
+  const files = { '/etc/dpkg/dpkg.cfg.d/test': 'force-unsafe-io\n' };
+  const container = await bootContainer(t, { suite, files });
   const before = await tracesOf(asked(container));
   for (const [name, file] of Object.entries(await packages))
     container.copyIn(file, `/root/${name}.deb`);
@@ -112,7 +114,7 @@ for (const suite of ['bookworm', 'trixie'] as const) {
 
       t.is((await installs(container, 'next')).status, 0);
       const second = await seen(container);
-      t.is(second.version, '0.2.0');
+      t.is(second.version, '99.2.0');
       t.not(second.pid, again.pid);
       t.is(second.mounts, first.mounts, 'the very mounts of before');
       t.is(second.sockets, first.sockets, 'the very sockets of before');
@@ -127,7 +129,7 @@ for (const suite of ['bookworm', 'trixie'] as const) {
       t.regex(unready.stderr, /install: dpkg did not take it, see above; what ran before runs on/);
       const back = await seen(container);
       t.deepEqual({ ...back, pid: 0 }, { ...second, pid: 0 }, 'the old version runs again');
-      t.regex(await machine.ok('dpkg', '--list', 'personad'), /^ii +personad +0\.2\.0 /m);
+      t.regex(await machine.ok('dpkg', '--list', 'personad'), /^ii +personad +99\.2\.0 /m);
       t.is(await machine.ok('dpkg', '--verify', 'personad'), '');
 
       t.is((await installs(container, 'migrating')).status, 1);
