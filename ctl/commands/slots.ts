@@ -33,7 +33,9 @@ export const slotCommands: readonly Command[] = [
     name: 'rollback',
     group: 'Everyday',
     summary: 'Go back to an earlier generation of a slot.',
-    about: ['Without an option: to the last good generation before the active one.'],
+    about: [
+      'Without an option: to the last good generation before the active one; a second time: one further back.',
+    ],
     operands: [slot],
     flags: [
       {

@@ -41,9 +41,10 @@ export function before(book: SlotBook, slot: Slot): Generation {
     .generations(slot.name)
     .findLast(({ number, state }) => number < from.number && state === 'good');
   if (found !== undefined) return found;
+  const went = from === current ? '' : `went back to generation ${from.number}, which `;
   throw new PersonaError('bad-value', {
     name: slot.name,
-    reason: `generation ${current.number} has no good generation before it; \`--base\` gives the clean base`,
+    reason: `generation ${current.number} ${went}has no good generation before it; \`--to N\` goes to any one, \`--base\` to the clean base`,
   });
 }
 

@@ -32,7 +32,7 @@ export function refusePrivileged(found: Privileges, allowed: boolean): string[] 
     reason: `it brings a ${first}${others}, which needs root's word`,
     privileged: lines.slice(0, 20),
   });
-  error.hint = 'Look at them; then, as root: the same command with --allow-privileged.';
+  error.hint = 'Look at them; then, as root: the same command with --yes.';
   throw error;
 }
 

@@ -22,6 +22,7 @@ export interface Usage {
   path: string;
   totalBytes: number;
   freeBytes: number;
+  /** Kept free: new work that would leave less is refused. As `daemon.status` tells it. */
   reserveBytes: number;
   /** The volume that uppers live on, where they do. */
   volume?: VolumeUsage;
@@ -44,7 +45,7 @@ export async function usageOf(
   collectable: readonly Collectable[],
   place: UpperPlace,
 ): Promise<Usage> {
-  const { totalBytes, availableBytes, reserveBytes } = await space.usage();
+  const { totalBytes, availableBytes, keepFreeBytes, reserveBytes } = await space.usage();
   const reclaimable = (kind: string): number =>
     collectable.filter((one) => one.kind === kind).reduce((sum, one) => sum + one.bytes, 0);
   const kinds: KindUsage[] = [];
@@ -88,7 +89,12 @@ export async function usageOf(
   const databaseBytes = database.reduce((sum, bytes) => sum + bytes, 0);
   kinds.push({ kind: 'database', count: 1, bytes: databaseBytes, reclaimableBytes: 0 });
   kinds.push({ kind: 'reserve', count: 1, bytes: reserveBytes, reclaimableBytes: 0 });
-  const whole = { path: state, totalBytes, freeBytes: availableBytes, reserveBytes };
+  const whole = {
+    path: state,
+    totalBytes,
+    freeBytes: availableBytes,
+    reserveBytes: keepFreeBytes,
+  };
   return { ...whole, ...(volume === undefined ? {} : { volume }), kinds };
 }
 

@@ -109,6 +109,10 @@ when(test, needs)('the daemon starts, answers, stops cleanly and leaves no socke
   t.like(result, { pid: daemon.child.pid! });
   t.is(statSync(join(root, 'state')).mode & 0o7777, 0o700);
   t.is(statSync(join(root, 'run/user.sock')).mode & 0o777, 0o666);
+  const kept = async (method: string) =>
+    JSON.stringify((await call(root, method, {})).result).match(/"reserveBytes":\d+/)?.[0];
+  t.truthy(await kept('system.df'));
+  t.is(await kept('system.df'), await kept('daemon.status'), 'one figure for what is kept free');
   const threads = readdirSync(`/proc/${daemon.child.pid}/task`).length;
   t.true(threads > 0);
   daemon.child.kill('SIGTERM');

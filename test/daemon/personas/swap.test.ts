@@ -165,12 +165,18 @@ rooted('an image that cannot be mounted leaves the slot as it was', async (t) =>
   const broken = layerFrom(`${folder}/broken`, 'diff');
   const good = await bench.slots.room.source.persona('b');
   bench.slots.room.source.persona = async () => ({ ...good, layers: [broken, ...good.layers] });
-  const before = readdirSync(bench.slots.room.uppers.folder('work')).length;
+  // Uppers in use have a record beside them; those kept ready have none and are empty.
+  const uppers = bench.slots.room.uppers.folder('work');
+  const inUse = () => readdirSync(uppers).filter((name) => name.endsWith('.json'));
+  const before = inUse();
   const error = await t.throwsAsync(bench.swap('work', 'b'));
   t.regex(error?.message ?? '', /kernel refused|erofs/);
   t.is(name(bench), 'a');
   t.is(slotHistory(bench.slots.room, 'work').length, 1);
-  t.true(readdirSync(bench.slots.room.uppers.folder('work')).length <= before);
+  t.deepEqual(inUse(), before);
+  for (const id of readdirSync(uppers).filter((name) => !name.endsWith('.json')))
+    if (!before.includes(`${id}.json`) && existsSync(`${uppers}/${id}/fs`))
+      t.deepEqual(readdirSync(`${uppers}/${id}/fs`), []);
 });
 
 rooted('a dry run lists what a swap runs, and runs nothing', async (t) => {
