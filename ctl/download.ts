@@ -61,7 +61,9 @@ export async function receive(call: Call, { path, mode, data, check }: Coming): 
   } catch (error) {
     await file.close().catch(() => {});
     await rm(partial, { force: true });
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+    throw new PersonaError('no-space', { needed: 'more', free: 'too little', path: dirname(full) });
   }
 }
 

@@ -1,4 +1,4 @@
-import { PersonaError } from '../../ipc/errors.ts';
+import { isCode, PersonaError } from '../../ipc/errors.ts';
 import type { ChangeResult } from '../../ipc/methods/index.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
@@ -52,10 +52,12 @@ async function fetched(
       if (bytes !== (await ended).result.bytes) throw new PersonaError('connection-lost');
     },
   });
-  // What the change says is the better reason, whichever of the two is heard first.
   const [written, outcome] = await Promise.allSettled([file, ended]);
-  if (outcome.status === 'rejected') throw outcome.reason;
+  // A change that lost its reader does not know why; of everything else it knows more.
+  if (outcome.status === 'rejected' && !isCode(outcome.reason, 'connection-lost'))
+    throw outcome.reason;
   if (written.status === 'rejected') throw written.reason;
+  if (outcome.status === 'rejected') throw outcome.reason;
   return { file: written.value, ...outcome.value };
 }
 

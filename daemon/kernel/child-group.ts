@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
@@ -13,6 +13,7 @@ import {
   writeKnob,
 } from './cgroups.ts';
 import { failedWith } from './errno.ts';
+import { namesOf } from './files.ts';
 
 /** The cgroup of one child process, in every hierarchy that is of use. */
 export interface ChildGroup {
@@ -167,10 +168,10 @@ function isOrphan(name: string): boolean {
 /** Removes the empty groups of daemons that were killed. Returns those it removed. */
 function sweep(parent: string): string[] {
   const swept: string[] = [];
-  for (const { name } of readdirSync(parent, { withFileTypes: true })) {
+  // Gone meanwhile: another daemon of this machine has taken its last group away.
+  for (const name of namesOf(parent, 'folder')) {
     const folder = `${parent}/${name}`;
     try {
-      if (!statSync(folder).isDirectory()) continue;
       const stale = isOrphan(name) || Date.now() - statSync(folder).mtimeMs > STALE_MS;
       // Not empty: the kernel refuses.
       if (stale && removeGroup(folder)) swept.push(folder);

@@ -27,7 +27,10 @@ function names(folder: string): string[] {
 /** True when the tree holds images, personas or slots: then it had a database. */
 export function holdsThings(state: string): boolean {
   const { layers, personas, slots } = statePlaces;
-  return [layers, personas, slots].some((place) => names(join(state, place)).length > 0);
+  // What begins with a dot is never a slot.
+  return [layers, personas, slots].some((place) =>
+    names(join(state, place)).some((name) => !name.startsWith('.')),
+  );
 }
 
 async function readMark(state: string): Promise<Mark | undefined> {

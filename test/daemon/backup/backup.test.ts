@@ -2,12 +2,14 @@ import { spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { factsText } from '../../../daemon/backup/archive.ts';
@@ -273,3 +275,79 @@ when(test, needs)(
     );
   },
 );
+
+/** A private tree on a file system that cannot hold what slots write: that goes to a volume. */
+function volumeTree(t: ExecutionContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'personad-backup-'));
+  t.teardown(async () => {
+    await unmountBelow(folder);
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  });
+  const [lower, upper, work, root] = ['lower', 'upper', 'work', 'root'].map((name) => {
+    mkdirSync(join(folder, name));
+    return join(folder, name);
+  });
+  const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+  run('mount', '-t', 'overlay', 'overlay', '-o', options, String(root));
+  mkdirSync(join(String(root), 'etc'));
+  const settings =
+    '[space]\nreserve = "1MiB"\nkeep_free = "1MiB"\nkeep_free_percent = 0\nupper_volume = "96MiB"\n';
+  writeFileSync(join(String(root), 'etc/persona.toml'), settings, { mode: 0o644 });
+  return String(root);
+}
+
+when(test, { ...needs, tools: [...needs.tools, 'mkfs.ext4'] })(
+  'what slots hold goes to a volume and back, with the old state beside it',
+  async (t) => {
+    const { daemon, root } = await written(t);
+    const file = join(root, 'desk.backup');
+    t.is(personactl(root, 'backup', file).status, 0);
+    await daemon.end('SIGTERM');
+    await unmountBelow(root);
+
+    const elsewhere = volumeTree(t);
+    const other = await startLive(t, elsewhere);
+    const mine = join(other.run, 'slots/work/root/etc/mine');
+    t.is(personactl(elsewhere, 'restore', file).status, 0);
+    t.is(readFileSync(mine, 'utf8'), 'of a again');
+    const client = await other.client();
+    t.is((await client.call('daemon.status', {})).space.uppers, 'loop-volume');
+    writeFileSync(mine, 'in the volume');
+    const second = join(elsewhere, 'second.backup');
+    t.is(personactl(elsewhere, 'backup', second).status, 0);
+    const back = personactl(elsewhere, 'restore', second, '--replace', '--end-slots');
+    t.is(back.status, 0, back.err);
+    t.is(readFileSync(mine, 'utf8'), 'in the volume');
+    t.is(
+      readdirSync(join(other.state, 'slots')).filter((name) => name.startsWith('.replaced-'))
+        .length,
+      2,
+      'of each restore, the one onto the empty state too',
+    );
+    const again = await other.client();
+    const { notices } = await again.call('daemon.status', {});
+    t.true(notices.some(({ command }) => command?.includes('/slots/.replaced-')));
+    await other.end('SIGTERM');
+
+    const third = privateTree(t);
+    const plain = await startLive(t, third);
+    t.is(personactl(third, 'restore', second).status, 0);
+    t.is(readFileSync(join(plain.run, 'slots/work/root/etc/mine'), 'utf8'), 'in the volume');
+    const last = await plain.client();
+    t.is((await last.call('daemon.status', {})).space.uppers, 'direct');
+  },
+);
+
+when(test, needs)('a full disk of the reader leaves nothing, and is told', async (t) => {
+  const { daemon, root } = await written(t);
+  const small = join(root, 'small');
+  mkdirSync(small);
+  run('mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', small);
+  const said = personactl(root, 'backup', join(small, 'desk.backup'));
+  t.is(said.status, 6);
+  t.regex(said.err, /needed|free/);
+  t.deepEqual(readdirSync(small), []);
+  const client = await daemon.client();
+  const { changes } = await client.call('change.list', { all: true });
+  t.is(changes.find(({ kind }) => kind === 'system.backup')?.status, 'failed');
+});
