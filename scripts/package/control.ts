@@ -20,7 +20,9 @@ const unitFolder = 'usr/lib/systemd/system';
 
 /** Names of all units, sockets first. */
 function unitsOf(staging: Staging): string[] {
-  return readdirSync(join(staging.folder, unitFolder)).sort(
+  const entries = readdirSync(join(staging.folder, unitFolder), { withFileTypes: true });
+  const units = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  return units.sort(
     (a, b) => Number(b.endsWith('.socket')) - Number(a.endsWith('.socket')) || (a < b ? -1 : 1),
   );
 }

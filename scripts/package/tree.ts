@@ -29,6 +29,11 @@ const doc = 'usr/share/doc/personad';
 const systemFolders: readonly [end: string, place: (name: string) => string][] = [
   ['.sysusers', () => 'usr/lib/sysusers.d/personad.conf'],
   ['.tmpfiles', () => 'usr/lib/tmpfiles.d/personad.conf'],
+  // Of all units whose names begin so (systemd.unit(5)).
+  [
+    '.mount.conf',
+    (name) => `usr/lib/systemd/system/${name.replace(/\.mount\.conf$/, '-.mount.d')}/personad.conf`,
+  ],
   ...['.service', '.socket', '.slice', '.target', '.timer', '.path'].map(
     (end) => [end, (name: string) => `usr/lib/systemd/system/${name}`] as [string, () => string],
   ),

@@ -20,7 +20,10 @@ const on = (suite: string): Installed => {
 if (lacking(needs) === undefined) {
   test.before(async () => {
     for (const suite of suites) {
-      const machine = await bootInstalled(scope, { suite });
+      const machine = await bootInstalled(scope, {
+        suite,
+        files: { '/etc/systemd/journald.conf.d/kept.conf': '[Journal]\nStorage=persistent\n' },
+      });
       machines.set(suite, machine);
       await populate(machine);
     }
@@ -31,6 +34,12 @@ if (lacking(needs) === undefined) {
 const nameIn = (machine: Installed) => machine.ok(['cat', `${slotTree}/etc/name`]);
 /** Which superblock the slot shows. */
 const shown = (machine: Installed) => machine.ok(['stat', '--format=%d %i', slotTree]);
+
+/** The last entry of the journal. */
+async function lastOf(machine: Installed): Promise<{ cursor: string }> {
+  const text = await machine.ok(['journalctl', '--lines=1', '--output=json']);
+  return { cursor: (JSON.parse(text) as { __CURSOR: string }).__CURSOR };
+}
 
 /** Nothing is left of work that is over: processes, groups, loop devices, temporary files, staging. */
 async function expectNoRemains(t: ExecutionContext, machine: Installed): Promise<void> {
@@ -185,6 +194,29 @@ for (const suite of suites) {
     t.is(checks[0]?.state, 'ok', JSON.stringify(checks[0]));
     await expectNoRemains(t, machine);
   });
+
+  when(test, needs)(
+    `${suite}: an orderly stop takes slots off before what carries them`,
+    async (t) => {
+      const machine = on(suite);
+      await machine.ok(['journalctl', '--flush']);
+      // PID 1 looks at many new mounts once per second.
+      await machine.until('PID 1 knows the slot', async () => {
+        const state = await machine.property('run-persona-slots-work-root.mount', 'ActiveState');
+        return state === 'active';
+      });
+      const { cursor } = await lastOf(machine);
+      await machine.stop();
+      await machine.start();
+      await machine.untilReady();
+      const log = await machine.ok(['journalctl', '--no-pager', '--after-cursor', cursor]);
+      t.regex(log, /Unmounted run-persona-slots-work-root\.mount/);
+      t.regex(log, /Unmounted var-lib-persona\.mount/);
+      t.false(log.includes('Failed unmounting'), log);
+      t.is(await nameIn(machine), 'a');
+      t.is(await machine.ok(['cat', `${slotTree}/etc/written`]), 'kept');
+    },
+  );
 
   when(test, needs)(`${suite}: services with private mounts see every swap`, async (t) => {
     const machine = on(suite);

@@ -96,10 +96,29 @@ for (const suite of suites) {
     t.regex(status, /^Umask:\t0077$/m);
     const slice = await machine.ok(['cat', `/proc/${pid}/cgroup`]);
     t.regex(slice, /^0::\/personad\.slice\/personad\.service\/daemon$/m);
-    // SECURITY 32: what administrators or other units put into the manager's environment stays outside.
-    const environment = await machine.ok(['cat', `/proc/${pid}/environ`]);
-    t.false(/NODE_OPTIONS|PERSONA_ROOT|LD_/.test(environment));
   });
+
+  // SECURITY 32: what an administrator put into the manager's environment stays outside.
+  when(test, needs)(
+    `${suite}: no variable of the manager makes the daemon load code`,
+    async (t) => {
+      const machine = on(suite);
+      const variables = {
+        NODE_OPTIONS: '--require=/nowhere.js',
+        NODE_PATH: '/nowhere',
+        PERSONA_ROOT: '/srv/elsewhere',
+        LD_PRELOAD: '/nowhere.so',
+      };
+      const words = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+      await machine.ok(['systemctl', 'set-environment', ...words]);
+      await machine.ok(['systemctl', 'restart', unit]);
+      t.is(await machine.property(unit, 'StatusText'), 'ready');
+      const pid = await machine.daemonPid();
+      const environment = await machine.ok(['cat', `/proc/${pid}/environ`]);
+      t.false(/NODE_|PERSONA_ROOT|LD_/.test(environment), environment);
+      await machine.ok(['systemctl', 'unset-environment', ...Object.keys(variables)]);
+    },
+  );
 
   when(test, needs)(`${suite}: sockets keep inode, mode and queue over a restart`, async (t) => {
     const machine = on(suite);
