@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -351,3 +351,40 @@ when(test, needs)('a full disk of the reader leaves nothing, and is told', async
   const { changes } = await client.call('change.list', { all: true });
   t.is(changes.find(({ kind }) => kind === 'system.backup')?.status, 'failed');
 });
+
+/** Makes, links, renames, grows, cuts and removes files as fast as it can. */
+const restless = `cd "$1" || exit 1
+while :; do
+  for i in 1 2 3 4 5 6 7 8 9; do
+    mkdir -p d$i; head -c $((i * 90000)) /dev/zero >d$i/f$i; ln -f d$i/f$i l$i; ln -sfn f$i s$i
+    mv -f l$i d$i/g; truncate -s $((i * 7)) d$i/g; mkfifo p$i; rm -rf p$i d$((i % 5)) s$((10 - i))
+  done
+done`;
+
+when(test, needs)(
+  'a slot that is written to all the while gives a backup that comes back',
+  async (t) => {
+    const { daemon, root } = await written(t);
+    const busy = join(daemon.run, 'slots/work/root/busy');
+    mkdirSync(busy);
+    const writer = spawn('bash', ['-c', restless, 'restless', busy], { stdio: 'ignore' });
+    const ended = new Promise((resolve) => writer.on('exit', resolve));
+    t.teardown(async () => {
+      writer.kill('SIGKILL');
+      await ended;
+    });
+    for (let round = 1; round <= 5; round += 1) {
+      const file = join(root, `${round}.backup`);
+      const made = personactl(root, 'backup', file);
+      t.is(made.status, 0, made.err);
+    }
+    writer.kill('SIGKILL');
+    await ended;
+    for (const round of [1, 5]) {
+      const file = join(root, `${round}.backup`);
+      const back = personactl(root, 'restore', file, '--replace', '--end-slots');
+      t.is(back.status, 0, back.err);
+      t.is(readFileSync(join(daemon.run, 'slots/work/root/etc/mine'), 'utf8'), 'of a again');
+    }
+  },
+);
