@@ -28,9 +28,13 @@ const options: Readonly<Record<string, (argument: string, paths: Paths) => Promi
     await checkFree(path);
     return 0;
   },
-  '--restore': async () => {
+  '--restore': async (_, paths) => {
     const { removeOrphanGroups } = await import('./kernel/child-group.ts');
-    return print(removeOrphanGroups().map((group) => `removed the group ${group}`));
+    const { restoreKnobs } = await import('./partitions/restore.ts');
+    return print([
+      ...(await restoreKnobs(paths)),
+      ...removeOrphanGroups().map((group) => `removed the group ${group}`),
+    ]);
   },
 };
 

@@ -59,6 +59,7 @@ function openFor(engine: Engine, request: Request): ChangeView[] {
 
 async function statusFor({ rooms, engine, version }: OwnParts, request: Request) {
   const { status } = rooms;
+  const memory = status.memory();
   const [slots, space, counts, notices] = await Promise.all([
     status.slots(),
     status.space(),
@@ -73,6 +74,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     slots: slotsFor(request, slots),
     changes: openFor(engine, request).map(lineOf),
     space,
+    ...(memory && { memory }),
     counts,
     fallbacks: status.fallbacks(),
     notices,

@@ -75,6 +75,8 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     /** Of everybody; the API leaves out what the caller may not see. */
     slots(): Promise<SlotPage[]>;
     space(): Promise<Status['space']>;
+    /** Nothing before the first look. */
+    memory(): Status['memory'];
     counts(): Promise<Status['counts']>;
     fallbacks(): Status['fallbacks'];
     /** For root: they name slots and changes of everybody. */

@@ -6,6 +6,7 @@ import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { bootId, wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import { openPartitions } from '../partitions/room.ts';
 import { personaSource } from '../personas/activation.ts';
 import { type Recheck, startRecheck } from '../personas/layer-recheck.ts';
 import { openSlots } from '../personas/open-slots.ts';
@@ -21,6 +22,7 @@ import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
 import { type BackupParts, openBackup } from './backup.ts';
+import { memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
@@ -74,6 +76,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const { values } = parts.settings;
   const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
   const backup = openBackup(parts);
+  const partitions = await openPartitions(parts);
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -89,6 +92,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     recover: () => slots.recover(),
     phase: (now) => {
       phase = now;
+      if (now === 'ready') partitions.start();
       // Not before callers are served: it reads for a long time.
       if (now !== 'ready' || degraded !== undefined) return;
       recheck ??= startRecheck(personas, { boot: bootId(), log });
@@ -97,6 +101,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...personaMethods(personas),
       ...slotMethods(slots.room),
       ...backup.methods,
+      ...partitionMethods(partitions),
       ...systemMethods({ paths, store, space, machine, uppers, collectors, degraded }),
       status: statusParts({
         state: paths.state,
@@ -110,6 +115,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         phase: () => phase,
         degraded,
         damaged: personas.damaged,
+        memory: () => memoryPart(partitions),
       }),
       owners: {
         slot: async (name) => slots.room.book.find(name)?.owner,
@@ -119,6 +125,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     async close() {
       recheck?.stop();
       await recheck?.done;
+      await partitions.stop();
       await slots.stop();
     },
   };

@@ -25,6 +25,7 @@ export interface StatusParts {
   degraded: string | undefined;
   /** Damaged layers by digest, with what is wrong. */
   damaged: ReadonlyMap<string, string>;
+  memory: Rooms['status']['memory'];
 }
 
 /** The name the distribution gives itself; read anew never: it changes with an update of the system only. */
@@ -87,6 +88,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
         ...(await uppersPart(parts)),
       };
     },
+    memory: parts.memory,
     counts: () => countsOf(store),
     fallbacks: () => fallbacks,
     notices: async () => [

@@ -32,6 +32,7 @@ export function pathsOf(root: string | undefined): Paths {
 
 /** Fixed places inside the state tree, relative to it. One list, so that nobody spells them twice. */
 export const statePlaces = {
+  lock: '.lock',
   database: 'personad.db',
   reserve: 'reserve',
   mark: 'mark.json',

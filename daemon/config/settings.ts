@@ -30,6 +30,9 @@ const word = (
   doc: string,
 ): Setting<string> => ({ value, kind: 'word', allowed, doc });
 
+/** A cgroup below its hierarchy: names as systemd makes them, and no way out. */
+const groupPath = /^(?!.*(^|\/)\.)[A-Za-z0-9:_.@\\-]+(\/[A-Za-z0-9:_.@\\-]+)*$/;
+
 /** Every setting there is, by the key it has in a file. An unknown key is an error. */
 export const settingTable = {
   'daemon.log_level': word('info', ['debug', 'info', 'warn', 'error'], 'Least severity logged.'),
@@ -65,6 +68,18 @@ export const settingTable = {
     3_650,
     'The upper of a failed generation is kept at least this long.',
   ),
+  'partitions.mode': word(
+    'observe',
+    ['observe', 'manage'],
+    'observe: memory is looked at, and nothing of the machine is set. manage: the policy sets memory.low and memory.high of both sides.',
+  ),
+  'partitions.policy': word(
+    'protective',
+    ['protective', 'threshold', 'static'],
+    'How memory is shared between the sides.',
+  ),
+  'partitions.user': word('user.slice', groupPath, 'The cgroup that is the user side.'),
+  'partitions.system': word('system.slice', groupPath, 'The cgroup that is the system side.'),
   'uploads.bytes_max': size(64 * GiB, 'Largest upload; one user may have this much in staging.'),
 } as const satisfies Record<string, Setting<number> | Setting<string>>;
 

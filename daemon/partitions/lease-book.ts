@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { removeFile, writeDurably } from '../kernel/files.ts';
 import { type Lease, leaseKey, parseLeases } from './lease.ts';
 
@@ -9,15 +9,28 @@ import { type Lease, leaseKey, parseLeases } from './lease.ts';
 export class LeaseBook {
   readonly #file: string;
   #leases: Map<string, Lease>;
+  /** What was wrong with the file, or undefined. */
+  problem: string | undefined;
 
   private constructor(file: string, leases: readonly Lease[]) {
     this.#file = file;
     this.#leases = new Map(leases.map((lease) => [leaseKey(lease), lease]));
   }
 
-  /** Opens the book, with what another daemon has left in it. Throws when the file is none of ours. */
+  /**
+   * Opens the book, with what another daemon has left in it. A file that holds no leases is put aside as
+   * `FILE.damaged`: nothing is restored by guessing, and `problem` says so.
+   */
   static open(file: string): LeaseBook {
-    return new LeaseBook(file, existsSync(file) ? parseLeases(readFileSync(file, 'utf8')) : []);
+    if (!existsSync(file)) return new LeaseBook(file, []);
+    try {
+      return new LeaseBook(file, parseLeases(readFileSync(file, 'utf8')));
+    } catch (error) {
+      renameSync(file, `${file}.damaged`);
+      const book = new LeaseBook(file, []);
+      book.problem = `${file} held no leases (${error instanceof Error ? error.message : error}): it is ${file}.damaged now, and nothing was given back`;
+      return book;
+    }
   }
 
   all(): Lease[] {

@@ -70,6 +70,11 @@ export class Leases {
     return this.#parts.book.all();
   }
 
+  /** What was wrong with what the daemon before has left, or undefined. */
+  get problem(): string | undefined {
+    return this.#parts.book.problem;
+  }
+
   /** Gives a knob this value: the lease first, then the knob, then what it reads. */
   set(knob: KnobPlace, value: string): Promise<Written> {
     return this.#turn(() => this.#set(knob, value));
@@ -97,13 +102,8 @@ export class Leases {
         const held = this.#hold(lease);
         const found = held?.read(lease.knob);
         held?.close();
-        if (found !== undefined && isOurs(lease, found)) continue;
-        await this.#parts.book.drop(lease);
-        lost.push(
-          found === undefined
-            ? { lease, state: 'gone' }
-            : { lease, state: 'changed-since', detail: found },
-        );
+        // With the group gone, or with another value, giving it back writes nothing but what systemd keeps.
+        if (found === undefined || !isOurs(lease, found)) lost.push(await this.#giveBack(lease));
       }
       return lost;
     });
@@ -213,6 +213,7 @@ export class Leases {
     try {
       const now = held?.read(lease.knob);
       if (held === undefined || now === undefined) {
+        if (lease.boot === this.#parts.boot) await this.#forget(lease);
         await book.drop(lease);
         return { lease, state: 'gone' };
       }
@@ -226,9 +227,7 @@ export class Leases {
         if (read !== undefined && !sameValue(read, lease.old))
           return { lease, state: 'failed', detail: `it reads ${read} after ${lease.old}` };
       }
-      const property = propertyOf(lease.knob);
-      if (lease.unit !== undefined && property !== undefined && lease.dropInBefore !== true)
-        removeDropIn(lease.unit, property);
+      this.#removeDropIn(lease);
       await book.drop(lease);
       return { lease, state: 'restored' };
     } catch (error) {
@@ -240,5 +239,20 @@ export class Leases {
     } finally {
       held?.close();
     }
+  }
+
+  /** The unit's group has ended, but systemd would give our value to its next one. */
+  async #forget(lease: Lease): Promise<void> {
+    const property = propertyOf(lease.knob);
+    if (lease.unit === undefined || property === undefined) return;
+    // A unit that systemd has forgotten has no properties either.
+    await setUnitProperty(lease.unit, property, lease.old).catch(() => undefined);
+    this.#removeDropIn(lease);
+  }
+
+  #removeDropIn({ unit, knob, dropInBefore }: Lease): void {
+    const property = propertyOf(knob);
+    if (unit !== undefined && property !== undefined && dropInBefore !== true)
+      removeDropIn(unit, property);
   }
 }

@@ -57,6 +57,9 @@ export function notManageable({ memory, groups, own }: Places): string | undefin
   if (memory === undefined) return 'no cgroup hierarchy with the memory controller is mounted';
   if (memory.version === 1)
     return 'the memory controller is of cgroup version 1, which has hard limits only: memory is observed, not managed';
+  const { user, system } = groups;
+  if (`${user}/`.startsWith(`${system}/`) || `${system}/`.startsWith(`${user}/`))
+    return `one side is inside the other: ${user} and ${system}`;
   const above = Object.values(groups).find((group) => `${own}/`.startsWith(`/${group}/`));
   if (above !== undefined) return `the daemon itself runs in ${above}: start it as a service`;
   return undefined;

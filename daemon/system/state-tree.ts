@@ -55,7 +55,7 @@ export async function lockState({ state, run }: Paths): Promise<Fd> {
   await settle(state, 0o700);
   await settle(run, 0o755);
   // On the state tree itself: two run folders must not make two daemons of one state.
-  const lock = await lockFile(join(state, '.lock'));
+  const lock = await lockFile(join(state, statePlaces.lock));
   if (lock === undefined) throw new PersonaError('already-running', { path: state });
   return lock;
 }

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { sync } from '../method.ts';
 import { changeLine } from './change.ts';
+import { memoryPage } from './partitions.ts';
 import { slotPage } from './slot.ts';
 import { count, uid } from './values.ts';
 
@@ -78,6 +79,8 @@ export const daemonMethods = {
       slots: v.array(slotPage),
       changes: v.array(changeLine),
       space,
+      /** Absent before the first look at it. */
+      memory: v.optional(memoryPage),
       counts: v.strictObject({ bases: count, personas: count, slots: count }),
       fallbacks: v.array(fallback),
       /** Things that want a person: quarantine, unverified layers, failed generations kept. */

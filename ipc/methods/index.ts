@@ -4,6 +4,7 @@ import { bulkMethods } from './bulk.ts';
 import { changeMethods } from './change.ts';
 import { daemonMethods } from './daemon.ts';
 import { keyMethods } from './key.ts';
+import { partitionMethods } from './partitions.ts';
 import { personaMethods } from './persona.ts';
 import { slotMethods } from './slot.ts';
 import { systemMethods } from './system.ts';
@@ -18,6 +19,7 @@ export const methods = {
   ...personaMethods,
   ...keyMethods,
   ...slotMethods,
+  ...partitionMethods,
 };
 
 /** The table by type. */

@@ -64,6 +64,7 @@ function reachedRooms(): Rooms {
       freeBytes: 50,
       reserveBytes: 10,
     }),
+    memory: () => undefined,
     counts: async () => ({ bases: 0, personas: 0, slots: 0 }),
     fallbacks: () => [],
     notices: async () => [],

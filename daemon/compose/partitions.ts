@@ -1,0 +1,153 @@
+import type { Answer } from '../../ipc/methods/index.ts';
+import type { Decision as DecisionPage, MemoryPage, SidePage } from '../../ipc/methods/shapes.ts';
+import type { Rooms } from '../api/rooms.ts';
+import { type HistoryField, historyFields } from '../partitions/history.ts';
+import type { Decision } from '../partitions/loop.ts';
+import { type Side, sides, waiting } from '../partitions/observation.ts';
+import { policies } from '../partitions/policies/index.ts';
+import { hostWaiting } from '../partitions/recorder.ts';
+import type { PartitionsRoom } from '../partitions/room.ts';
+
+type PartitionMethods = Pick<Rooms, Extract<keyof Rooms, `partitions.${string}`>>;
+
+const steps = { '10s': 10_000, '1min': 60_000, '15min': 900_000, '24h': 86_400_000 } as const;
+
+function choiceOf({ loop }: PartitionsRoom) {
+  const { manage, policy } = loop.choice;
+  const { obstacle } = loop;
+  return {
+    mode: manage ? ('manage' as const) : ('observe' as const),
+    managed: loop.manages,
+    ...(manage && obstacle !== undefined ? { obstacle } : {}),
+    policy: policy.name,
+  };
+}
+
+function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
+  const seen = loop.last?.sides[side];
+  const group = places.groups[side];
+  if (loop.last === undefined || seen === undefined) return { side, group, present: false };
+  const waited = waiting(loop.before, loop.last, side)?.some;
+  const { currentBytes, anonBytes, fileBytes, swapBytes, low, high } = seen;
+  return {
+    side,
+    group,
+    present: true,
+    currentBytes,
+    ...(anonBytes === undefined ? {} : { anonBytes }),
+    ...(fileBytes === undefined ? {} : { fileBytes }),
+    ...(swapBytes === undefined ? {} : { swapBytes }),
+    ...(waited === undefined ? {} : { waiting: waited }),
+    ...(low === undefined ? {} : { low }),
+    ...(high === undefined ? {} : { high }),
+  };
+}
+
+/** What a person should know about the numbers. */
+function remarksOf({ places, loop, leases }: PartitionsRoom): string[] {
+  const { memory, recursive } = places;
+  const remarks: string[] = [];
+  if (leases.problem !== undefined) remarks.push(leases.problem);
+  if (memory === undefined)
+    remarks.push('no cgroup hierarchy with the memory controller: the sides cannot be seen');
+  if (memory?.version === 1)
+    remarks.push('cgroup version 1 has hard limits only: memory is observed, not managed');
+  if (memory?.version === 2 && !recursive)
+    remarks.push(
+      'the cgroup mount lacks memory_recursiveprot: a protection does not reach the groups inside a side',
+    );
+  if (loop.last !== undefined && loop.last.pressure === undefined)
+    remarks.push('this kernel keeps no pressure files (psi=1 turns them on)');
+  return remarks;
+}
+
+function showPage(room: PartitionsRoom): Answer<'partitions.show'> {
+  const { loop, places, leases, recorder } = room;
+  const now = loop.last;
+  const waited = now && hostWaiting(loop.before, now);
+  return {
+    ...choiceOf(room),
+    policies: policies.map(({ name, summary }) => ({ name, summary })),
+    seenMs: loop.seenMs,
+    totalBytes: now?.totalBytes ?? 0,
+    availableBytes: now?.availableBytes ?? 0,
+    swapTotalBytes: now?.swapTotalBytes ?? 0,
+    swapFreeBytes: now?.swapFreeBytes ?? 0,
+    ...(waited === undefined ? {} : { waiting: waited }),
+    ...(places.memory && { cgroupVersion: places.memory.version }),
+    sides: sides.map((side) => sidePage(room, side)),
+    leases: leases.all().map(({ group, knob, old, wanted, read, unit }) => ({
+      group,
+      knob,
+      old,
+      value: read ?? wanted,
+      by: unit === undefined ? 'cgroupfs' : 'systemd',
+    })),
+    theirs: loop.theirs.map(({ side, knob, value }) => ({ side, knob, value })),
+    disks: recorder.disks?.disks ?? [],
+    remarks: remarksOf(room),
+  };
+}
+
+/** Goals are whole bytes on the wire. */
+function decisionPage({ goals, ...rest }: Decision): DecisionPage {
+  const whole = ({ lowBytes, highBytes }: Decision['goals']['user']) => ({
+    lowBytes: Math.round(lowBytes),
+    ...(highBytes === undefined ? {} : { highBytes: Math.round(highBytes) }),
+  });
+  return { ...rest, goals: { user: whole(goals.user), system: whole(goals.system) } };
+}
+
+/** The methods of memory shares. */
+export function partitionMethods(room: PartitionsRoom): PartitionMethods {
+  return {
+    'partitions.show': () => showPage(room),
+    'partitions.explain': () => {
+      const { decision, moves } = room.loop;
+      return {
+        ...(decision && { last: decisionPage(decision) }),
+        moves: moves.map(decisionPage),
+      };
+    },
+    async 'partitions.history'({ step = '10s' }) {
+      const stepMs = steps[step];
+      const rows = await room.history(stepMs);
+      return {
+        stepMs,
+        rows: rows.map(({ atMs, means }) => {
+          const known: Partial<Record<HistoryField, number>> = {};
+          for (const field of historyFields)
+            if (means[field] !== undefined) known[field] = means[field];
+          return { atMs, ...known };
+        }),
+      };
+    },
+    async 'partitions.policy'(wanted) {
+      const returned = await room.choose(wanted);
+      return {
+        ...choiceOf(room),
+        returned: returned.map(({ lease, state }) => ({
+          group: lease.group,
+          knob: lease.knob,
+          state,
+        })),
+      };
+    },
+  };
+}
+
+/** Memory on the status page; nothing before the first look. */
+export function memoryPart(room: PartitionsRoom): MemoryPage | undefined {
+  const { last, before } = room.loop;
+  if (last === undefined) return undefined;
+  const { user, system } = last.sides;
+  const waited = hostWaiting(before, last);
+  return {
+    ...choiceOf(room),
+    totalBytes: last.totalBytes,
+    availableBytes: last.availableBytes,
+    ...(user && { userBytes: user.currentBytes }),
+    ...(system && { systemBytes: system.currentBytes }),
+    ...(waited === undefined ? {} : { waiting: waited }),
+  };
+}

@@ -1,0 +1,237 @@
+import type { Log } from '../changes/log.ts';
+import { parseAmount } from '../kernel/group-memory.ts';
+import { type Applied, applyWrites, knobPlace } from './apply.ts';
+import { knobKey, leaveAloneMs, type Theirs, whoseKnobs } from './knob-owners.ts';
+import type { Knob } from './knobs.ts';
+import { isOurs } from './lease.ts';
+import type { Leases, Returned } from './leases.ts';
+import type { Glance } from './machine-look.ts';
+import { type Observation, sides } from './observation.ts';
+import { notManageable, type Places } from './places.ts';
+import type { Goals, Hint, Policy, Reason } from './policy.ts';
+import { policySettings } from './policy-settings.ts';
+import type { Recorder } from './recorder.ts';
+import { type StepState, step } from './step.ts';
+import { stillQuiet, tickMs, worthALook } from './ticks.ts';
+
+/** What decides, and whether it may turn knobs or only say what it would. */
+export interface Choice {
+  policy: Policy;
+  manage: boolean;
+}
+
+/** One turn, as it is explained. */
+export interface Decision {
+  /** Milliseconds since 1970. */
+  atMs: number;
+  policy: string;
+  managed: boolean;
+  goals: Goals;
+  why: Reason[];
+  writes: Applied[];
+}
+
+/** What the loop works with. */
+export interface LoopParts {
+  places: Places;
+  leases: Leases;
+  recorder: Recorder;
+  log: Log;
+  /** Milliseconds since boot, sleep included. */
+  nowMs(): number;
+  wallMs(): number;
+  look(atMs: number): Observation;
+  glance(): Glance;
+}
+
+/** Decisions with writes that are kept for `explain`. */
+const decisionsKept = 32;
+/** The same failure is logged once in this time. */
+const sayAgainMs = 10 * 60_000;
+
+/** Looks, decides and applies, as often as there is something to see. */
+export class MemoryLoop {
+  readonly #parts: LoopParts;
+  #choice: Choice;
+  #state: StepState | undefined;
+  #last: Observation | undefined;
+  #before: Observation | undefined;
+  #decision: Decision | undefined;
+  #moves: Decision[] = [];
+  #theirs = new Map<string, Theirs>();
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #said = new Map<string, number>();
+  #looks = 0;
+  #seenMs = 0;
+
+  constructor(parts: LoopParts, choice: Choice) {
+    this.#parts = parts;
+    this.#choice = choice;
+  }
+
+  get choice(): Choice {
+    return this.#choice;
+  }
+  /** The last look, and the one before. */
+  get last(): Observation | undefined {
+    return this.#last;
+  }
+  get before(): Observation | undefined {
+    return this.#before;
+  }
+  get decision(): Decision | undefined {
+    return this.#decision;
+  }
+  /** The newest decisions that had something to write, the oldest first. */
+  get moves(): readonly Decision[] {
+    return this.#moves;
+  }
+  /** Knobs that others turn. */
+  get theirs(): readonly Theirs[] {
+    return [...this.#theirs.values()];
+  }
+  /** Looks since the start: glances that saw nothing are none. */
+  get looks(): number {
+    return this.#looks;
+  }
+  /** When the last look was: milliseconds since 1970. */
+  get seenMs(): number {
+    return this.#seenMs;
+  }
+  /** Why nothing is managed though it is wanted, or undefined. */
+  get obstacle(): string | undefined {
+    return notManageable(this.#parts.places);
+  }
+  get manages(): boolean {
+    return this.#choice.manage && this.obstacle === undefined;
+  }
+
+  start(): void {
+    const next = () => {
+      if (this.#stopped) return;
+      this.#timer = setTimeout(() => void this.tick().finally(next), tickMs).unref();
+    };
+    void this.tick().finally(next);
+  }
+
+  /** One turn; a turn that runs is waited for. Never throws. */
+  tick(): Promise<void> {
+    const mine = this.#running.then(() => this.#tick());
+    this.#running = mine.catch((err: unknown) => {
+      this.#say(err instanceof Error ? err.message : String(err), { err });
+    });
+    return this.#running;
+  }
+
+  /** From the next turn on. What was managed and is not to be any more is given back before it resolves. */
+  async choose(choice: Partial<Choice>): Promise<Returned[]> {
+    await this.#running;
+    this.#choice = { ...this.#choice, ...choice };
+    this.#last = undefined;
+    return this.manages ? [] : await this.#giveBack();
+  }
+
+  /** Stops looking and gives every knob back. */
+  async stop(): Promise<Returned[]> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+    const returned = await this.#giveBack();
+    await this.#parts.recorder.stop();
+    return returned;
+  }
+
+  async #giveBack(): Promise<Returned[]> {
+    const returned = await this.#parts.leases.releaseAll();
+    reportReturned(returned, this.#parts.log);
+    return returned;
+  }
+
+  async #tick(): Promise<void> {
+    const { nowMs, glance, look, recorder } = this.#parts;
+    const atMs = nowMs();
+    const limited = sides.some((side) => typeof this.#last?.sides[side]?.high === 'number');
+    if (worthALook(this.#last, glance(), atMs, limited) === undefined) {
+      this.#state = stillQuiet(this.#state, atMs);
+      return;
+    }
+    this.#looks += 1;
+    this.#seenMs = this.#parts.wallMs();
+    const now = look(atMs);
+    recorder.add(this.#last, now);
+    this.#before = this.#last;
+    this.#last = now;
+    await this.#decide(now);
+  }
+
+  async #decide(now: Observation): Promise<void> {
+    const { leases, places, wallMs } = this.#parts;
+    if (this.#lostSome(now)) this.#lost(await leases.check(), now);
+    this.#theirs = whoseKnobs(
+      now,
+      (side, knob) => places.memory && leases.find(knobPlace(places, side, knob)),
+      this.#theirs,
+    );
+    const { policy } = this.#choice;
+    const hints: Hint[] = [];
+    const turn = step({ policy, settings: policySettings, now, hints, state: this.#state });
+    this.#state = turn.state;
+    const managed = this.manages;
+    const writes: Applied[] = managed
+      ? await applyWrites(leases, places, turn.writes, this.#theirs)
+      : turn.writes.map((write) => ({ ...write, state: 'only-observed' }));
+    const { goals, why } = turn;
+    this.#decision = { atMs: wallMs(), policy: policy.name, managed, goals, why, writes };
+    if (writes.some(({ state }) => state !== 'theirs' && state !== 'only-observed'))
+      this.#moves = [...this.#moves, this.#decision].slice(-decisionsKept);
+    for (const { side, knob, value, state, detail } of writes)
+      if (state === 'refused' || state === 'blocked')
+        this.#say(`cannot set ${knob} of ${side}`, { value, state, detail });
+  }
+
+  /** Some lease's knob has another value than ours, or its group is another one. */
+  #lostSome(now: Observation): boolean {
+    const { leases, places } = this.#parts;
+    return leases.all().some((lease) => {
+      const side = sides.find((one) => places.groups[one] === lease.group);
+      const seen = side && now.sides[side];
+      const value = lease.knob === 'memory.low' ? seen?.low : seen?.high;
+      return seen?.group !== lease.inode || value === undefined || !isOurs(lease, String(value));
+    });
+  }
+
+  /** What others have written is theirs for a while. */
+  #lost(returned: readonly Returned[], now: Observation): void {
+    reportReturned(returned, this.#parts.log);
+    for (const { lease, state, detail } of returned) {
+      const side = sides.find((one) => this.#parts.places.groups[one] === lease.group);
+      const value = parseAmount(detail ?? '');
+      if (state !== 'changed-since' || side === undefined || value === undefined) continue;
+      const knob = lease.knob as Knob;
+      const untilMs = now.atMs + leaveAloneMs;
+      this.#theirs.set(knobKey(side, knob), { side, knob, value, untilMs });
+    }
+  }
+
+  #say(what: string, facts: Record<string, unknown>): void {
+    const now = this.#parts.nowMs();
+    if (now - (this.#said.get(what) ?? Number.NEGATIVE_INFINITY) < sayAgainMs) return;
+    if (this.#said.size > decisionsKept) this.#said.clear();
+    this.#said.set(what, now);
+    this.#parts.log.warn(facts, what);
+  }
+}
+
+/** Says what became of leases. */
+export function reportReturned(returned: readonly Returned[], log: Log): void {
+  for (const { lease, state, detail } of returned) {
+    const facts = { group: lease.group, knob: lease.knob, old: lease.old, detail };
+    if (state === 'restored') log.info(facts, 'a knob of the machine has its old value again');
+    else if (state === 'changed-since')
+      log.warn(facts, 'another program has set a knob that was ours: it is left alone');
+    else if (state === 'failed') log.error(facts, 'cannot give a knob of the machine back');
+    else log.debug(facts, 'the group of a knob that was ours has gone');
+  }
+}

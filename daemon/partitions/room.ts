@@ -1,0 +1,115 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Log } from '../changes/log.ts';
+import type { Paths } from '../config/paths.ts';
+import type { Settings } from '../config/settings.ts';
+import { boottimeMs, wallMs } from '../kernel/clock.ts';
+import type { Store } from '../store/store.ts';
+import { type HistoryRow, historySteps, meansOf, type Sample } from './history.ts';
+import { readHistory } from './history-rows.ts';
+import type { Returned } from './leases.ts';
+import { MemoryLoop, reportReturned } from './loop.ts';
+import { glanceAtMachine, lookAtMachine } from './machine-look.ts';
+import { findPlaces, type Places } from './places.ts';
+import { findPolicy } from './policies/index.ts';
+import type { Policy } from './policy.ts';
+import { Recorder } from './recorder.ts';
+import { openLeases } from './restore.ts';
+
+/** What the room is opened with. */
+export interface PartitionsParts {
+  paths: Paths;
+  settings: Settings;
+  store: Store;
+  log: Log;
+  /** Why nothing may be changed: memory is observed then, and nothing is kept. */
+  degraded: string | undefined;
+}
+
+/** How the caller wants memory to be shared. */
+export interface Wanted {
+  policy?: string | undefined;
+  mode?: 'observe' | 'manage' | undefined;
+}
+
+/** The room of memory shares. */
+export interface PartitionsRoom {
+  loop: MemoryLoop;
+  recorder: Recorder;
+  places: Places;
+  leases: ReturnType<typeof openLeases>;
+  /** Throws `bad-value` for a policy that there is not. */
+  choose(wanted: Wanted): Promise<Returned[]>;
+  /** Rows of a ring, the oldest first. */
+  history(stepMs: number): Promise<{ atMs: number; means: Sample }[]>;
+  start(): void;
+  stop(): Promise<void>;
+}
+
+function policyOf(name: string): Policy {
+  const policy = findPolicy(name);
+  if (policy === undefined)
+    throw new PersonaError('bad-value', { name: 'the policy', reason: `there is no ${name}` });
+  return policy;
+}
+
+/** Opens the room, and gives back what a daemon that was killed has left. */
+export async function openPartitions(parts: PartitionsParts): Promise<PartitionsRoom> {
+  const { paths, settings, store, log, degraded } = parts;
+  const { values } = settings;
+  const places = findPlaces({
+    user: values['partitions.user'],
+    system: values['partitions.system'],
+  });
+  const leases = openLeases(paths.run);
+  if (leases.problem !== undefined) log.error({}, leases.problem);
+  reportReturned(await leases.releaseAll(), log);
+  const kept = degraded === undefined ? store : undefined;
+  const recorder = new Recorder({ store: kept, folder: paths.state, log, wallMs });
+  await recorder.start();
+  const loop = new MemoryLoop(
+    {
+      places,
+      leases,
+      recorder,
+      log,
+      nowMs: boottimeMs,
+      wallMs,
+      look: (atMs) => lookAtMachine(places, atMs),
+      glance: () => glanceAtMachine(),
+    },
+    {
+      policy: policyOf(values['partitions.policy']),
+      manage: degraded === undefined && values['partitions.mode'] === 'manage',
+    },
+  );
+  return {
+    loop,
+    recorder,
+    places,
+    leases,
+    async choose({ policy, mode }) {
+      if (mode === 'manage' && degraded !== undefined)
+        throw new PersonaError('daemon-degraded', { reason: degraded });
+      return await loop.choose({
+        ...(policy === undefined ? {} : { policy: policyOf(policy) }),
+        ...(mode === undefined ? {} : { manage: mode === 'manage' }),
+      });
+    },
+    history: (stepMs) => historyOf(store, recorder, stepMs),
+    start: () => loop.start(),
+    async stop() {
+      await loop.stop();
+    },
+  };
+}
+
+async function historyOf(store: Store, recorder: Recorder, stepMs: number) {
+  const now = wallMs();
+  const rows = historySteps.find(({ ms }) => ms === stepMs)?.rows ?? 0;
+  const written = await readHistory(store, stepMs, now - rows * stepMs, now);
+  const all = new Map<number, HistoryRow>();
+  for (const row of [...written, ...recorder.pending(stepMs)]) all.set(row.atMs, row);
+  return [...all.values()]
+    .sort((a, b) => a.atMs - b.atMs)
+    .map((row) => ({ atMs: row.atMs, means: meansOf(row) }));
+}

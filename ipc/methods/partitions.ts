@@ -1,0 +1,175 @@
+import * as v from 'valibot';
+import { sync } from '../method.ts';
+import { count, name } from './values.ts';
+
+const side = v.picklist(['user', 'system']);
+/** A memory knob: bytes, or no limit. */
+const amount = v.union([count, v.literal('max')]);
+/** A share of the time or of a whole, 0 to 1. */
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+const mode = v.picklist(['observe', 'manage']);
+
+/** One side, as it was seen last. What the kernel does not tell is absent. */
+export const sidePage = v.strictObject({
+  side,
+  /** Its cgroup, below the hierarchy. */
+  group: v.string(),
+  /** False: there is no such group now. */
+  present: v.boolean(),
+  currentBytes: v.optional(count),
+  anonBytes: v.optional(count),
+  fileBytes: v.optional(count),
+  swapBytes: v.optional(count),
+  /** Share of the time between the last two looks in which a task waited for memory. */
+  waiting: v.optional(share),
+  low: v.optional(amount),
+  high: v.optional(amount),
+});
+
+/** Whether memory is managed, and by what. */
+const choice = {
+  mode,
+  /** Knobs are turned now. */
+  managed: v.boolean(),
+  /** Why they are not, though they should be. */
+  obstacle: v.optional(v.string()),
+  policy: v.string(),
+};
+
+/** One write of a decision. */
+const write = v.strictObject({
+  side,
+  knob: v.string(),
+  value: amount,
+  /** `theirs`, `foreign`: set by another program. `only-observed`: it would be written in mode `manage`. */
+  state: v.picklist([
+    'written',
+    'unchanged',
+    'foreign',
+    'blocked',
+    'refused',
+    'theirs',
+    'only-observed',
+  ]),
+  detail: v.optional(v.string()),
+});
+
+const goal = v.strictObject({ lowBytes: count, highBytes: v.optional(count) });
+
+/** One decision, with what it went by. */
+export const decision = v.strictObject({
+  atMs: count,
+  policy: v.string(),
+  managed: v.boolean(),
+  goals: v.strictObject({ user: goal, system: goal }),
+  why: v.array(v.strictObject({ rule: v.string(), side: v.optional(side), text: v.string() })),
+  writes: v.array(write),
+});
+
+const disk = v.strictObject({
+  name: v.string(),
+  nvme: v.boolean(),
+  bytes: count,
+  /** Absent before the second look. */
+  rates: v.optional(
+    v.strictObject({
+      readBytesPerSecond: v.number(),
+      writtenBytesPerSecond: v.number(),
+      latencyMs: v.optional(v.number()),
+      inFlight: count,
+      busy: share,
+    }),
+  ),
+});
+
+/** Length of a row of the history. */
+export const historyStep = v.picklist(['10s', '1min', '15min', '24h']);
+
+/** One row: means over its time. */
+const historyRow = v.strictObject({
+  atMs: count,
+  availableBytes: v.optional(v.number()),
+  totalBytes: v.optional(v.number()),
+  swapUsedBytes: v.optional(v.number()),
+  userBytes: v.optional(v.number()),
+  systemBytes: v.optional(v.number()),
+  waiting: v.optional(v.number()),
+  userWaiting: v.optional(v.number()),
+  systemWaiting: v.optional(v.number()),
+  readBytesPerSecond: v.optional(v.number()),
+  writtenBytesPerSecond: v.optional(v.number()),
+  diskLatencyMs: v.optional(v.number()),
+  diskInFlight: v.optional(v.number()),
+  freeSpaceBytes: v.optional(v.number()),
+});
+
+/** Memory as the status page has it. */
+export const memoryPage = v.strictObject({
+  ...choice,
+  totalBytes: count,
+  availableBytes: count,
+  /** Absent: there is no such group, or no memory controller. */
+  userBytes: v.optional(count),
+  systemBytes: v.optional(count),
+  /** Share of the time in which a task of the machine waited for memory. */
+  waiting: v.optional(share),
+});
+
+/** Methods about the shares of memory, and who decides on them. */
+export const partitionMethods = {
+  'partitions.show': sync(
+    'any',
+    'Shows how memory and disks are used, and what is set for each side.',
+    {},
+    {
+      ...choice,
+      policies: v.array(v.strictObject({ name: v.string(), summary: v.string() })),
+      seenMs: count,
+      totalBytes: count,
+      availableBytes: count,
+      swapTotalBytes: count,
+      swapFreeBytes: count,
+      waiting: v.optional(share),
+      /** Version of the cgroup hierarchy that has the memory controller; absent where none has. */
+      cgroupVersion: v.optional(v.picklist([1, 2])),
+      sides: v.array(sidePage),
+      /** Knobs that are set by personad now, and what they go back to. */
+      leases: v.array(
+        v.strictObject({
+          group: v.string(),
+          knob: v.string(),
+          old: v.string(),
+          value: v.string(),
+          by: v.picklist(['systemd', 'cgroupfs']),
+        }),
+      ),
+      /** Knobs that another program has set: they are left alone. */
+      theirs: v.array(v.strictObject({ side, knob: v.string(), value: amount })),
+      disks: v.array(disk),
+      remarks: v.array(v.string()),
+    },
+  ),
+  'partitions.explain': sync(
+    'any',
+    'Shows why the last decision is as it is, and the last ones that changed something.',
+    {},
+    { last: v.optional(decision), moves: v.array(decision) },
+  ),
+  'partitions.history': sync(
+    'any',
+    'Shows how memory and disks were used.',
+    { step: v.optional(historyStep) },
+    { stepMs: count, rows: v.array(historyRow) },
+  ),
+  'partitions.policy': sync(
+    'root',
+    'Chooses the policy, and whether it may turn knobs, until the daemon ends.',
+    { policy: v.optional(name), mode: v.optional(mode) },
+    {
+      ...choice,
+      /** Knobs that went back to what they were. */
+      returned: v.array(v.strictObject({ group: v.string(), knob: v.string(), state: v.string() })),
+    },
+    { timeoutMs: 60_000 },
+  ),
+};

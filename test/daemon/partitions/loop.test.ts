@@ -1,0 +1,162 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import { parseLeases } from '../../../daemon/partitions/lease.ts';
+import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
+import { Leases } from '../../../daemon/partitions/leases.ts';
+import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
+import { glanceAtMachine, lookAtMachine } from '../../../daemon/partitions/machine-look.ts';
+import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
+import { Recorder } from '../../../daemon/partitions/recorder.ts';
+import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
+
+const GiB = 2 ** 30;
+
+/** The loop over a tree of files, on a clock of the test. */
+function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean) {
+  const file = join(tree.folder, 'leases.json');
+  const clock = { ms: 1_000_000 };
+  const book = LeaseBook.open(file);
+  const leases = new Leases({ book, manager: false, boot: 'b', now: () => clock.ms });
+  const wallMs = () => clock.ms;
+  const loop = new MemoryLoop(
+    {
+      places: tree.places,
+      leases,
+      recorder: new Recorder({ store: undefined, folder: tree.folder, log: silentLog, wallMs }),
+      log: silentLog,
+      nowMs: () => clock.ms,
+      wallMs,
+      look: (atMs) => lookAtMachine(tree.places, atMs, tree.files),
+      glance: () => glanceAtMachine(tree.files),
+    },
+    { policy: findPolicy('protective')!, manage },
+  );
+  t.teardown(() => loop.stop());
+  /** Lets the clock go on by seconds, with a turn after each. */
+  const run = async (seconds: number, each: () => void = () => undefined) => {
+    for (let second = 0; second < seconds; second += 1) {
+      clock.ms += 1000;
+      each();
+      tree.show();
+      await loop.tick();
+    }
+  };
+  return { loop, leases, file, clock, run };
+}
+
+/** The user side waits, and what it lacked comes back. */
+const needy = (tree: CgroupTree) => () => {
+  tree.sides.user.waitedUs += 300_000;
+  tree.sides.user.refaults += 20_000;
+};
+
+test('observing writes nothing, and says what it would', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, file, run } = loopOver(t, tree, false);
+  await run(5, needy(tree));
+  t.true(loop.decision!.writes.length > 0);
+  t.true(loop.decision!.writes.every(({ state }) => state === 'only-observed'));
+  t.is(loop.moves.length, 0);
+  t.is(tree.knob('user', 'memory.low'), '0');
+  t.is(tree.knob('system', 'memory.high'), 'max');
+  t.false(existsSync(file));
+});
+
+test('managing protects both sides, limits the one that can give, and gives all back', async (t) => {
+  const tree = cgroupTree(t);
+  tree.sides.system.currentBytes = 12 * GiB;
+  tree.sides.user.currentBytes = 3 * GiB;
+  tree.availableBytes = GiB / 2;
+  const { loop, file, run } = loopOver(t, tree, true);
+  await run(1);
+  t.true(Number(tree.knob('user', 'memory.low')) > 0);
+  t.true(Number(tree.knob('system', 'memory.low')) > 0);
+  await run(10, needy(tree));
+  t.true(Number(tree.knob('system', 'memory.high')) > 0, tree.knob('system', 'memory.high'));
+  t.is(tree.knob('user', 'memory.high'), 'max');
+  t.deepEqual(
+    parseLeases(readFileSync(file, 'utf8'))
+      .map(({ old }) => old)
+      .sort(),
+    ['0', '0', 'max'],
+  );
+  t.true(loop.moves.length > 0 && loop.moves.at(-1)!.why.length > 0);
+  t.deepEqual(new Set((await loop.stop()).map(({ state }) => state)), new Set(['restored']));
+  for (const side of ['user', 'system'] as const)
+    t.deepEqual([tree.knob(side, 'memory.low'), tree.knob(side, 'memory.high')], ['0', 'max']);
+  t.false(existsSync(file));
+});
+
+test('a knob that others have set, before or since, is left alone for a while', async (t) => {
+  const tree = cgroupTree(t);
+  tree.set('system', 'memory.low', '12288');
+  const { loop, run, clock } = loopOver(t, tree, true);
+  await run(2);
+  t.is(tree.knob('system', 'memory.low'), '12288');
+  t.like(loop.theirs, [{ side: 'system', knob: 'memory.low', value: 12_288 }]);
+  tree.set('user', 'memory.low', '4096');
+  tree.availableBytes -= GiB;
+  await run(12);
+  t.is(tree.knob('user', 'memory.low'), '4096');
+  // They let go of it: it stays theirs, so that two writers do not chase each other.
+  tree.set('user', 'memory.low', '0');
+  await run(30);
+  t.is(tree.knob('user', 'memory.low'), '0');
+  clock.ms += 11 * 60_000;
+  await run(45);
+  t.true(Number(tree.knob('user', 'memory.low')) > 0);
+  await loop.stop();
+  t.deepEqual([tree.knob('user', 'memory.low'), tree.knob('system', 'memory.low')], ['0', '12288']);
+});
+
+test('nothing is turned when the daemon itself is inside a side', async (t) => {
+  const tree = cgroupTree(t);
+  tree.places.own = '/user.slice/user-0.slice/session-1.scope';
+  const { loop, run } = loopOver(t, tree, true);
+  await run(3, needy(tree));
+  t.false(loop.manages);
+  t.regex(loop.obstacle!, /the daemon itself runs in user\.slice/);
+  t.is(tree.knob('user', 'memory.low'), '0');
+});
+
+test('a side that vanishes is no side; the other one goes on', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, leases, clock } = loopOver(t, tree, true);
+  await loop.tick();
+  t.is(leases.all().length, 2);
+  rmSync(join(tree.places.memory!.root, 'user.slice'), { recursive: true });
+  clock.ms += 11_000;
+  await loop.tick();
+  t.deepEqual(Object.keys(loop.last!.sides), ['system']);
+  t.deepEqual(
+    leases.all().map(({ group }) => group),
+    ['system.slice'],
+  );
+});
+
+test('the way back to observing gives everything back at once', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, run } = loopOver(t, tree, true);
+  await run(1);
+  t.true(Number(tree.knob('user', 'memory.low')) > 0);
+  t.is((await loop.choose({ manage: false })).length, 2);
+  t.is(tree.knob('user', 'memory.low'), '0');
+  await run(12);
+  t.is(tree.knob('user', 'memory.low'), '0');
+});
+
+test('a machine with nothing to see is looked at every ten seconds, one that waits every second', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, run } = loopOver(t, tree, false);
+  await run(60);
+  t.is(loop.looks, 6);
+  await run(5, needy(tree));
+  t.is(loop.looks, 11);
+  // What began after a quiet time is not spread over it.
+  await run(9);
+  await run(1, needy(tree));
+  const [waits] = loop.decision!.why;
+  t.regex(`${waits?.text}`, /30 %/);
+});
