@@ -23,6 +23,16 @@ for (const suite of ['bookworm', 'trixie'] as const) {
     );
     t.regex(await machine.ok('dpkg', '--verify', 'personad'), /^$/);
 
+    const words = `source /usr/share/bash-completion/completions/personactl
+      COMP_WORDS=(personactl slot l) COMP_CWORD=2
+      _personactl personactl l slot
+      echo "\${COMPREPLY[@]}"`;
+    t.regex(await machine.ok('bash', '-c', words), /^list\b/);
+    t.regex(
+      await machine.ok('zcat', '/usr/share/man/man1/personactl.1.gz'),
+      /^\.TH PERSONACTL 1 /m,
+    );
+
     machine.write('/etc/persona/persona.toml', smallState);
     await machine.start(/"ready"/, ...daemon);
     await useSlot(machine);
@@ -33,7 +43,8 @@ for (const suite of ['bookworm', 'trixie'] as const) {
       / \/var\/lib\/persona\/slots .* ext4 /,
     );
 
-    await machine.ok('dpkg', '--install', '/root/personad.deb');
+    const again = await machine.ok('dpkg', '--install', '/root/personad.deb');
+    t.regex(again, /the daemon that runs is the one from before; stop it and start it again/);
     t.is(await seenInSlot(machine), 'work\nmine\n', 'the same once more changes nothing');
 
     await machine.start(/inside/, 'unshare', '--mount', 'sh', '-c', 'echo inside; exec sleep 1d');

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { when } from '../support/needs.ts';
 import { builtPackage } from '../support/package.ts';
@@ -168,3 +169,24 @@ for (const suite of ['bookworm', 'trixie'] as const) {
     },
   );
 }
+
+when(test, needs)('a machine that dies during an upgrade is repaired by another one', async (t) => {
+  const { container } = await installed(t, 'trixie');
+  const machine = asked(container);
+  // Moments of unpacking, of trying and of after it; which one is hit differs from run to run.
+  for (const [name, ms] of [
+    ['next', 300],
+    ['first', 700],
+    ['next', 1_100],
+  ] as const) {
+    const running = installs(container, name).catch(() => undefined);
+    await pause(ms);
+    await container.kill();
+    await running;
+    await container.start();
+    const { status, stderr } = await installs(container, name);
+    t.is(status, 0, stderr);
+    t.is(await machine.ok('dpkg', '--verify', 'personad'), '');
+    t.is(await seenInSlot(machine), 'work\nmine\n', `after ${ms} ms`);
+  }
+});

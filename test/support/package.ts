@@ -24,8 +24,8 @@ const sources = [
 /** The time in it, seconds: a commit that changes nothing of the sources must not make another package. */
 export const packageEpoch = Date.UTC(2026, 0, 1) / 1_000;
 
-/** Packages of other sources that stay in the cache: those of a run that may still be going on. */
-const kept = 3;
+/** Packages of other sources go when nobody has asked for them for so long: a run that uses one may still be going on. */
+const keptMs = 3_600_000;
 
 function filesOf(path: string): string[] {
   if (statSync(join(root, path)).isFile()) return [path];
@@ -44,16 +44,16 @@ function keyOf(): string {
   return hash.digest('hex').slice(0, 12);
 }
 
-/** Takes away all but the newest folders of packages. */
+/** Takes away what nobody uses any more. */
 function sweep(): void {
-  const cache = testCache();
-  const folders = readdirSync(cache).filter((name) => /^package-[0-9a-f]{12}$/.test(name));
-  const byAge = folders.sort(
-    (a, b) => statSync(join(cache, b)).mtimeMs - statSync(join(cache, a)).mtimeMs,
-  );
-  for (const name of byAge.slice(kept)) {
-    rmSync(join(cache, name), { recursive: true, force: true });
-    rmSync(join(cache, `${name}.lock`), { force: true });
+  for (const name of readdirSync(testCache())) {
+    if (!/^package-[0-9a-f]{12}$/.test(name)) continue;
+    const folder = join(testCache(), name);
+    // Another process may be doing the same.
+    const { mtimeMs } = statSync(folder, { throwIfNoEntry: false }) ?? { mtimeMs: Infinity };
+    if (Date.now() - mtimeMs < keptMs) continue;
+    rmSync(folder, { recursive: true, force: true });
+    rmSync(`${folder}.lock`, { force: true });
   }
 }
 
