@@ -3,7 +3,7 @@ import { PassThrough, type Readable } from 'node:stream';
 import { PersonaError } from '../../ipc/errors.ts';
 
 /** How far a writer may run ahead of the one who fetches. */
-const aheadBytes = 4 * 1024 * 1024;
+const aheadBytes = 1024 * 1024;
 
 /** What a running change writes for the one who holds the ticket of it. Moves as fast as the slower of the two. */
 export class Outlet {

@@ -64,12 +64,17 @@ export class ArchiveWriter {
     await this.#put(formatTarHeader({ name, type: '0', size, ...facts }));
   }
 
-  /** A member of known bytes. */
-  async whole(name: string, bytes: Uint8Array): Promise<void> {
-    await this.#header(name, bytes.length);
-    await this.#put(Buffer.concat([bytes, padding(bytes.length)]));
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    this.members.push({ name, bytes: bytes.length, sha256 });
+  /** A member of known bytes, given in parts. */
+  async whole(name: string, ...parts: Uint8Array[]): Promise<void> {
+    const size = parts.reduce((sum, { length }) => sum + length, 0);
+    const hash = createHash('sha256');
+    await this.#header(name, size);
+    for (const part of parts) {
+      hash.update(part);
+      await this.#put(part);
+    }
+    if (tarPadded(size) > size) await this.#put(padding(size));
+    this.members.push({ name, bytes: size, sha256: hash.digest('hex') });
   }
 
   /** An open file that does not change. Returns its SHA-256 in hexadecimal. Throws when it is shorter than it says. */
@@ -100,7 +105,7 @@ export class ArchiveWriter {
     let count = 0;
     const flush = async (): Promise<void> => {
       const name = `${prefix}${String(count).padStart(6, '0')}`;
-      await this.whole(name, Buffer.concat(parts));
+      await this.whole(name, ...parts);
       count += 1;
       parts = [];
       waiting = 0;

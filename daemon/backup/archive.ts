@@ -20,7 +20,7 @@ export const archiveNames = {
 } as const;
 
 /** Bytes of one piece of the stream: its digest is known only when it is complete, so it waits in memory. */
-export const pieceBytes = 16 * 1024 * 1024;
+export const pieceBytes = 4 * 1024 * 1024;
 /** Members of one backup: layers, personas and pieces. */
 export const membersMax = 1_000_000;
 /** Bytes of the first and of the last member. */
