@@ -52,7 +52,15 @@ export interface Command {
   /** Other names for it. */
   aliases?: readonly string[];
   /** Heading in the overview. Absent: not shown there. */
-  group?: 'Everyday' | 'Slots' | 'Personas' | 'Bases' | 'Changes' | 'Machine' | 'Tool';
+  group?:
+    | 'Everyday'
+    | 'Slots'
+    | 'Personas'
+    | 'Bases'
+    | 'Changes'
+    | 'Partitions'
+    | 'Machine'
+    | 'Tool';
   summary: string;
   /** Paragraphs for help. */
   about?: readonly string[];

@@ -2,6 +2,7 @@ import type { Command } from './command.ts';
 import { baseCommands } from './commands/bases.ts';
 import { changeCommands } from './commands/changes.ts';
 import { machineCommands } from './commands/machine.ts';
+import { partitionCommands } from './commands/partitions.ts';
 import { personaCommands } from './commands/personas.ts';
 import { slotCommands } from './commands/slots.ts';
 import { toolCommands } from './commands/tool.ts';
@@ -13,6 +14,7 @@ export const commands: readonly Command[] = [
   ...personaCommands,
   ...baseCommands,
   ...changeCommands,
+  ...partitionCommands,
   ...toolCommands,
 ];
 

@@ -64,7 +64,16 @@ function listLines(list: readonly Command[], width: number, style: Style): Safe[
 }
 
 function overviewLines(width: number, style: Style): Safe[] {
-  const groups = ['Everyday', 'Slots', 'Personas', 'Bases', 'Changes', 'Machine', 'Tool'] as const;
+  const groups = [
+    'Everyday',
+    'Slots',
+    'Personas',
+    'Bases',
+    'Changes',
+    'Partitions',
+    'Machine',
+    'Tool',
+  ] as const;
   return [
     say`${style.bold('personactl')} swaps what this workstation is: complete system trees, in milliseconds.`,
     empty,

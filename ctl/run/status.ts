@@ -7,6 +7,7 @@ import { columns, indented } from '../print/columns.ts';
 import { joined, padded, type Safe, say } from '../print/safe.ts';
 import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
 import { wrapped } from '../print/wrap.ts';
+import { choiceText, memoryBar } from './partitions.ts';
 
 type Status = Answer<'daemon.status'>;
 
@@ -67,6 +68,23 @@ function spaceLines({ space, counts, daemon }: Status, { out }: Call): Safe[] {
   ];
 }
 
+function memoryLines({ memory }: Status, call: Call): Safe[] {
+  if (memory === undefined) return [];
+  const { style } = call.out;
+  const sides = [
+    ['user', memory.userBytes],
+    ['system', memory.systemBytes],
+  ] as const;
+  const known = sides.flatMap(([name, bytes]) =>
+    bytes === undefined ? [] : [`${name} ${formatSize(bytes)}`],
+  );
+  const waits = memory.waiting ? [`waiting ${(memory.waiting * 100).toFixed(1)} %`] : [];
+  return [
+    memoryBar(memory, call),
+    style.dim(joined([...known, ...waits, choiceText(memory, style)], '; ')),
+  ];
+}
+
 function changeLines({ changes }: Status, call: Call): Safe[] {
   return changes.map((change) => changeLineText(change, call.out, call.io.now()));
 }
@@ -101,6 +119,7 @@ function page(status: Status, call: Call): Safe[] {
     ...headLines(status, call),
     ...section('Slots', slotLines(status, call)),
     ...section('Changes', changeLines(status, call)),
+    ...section('Memory', memoryLines(status, call)),
     ...section('Space', spaceLines(status, call)),
     ...section('Fallbacks in use', fallbackLines(status, call)),
     ...section('Needs attention', noticeLines(status, call)),

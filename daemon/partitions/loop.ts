@@ -63,6 +63,8 @@ export class MemoryLoop {
   #running: Promise<void> = Promise.resolve();
   #stopped = false;
   #said = new Map<string, number>();
+  /** The next turn looks, whatever there is to see. */
+  #due = false;
   #looks = 0;
   #seenMs = 0;
 
@@ -129,7 +131,7 @@ export class MemoryLoop {
   async choose(choice: Partial<Choice>): Promise<Returned[]> {
     await this.#running;
     this.#choice = { ...this.#choice, ...choice };
-    this.#last = undefined;
+    this.#due = true;
     return this.manages ? [] : await this.#giveBack();
   }
 
@@ -153,7 +155,9 @@ export class MemoryLoop {
     const { nowMs, glance, look, recorder } = this.#parts;
     const atMs = nowMs();
     const limited = sides.some((side) => typeof this.#last?.sides[side]?.high === 'number');
-    if (worthALook(this.#last, glance(), atMs, limited) === undefined) {
+    const due = this.#due || worthALook(this.#last, glance(), atMs, limited) !== undefined;
+    this.#due = false;
+    if (!due) {
       this.#state = stillQuiet(this.#state, atMs);
       return;
     }

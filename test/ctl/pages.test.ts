@@ -79,6 +79,9 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   'change.list': () => ({ changes: [samples.running, samples.stuck] }),
   'change.show': () => ({ change }),
   'key.list': () => ({ keys: [key] }),
+  'partitions.show': () => samples.partitions,
+  'partitions.explain': () => samples.explained,
+  'partitions.history': () => samples.seen,
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -107,6 +110,9 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['change-show', 'change', 'show', '9'],
   ['key-list', 'key', 'list'],
   ['df', 'df'],
+  ['partitions-show', 'partitions', 'show'],
+  ['partitions-explain', 'partitions', 'explain', '--all'],
+  ['partitions-history', 'partitions', 'history'],
 ];
 
 for (const [name, ...words] of pages) {

@@ -133,6 +133,16 @@ export const status: Answer<'daemon.status'> = {
     reserveBytes: 2_684_354_560,
     uppers: 'direct',
   },
+  memory: {
+    mode: 'manage',
+    managed: true,
+    policy: 'protective',
+    totalBytes: 17_179_869_184,
+    availableBytes: 4_294_967_296,
+    userBytes: 9_663_676_416,
+    systemBytes: 2_147_483_648,
+    waiting: 0.021,
+  },
   counts: { bases: 1, personas: 2, slots: 2 },
   fallbacks: [
     { capability: 'gap-free flip', using: 'rename of a link', reason: 'no mount-beneath in 6.1' },
@@ -157,4 +167,96 @@ export const swapped = {
   previous: earlier,
   resumed: true,
   timing: { prepareMs: 0.62, commitMs: 0.48, flipMs: 0.05, totalMs: 1.35 },
+};
+
+const decided = {
+  atMs: nowMs - 4000,
+  policy: 'protective',
+  managed: true,
+  goals: {
+    user: { lowBytes: 9_663_676_416 },
+    system: { lowBytes: 4_294_967_296, highBytes: 6_442_450_944 },
+  },
+  why: [{ rule: 'need', side: 'user' as const, text: 'its tasks waited 12 % of the time' }],
+  writes: [
+    { side: 'user' as const, knob: 'memory.low', value: 9_663_676_416, state: 'written' as const },
+    {
+      side: 'system' as const,
+      knob: 'memory.high',
+      value: 'max' as const,
+      state: 'refused' as const,
+      detail: 'EBUSY \x1b[2J',
+    },
+  ],
+};
+
+export const explained: Answer<'partitions.explain'> = {
+  last: decided,
+  moves: [{ ...decided, atMs: nowMs - 60 * minute, why: [], writes: [] }, decided],
+};
+
+export const partitions: Answer<'partitions.show'> = {
+  mode: 'manage',
+  managed: true,
+  policy: 'protective',
+  policies: [{ name: 'protective', summary: 'Protections.' }],
+  seenMs: nowMs - 1000,
+  totalBytes: 17_179_869_184,
+  availableBytes: 4_294_967_296,
+  swapTotalBytes: 4_294_967_296,
+  swapFreeBytes: 3_221_225_472,
+  waiting: 0.021,
+  cgroupVersion: 2,
+  sides: [
+    {
+      side: 'user',
+      group: 'user.slice',
+      present: true,
+      currentBytes: 9_663_676_416,
+      anonBytes: 6_442_450_944,
+      fileBytes: 3_221_225_472,
+      swapBytes: 1_073_741_824,
+      waiting: 0.12,
+      low: 9_663_676_416,
+      high: 'max',
+    },
+    { side: 'system', group: 'system.slice', present: false },
+  ],
+  leases: [
+    {
+      group: 'user.slice',
+      knob: 'memory.low',
+      old: '0',
+      value: '9663676416',
+      by: 'systemd',
+    },
+  ],
+  theirs: [{ side: 'system', knob: 'memory.high', value: 1_073_741_824 }],
+  disks: [
+    {
+      name: 'nvme0n1',
+      nvme: true,
+      bytes: 512_110_190_592,
+      rates: {
+        readBytesPerSecond: 1_048_576,
+        writtenBytesPerSecond: 0,
+        latencyMs: 0.14,
+        inFlight: 2,
+        busy: 0.3,
+      },
+    },
+    { name: 'nvme1n1', nvme: true, bytes: 512_110_190_592 },
+  ],
+  remarks: ['the cgroup mount lacks memory_recursiveprot'],
+};
+
+export const seen: Answer<'partitions.history'> = {
+  stepMs: 10_000,
+  rows: [0, 1, 2, 4, 5].map((at) => ({
+    atMs: nowMs - (60 - at * 10) * 1000,
+    totalBytes: 17_179_869_184,
+    availableBytes: (16 - at) * 1_073_741_824,
+    userBytes: at * 1_073_741_824,
+    waiting: at / 100,
+  })),
 };

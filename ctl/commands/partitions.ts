@@ -1,0 +1,72 @@
+import type { Command } from '../command.ts';
+
+/** Commands about the shares of memory. */
+export const partitionCommands: readonly Command[] = [
+  {
+    name: 'partitions show',
+    group: 'Partitions',
+    summary: 'Show how memory and disks are used, and what is set for each side.',
+    about: [
+      'The sides are two cgroups, user.slice and system.slice unless the settings name others. By default nothing is set: the daemon observes, and `partitions explain` says what it would do. `partitions policy --mode manage` lets it.',
+    ],
+    operands: [],
+    flags: [],
+    examples: [['personactl partitions show', '']],
+    load: async () => (await import('../run/partitions.ts')).show,
+  },
+  {
+    name: 'partitions explain',
+    group: 'Partitions',
+    summary: 'Show why the last decision about memory is as it is.',
+    operands: [],
+    flags: [{ name: 'all', short: 'a', summary: 'Also the earlier ones that changed something.' }],
+    examples: [['personactl partitions explain', '']],
+    load: async () => (await import('../run/partitions.ts')).explain,
+  },
+  {
+    name: 'partitions history',
+    group: 'Partitions',
+    summary: 'Show how memory and disks were used.',
+    operands: [],
+    flags: [
+      {
+        name: 'step',
+        value: 'TIME',
+        summary:
+          'Length of a point: 10s (kept for an hour), 1min (12 hours), 15min (a week), 24h (a year).',
+        choices: ['10s', '1min', '15min', '24h'],
+      },
+    ],
+    examples: [['personactl partitions history --step 15min', '']],
+    load: async () => (await import('../run/partition-history.ts')).history,
+  },
+  {
+    name: 'partitions policy',
+    group: 'Partitions',
+    summary: 'Choose how memory is shared, until the daemon ends (root only).',
+    about: [
+      'For good, set partitions.policy and partitions.mode in /etc/persona/persona.toml. On the way back to `observe` every knob that was set gets its old value, unless another program has set it since.',
+    ],
+    operands: [
+      {
+        name: 'POLICY',
+        summary: 'Name of the policy; `partitions show` lists them.',
+        optional: true,
+        choices: ['protective', 'threshold', 'static'],
+      },
+    ],
+    flags: [
+      {
+        name: 'mode',
+        value: 'MODE',
+        summary: 'Set nothing (observe), or memory.low and memory.high of both sides (manage).',
+        choices: ['observe', 'manage'],
+      },
+    ],
+    examples: [
+      ['personactl partitions policy --mode manage', ''],
+      ['personactl partitions policy threshold', ''],
+    ],
+    load: async () => (await import('../run/partitions.ts')).policy,
+  },
+];

@@ -1,0 +1,196 @@
+import type { Answer, Params } from '../../ipc/methods/index.ts';
+import type { Decision, SidePage } from '../../ipc/methods/shapes.ts';
+import { formatSize } from '../../ipc/values.ts';
+import type { Call } from '../call.ts';
+import { bar, percent } from '../print/bar.ts';
+import { columns, indented } from '../print/columns.ts';
+import { type Safe, say } from '../print/safe.ts';
+import type { Style } from '../print/style.ts';
+import { ago } from '../print/time.ts';
+import { usageError } from '../usage-error.ts';
+
+type Page = Answer<'partitions.show'>;
+type Choice = Pick<Page, 'mode' | 'managed' | 'obstacle' | 'policy'>;
+
+const right = (title: string) => ({ title, side: 'right' as const });
+const left = (title: string) => ({ title });
+
+const amount = (value: number | 'max'): string => (value === 'max' ? 'none' : formatSize(value));
+/** Shares of the time are small where all is well. */
+const waited = (share: number | undefined): string =>
+  share === undefined ? '' : `${(share * 100).toFixed(1)} %`;
+
+/** Whether something is set on this machine, and by which policy. */
+export function choiceText({ mode, managed, obstacle, policy }: Choice, style: Style): Safe {
+  if (managed) return say`${style.bold(policy)}, ${style.green('managing')}`;
+  if (mode === 'observe') return say`${style.bold(policy)}, observing only: nothing is set`;
+  return say`${style.bold(policy)}, ${style.yellow('not managing')}: ${obstacle ?? 'not yet'}`;
+}
+
+/** How full the machine's memory is, as one line. */
+export function memoryBar(
+  { totalBytes, availableBytes }: Pick<Page, 'totalBytes' | 'availableBytes'>,
+  { out }: Call,
+): Safe {
+  const { style } = out;
+  const used = 1 - availableBytes / Math.max(1, totalBytes);
+  const paint = used > 0.95 ? style.red : used > 0.85 ? style.yellow : style.green;
+  return say`${paint(bar(used, 30, out.unicode))} ${percent(used)} used, ${formatSize(availableBytes)} available of ${formatSize(totalBytes)}`;
+}
+
+function sideRow(one: SidePage, style: Style) {
+  const { side, group, present, currentBytes, anonBytes, swapBytes, low, high } = one;
+  const size = (bytes: number | undefined) => (bytes === undefined ? '' : formatSize(bytes));
+  if (!present) return [style.bold(side), group, style.dim('not there')];
+  return [
+    style.bold(side),
+    group,
+    size(currentBytes),
+    size(anonBytes),
+    swapBytes === 0 ? '' : size(swapBytes),
+    waited(one.waiting),
+    low === undefined ? '' : low === 0 ? 'none' : amount(low),
+    high === undefined ? '' : amount(high),
+  ];
+}
+
+const sideTitles = [
+  ...['SIDE', 'CGROUP'].map(left),
+  ...['USED', 'PROCESSES', 'SWAP', 'WAITING', 'PROTECTED', 'LIMIT'].map(right),
+];
+
+function diskRow({ name, nvme, bytes, rates }: Page['disks'][number], style: Style) {
+  const kind = nvme ? 'NVMe' : 'disk';
+  if (rates === undefined) return [style.bold(name), kind, formatSize(bytes)];
+  return [
+    style.bold(name),
+    kind,
+    formatSize(bytes),
+    `${formatSize(rates.readBytesPerSecond)}/s`,
+    `${formatSize(rates.writtenBytesPerSecond)}/s`,
+    rates.latencyMs === undefined ? '' : `${rates.latencyMs.toFixed(1)} ms`,
+    String(rates.inFlight),
+    percent(rates.busy),
+  ];
+}
+
+const diskTitles = [
+  ...['DISK', 'KIND'].map(left),
+  ...['SIZE', 'READ', 'WRITTEN', 'LATENCY', 'IN FLIGHT', 'BUSY'].map(right),
+];
+
+function page(answer: Page, call: Call): Safe[] {
+  const { style } = call.out;
+  const { sides, disks, leases, theirs, remarks } = answer;
+  const { swapTotalBytes: swap, swapFreeBytes } = answer;
+  const swapText =
+    swap === 0 ? 'no swap' : `swap ${formatSize(swap - swapFreeBytes)} of ${formatSize(swap)}`;
+  const waits = answer.waiting === undefined ? '' : `, waiting ${waited(answer.waiting)}`;
+  const lines = [
+    say`${memoryBar(answer, call)}; ${swapText}${waits}`,
+    choiceText(answer, style),
+    say``,
+    ...columns(
+      sideTitles,
+      sides.map((one) => sideRow(one, style)),
+      style,
+    ),
+  ];
+  if (disks.length > 0)
+    lines.push(
+      say``,
+      ...columns(
+        diskTitles,
+        disks.map((one) => diskRow(one, style)),
+        style,
+      ),
+    );
+  if (leases.length > 0) {
+    const titles = [...['CGROUP', 'SET NOW', 'TO', 'BEFORE', 'BY'].map(left)];
+    const rows = leases.map(({ group, knob, value, old, by }) => [
+      group,
+      knob,
+      knobText(value),
+      knobText(old),
+      by,
+    ]);
+    lines.push(say``, ...columns(titles, rows, style));
+  }
+  for (const { side, knob, value } of theirs)
+    lines.push(
+      say`${style.yellow('!')} ${knob} of ${side} is ${amount(value)}, set by another program: left alone`,
+    );
+  for (const remark of remarks) lines.push(say`${style.yellow('!')} ${remark}`);
+  return lines;
+}
+
+/** A knob's text as people read it. */
+const knobText = (value: string): string =>
+  /^\d{1,15}$/.test(value) ? formatSize(Number(value)) : value === 'max' ? 'none' : value;
+
+/** `personactl partitions show` */
+export async function show(call: Call): Promise<undefined> {
+  const client = await call.client();
+  const answer = await client.call('partitions.show', {});
+  call.out.result(answer, () => page(answer, call));
+}
+
+const outcome: Record<Decision['writes'][number]['state'], string> = {
+  written: 'done',
+  unchanged: 'as it was',
+  foreign: 'another program has set it: left alone',
+  theirs: 'another program has set it: left alone',
+  blocked: 'the kernel is still making room',
+  refused: 'refused',
+  'only-observed': 'not done: observing only',
+};
+
+function decisionLines(one: Decision, call: Call): Safe[] {
+  const { style } = call.out;
+  const head = say`${style.bold(one.policy)} ${style.dim(ago(one.atMs, call.io.now()))}`;
+  const why = one.why.map(({ rule, side, text }) =>
+    side === undefined
+      ? say`${style.cyan(rule)}  ${text}`
+      : say`${style.cyan(rule)}  ${side}: ${text}`,
+  );
+  const writes = one.writes.map(({ side, knob, value, state, detail }) => {
+    const what = value === 0 ? 'none' : amount(value);
+    const more = detail === undefined || state === 'theirs' ? '' : ` (${detail})`;
+    return say`${side} ${knob} -> ${what}: ${outcome[state]}${more}`;
+  });
+  const nothing = writes.length === 0 ? [style.dim('nothing to set')] : [];
+  return [head, ...indented([...why, ...writes, ...nothing])];
+}
+
+/** `personactl partitions explain` */
+export async function explain(call: Call): Promise<undefined> {
+  const client = await call.client();
+  const answer = await client.call('partitions.explain', {});
+  call.out.result(answer, () => {
+    const { last, moves } = answer;
+    if (last === undefined) {
+      call.out.note(say`Nothing was decided yet.`);
+      return [];
+    }
+    const earlier = moves.filter(({ atMs }) => atMs !== last.atMs).reverse();
+    const shown = call.has('all') ? [last, ...earlier] : [last];
+    return shown.flatMap((one) => decisionLines(one, call));
+  });
+}
+
+/** `personactl partitions policy` */
+export async function policy(call: Call): Promise<undefined> {
+  const name = call.given('POLICY');
+  const mode = call.text('mode') as Params<'partitions.policy'>['mode'];
+  if (name === undefined && mode === undefined)
+    throw usageError('it needs a policy or --mode', call.command.name);
+  const client = await call.client();
+  const answer = await client.call('partitions.policy', {
+    ...(name !== undefined && { policy: name }),
+    ...(mode !== undefined && { mode }),
+  });
+  call.out.done(answer, () => [
+    choiceText(answer, call.out.style),
+    ...answer.returned.map(({ group, knob, state }) => say`${group} ${knob}: ${state}`),
+  ]);
+}
