@@ -14,7 +14,13 @@ if [[ $stage == outside ]]; then
     -- "${BASH_SOURCE[0]}" inside "$cgroup" "$root" "$place"
 fi
 
-mount -t overlay machine -o "lowerdir=$root,upperdir=$place/disk,workdir=$place/work" "$place/mnt"
+# After a kill the kernel still lets go of the last life; with an index it refuses a disk that is in use.
+disk="lowerdir=$root,upperdir=$place/disk,workdir=$place/work,index=on"
+for try in {1..200}; do
+  mount -t overlay machine -o "$disk" "$place/mnt" 2>"$place/said" && break
+  ((try < 200)) || { cat "$place/said"; exit 1; }
+  sleep 0.05
+done
 cd "$place/mnt"
 mount -t proc -o nosuid,nodev,noexec proc proc
 # Only this network namespace makes the mount possible; nothing in it may be written.
