@@ -4,8 +4,9 @@ import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '../../ipc/client.ts';
-import { done, type LiveDaemon } from '../security/live-daemon.ts';
+import type { LiveDaemon } from '../security/live-daemon.ts';
 import { changedCopy } from '../security/trees.ts';
+import { done } from '../support/done.ts';
 import type { Ledger, State } from './ledger.ts';
 import { filesOf, lazyFolder, notesFolder, shownState } from './tree-state.ts';
 
@@ -14,10 +15,10 @@ const sealDeadlineMs = 30_000;
 
 /** What the work is done with. */
 export interface Workplace {
-  daemon: LiveDaemon;
-  /** For trees that personas are made of; not on the recorded disk. */
+  daemon: Pick<LiveDaemon, 'run' | 'client'>;
+  /** For trees that personas are made of; not on the disk that loses its power. */
   folder: string;
-  ledger: Ledger;
+  ledger: Pick<Ledger, 'ask'>;
 }
 
 /** A small root tree of files of several sizes. */
@@ -39,7 +40,7 @@ function personaTree(folder: string, name: string): { kind: 'path'; path: string
 }
 
 /** The requests, each written into the ledger with what it made of its thing. */
-function requests({ daemon, folder, ledger }: Workplace, client: Client) {
+function requests({ daemon, folder, ledger }: Workplace, client: Client, tag = 'note') {
   const tree = (slot: string) => join(daemon.run, 'slots', slot, 'root');
   const state = (slot: string) => async () => shownState(tree(slot));
   let notes = 0;
@@ -87,7 +88,7 @@ function requests({ daemon, folder, ledger }: Workplace, client: Client) {
     note: (slot: string) =>
       ledger.ask(`slot:${slot}`, async () => {
         notes += 1;
-        await writeSynced(join(tree(slot), notesFolder), `${notes}`, randomBytes(3000));
+        await writeSynced(join(tree(slot), notesFolder), `${tag}-${notes}`, randomBytes(3000));
         return state(slot)();
       }),
     /**
@@ -194,4 +195,37 @@ export async function workHard(place: Workplace, restMs: number): Promise<void> 
     }),
   );
   client.close();
+}
+
+/** The same kinds of work over and over, until the power fails. `tag` makes the names of this run its own. */
+export async function workOn(place: Workplace, tag: string): Promise<never> {
+  const client = await place.daemon.client();
+  const ask = requests(place, client, tag);
+  const swaps = async () => {
+    for (;;) {
+      await ask.note('work');
+      await ask.swap('work', 'b');
+      await ask.note('work');
+      await ask.swap('work', 'c', true);
+      await ask.rollback('work');
+      await ask.swap('work', 'a');
+      await ask.rollback('work', { base: true });
+      await ask.swap('work', 'a', true);
+    }
+  };
+  const comings = async () => {
+    for (let number = 1; ; number += 1) {
+      const name = `${tag}-${number}`;
+      await ask.persona(name);
+      await ask.slot(name);
+      await ask.swap(name, name);
+      await ask.note(name);
+      await ask.base(name, join(place.folder, name));
+      await ask.dropSlot(name);
+      await ask.dropPersona(name);
+      await ask.dropBase(name);
+    }
+  };
+  await Promise.all([swaps(), comings()]);
+  throw new Error('this work has no end');
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Client, connect, socketPaths } from '../../ipc/client.ts';
 import type { WireError } from '../../ipc/errors.ts';
-import type { MethodName, Params } from '../../ipc/methods/index.ts';
+import type { MethodName } from '../../ipc/methods/index.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
 
 const program = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
@@ -161,12 +161,4 @@ export function asUser(
   );
 }
 
-/** Calls a change and waits for its result; throws what it failed with. */
-export async function done<M extends MethodName>(
-  client: Client,
-  method: M,
-  params: Omit<Params<M>, 'wait'>,
-): Promise<Record<string, never>> {
-  const answer = await client.call(method, { ...params, wait: true } as unknown as Params<M>);
-  return (answer as unknown as { result: Record<string, never> }).result;
-}
+export { done } from '../support/done.ts';
