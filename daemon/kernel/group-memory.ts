@@ -15,6 +15,8 @@ export interface GroupMemory {
   swapBytes?: number;
   /** Pages that were wanted again soon after they had been taken away, since the group was made. */
   refaults?: number;
+  /** Those of them that belong to the working set, as the kernel judges: they came back sooner than others leave. */
+  activations?: number;
   majorFaults?: number;
   /** How often the group was held back at `memory.high` since it was made. */
   highEvents?: number;
@@ -61,6 +63,7 @@ export function statFields(
     inactiveFileBytes: get('inactive_file'),
     swapBytes: version === 1 ? get('swap') : undefined,
     refaults: sum(get('workingset_refault_anon'), get('workingset_refault_file')),
+    activations: sum(get('workingset_activate_anon'), get('workingset_activate_file')),
     majorFaults: get('pgmajfault'),
   });
 }

@@ -21,8 +21,12 @@ export interface PolicySettings {
   protective: {
     /** A side needs memory when its tasks wait this share of the time (lmkd acts at 70 ms in 1 s). */
     needWaiting: number;
-    /** A side can give while its tasks wait less than this part of how the needy side waits. */
-    giverWaiting: number;
+    /** It also needs memory when fetching its working set back costs this share of the time. */
+    needLost: number;
+    /** A side can give while it loses less than this part of what the needy side loses. */
+    giverLost: number;
+    /** Of the total: protection that a side keeps when it lends the rest. What it claims comes back. */
+    leastLow: number;
     /** Where pressure is not told: time of one refault, to make waiting of counts. */
     refaultUs: number;
     /** Of the total: smaller changes are not worth a write. */
@@ -30,6 +34,8 @@ export interface PolicySettings {
     /** Protection above what the needy side has: times what it lacked, and of the total at least. */
     stepFactor: number;
     stepLeast: number;
+    /** Of the total: what a giver is asked for at a time, at least. */
+    giveStep: number;
     /** Between two moves for the same side. */
     coolDownMs: number;
     /** Before a move is taken back. */
@@ -85,14 +91,17 @@ export const policySettings: PolicySettings = {
   threshold: { growAbove: 0.8, shrinkBelow: 0.2, step: 0.1, stepOf: 'total' },
   protective: {
     needWaiting: 0.07,
-    giverWaiting: 0.25,
+    needLost: 0.02,
+    giverLost: 0.9,
+    leastLow: 0.05,
     refaultUs: 100,
     deadBand: 0.02,
     stepFactor: 1.25,
     stepLeast: 0.1,
-    coolDownMs: 3000,
+    giveStep: 0.03,
+    coolDownMs: 20_000,
     reversalMs: 61_000,
-    limitAfter: 2,
+    limitAfter: 10,
     holdMs: 61_000,
   },
   senpai: {

@@ -1,14 +1,13 @@
-import { type Observation, otherSide, type Side, sides, waiting } from '../observation.ts';
+import { otherSide, type Side, sides, waiting } from '../observation.ts';
 import type { Goals, Hint, Policy, PolicyInput, Reason } from '../policy.ts';
 import type { PolicySettings } from '../policy-settings.ts';
 
 interface State {
-  /** The user's part of the protections, 0 to 1. */
-  part: number;
-  /** The last move. */
-  toward?: Side;
-  movedAtMs?: number;
-  /** Looks in a row in which a side needed memory although it was protected beyond what it had. */
+  /** The protections, as shares of the total. */
+  low: Record<Side, number>;
+  /** The last change of each: which way, and when. */
+  moved: Partial<Record<Side, { up: boolean; atMs: number }>>;
+  /** Looks in a row in which a side got no memory although it was protected beyond what it had. */
   unheard: number;
   /** The limit on the giving side. */
   limit?: { side: Side; bytes: number; untilMs: number };
@@ -18,96 +17,158 @@ interface State {
 interface Need {
   /** Share of the time in which its tasks waited. */
   waited: number;
-  /** What came back after it had been taken away. */
+  /** Time that fetching its working set back costs, as a share of the time; may exceed 1. */
+  lost: number;
+  /** Working set that was fetched back. */
   lackedBytes: number;
 }
 
 const PAGE = 4096;
 
-/** Evidence of need; undefined where there is none to be had. */
+/** What a counter grew by; undefined when it is not told, never negative. */
+function grown(was: number | undefined, is: number | undefined): number | undefined {
+  return was === undefined || is === undefined ? undefined : Math.max(0, is - was);
+}
+
+/**
+ * Evidence of need; undefined where there is none to be had. Waiting alone says that memory comes back, also when it
+ * is memory that is hardly used: how much of it is working set, only the kernel's count of activations tells.
+ */
 function needOf({ now, before, settings }: PolicyInput, side: Side): Need | undefined {
   const [was, is] = [before?.sides[side], now.sides[side]];
   if (!before || !was || !is || was.group !== is.group) return undefined;
-  const refaults = Math.max(0, (is.refaults ?? 0) - (was.refaults ?? 0));
   const told = waiting(before, now, side)?.some;
-  const counted = is.refaults !== undefined && was.refaults !== undefined;
-  if (told === undefined && !counted) return undefined;
+  const pages = grown(was.activations, is.activations) ?? grown(was.refaults, is.refaults);
+  if (told === undefined && pages === undefined) return undefined;
   const us = Math.max(1, (now.atMs - before.atMs) * 1000);
-  const guessed = Math.min(1, (refaults * settings.protective.refaultUs) / us);
-  return { waited: told ?? guessed, lackedBytes: refaults * PAGE };
+  const lost = pages === undefined ? (told ?? 0) : (pages * settings.protective.refaultUs) / us;
+  return { waited: told ?? Math.min(1, lost), lost, lackedBytes: (pages ?? 0) * PAGE };
 }
 
-/** The side that needs memory while the other can give, with what it lacks. */
-function taker(input: PolicyInput): { side: Side; lackedBytes: number; why: Reason } | undefined {
-  const { needWaiting, giverWaiting } = input.settings.protective;
+/** The side that gets memory, what it lacks, and why. */
+interface Taker {
+  side: Side;
+  lackedBytes: number;
+  /** The other side lacks memory too. */
+  contended: boolean;
+  why: Reason;
+}
+
+const percent = (share: number) => `${Math.round(share * 100)} %`;
+
+/** The side that needs memory more than the other, or has less than the least share. */
+function taker(input: PolicyInput): Taker | undefined {
+  const { now, settings } = input;
+  const { needWaiting, needLost, giverLost } = settings.protective;
   const needs = { user: needOf(input, 'user'), system: needOf(input, 'system') };
   for (const side of sides) {
     const [own, other] = [needs[side], needs[otherSide(side)]];
-    if (!own || !other || own.waited < needWaiting) continue;
-    if (other.waited >= Math.max(needWaiting * giverWaiting, own.waited * giverWaiting)) continue;
-    const text = `its tasks waited ${Math.round(own.waited * 100)} % of the time, the other side's ${Math.round(other.waited * 100)} %`;
-    return { side, lackedBytes: own.lackedBytes, why: { rule: 'need', side, text } };
+    if (!own || !other || (own.waited < needWaiting && own.lost < needLost)) continue;
+    if (own.lost < needLost) continue;
+    const has = now.sides[side]?.currentBytes ?? 0;
+    const claims = has < settings.minShare * now.totalBytes;
+    if (!claims && other.lost > own.lost * giverLost) continue;
+    const text = `its tasks waited ${percent(own.waited)} of the time, the other side's ${percent(other.waited)}`;
+    const why: Reason = { rule: claims ? 'claim' : 'need', side, text };
+    return { side, lackedBytes: own.lackedBytes, contended: other.lost >= needLost, why };
   }
   return hinted(input);
 }
 
 /** A launch that will not find the memory it needs. */
-function hinted({ hints, now }: PolicyInput): ReturnType<typeof taker> {
+function hinted({ hints, now }: PolicyInput): Taker | undefined {
   const sum = (side: Side) =>
     hints.reduce((all, hint: Hint) => all + (hint.side === side ? hint.bytes : 0), 0);
   const [user, system] = [sum('user'), sum('system')];
   if (user + system <= now.availableBytes || user === system) return undefined;
   const side = user > system ? 'user' : 'system';
   const why: Reason = { rule: 'hint', side, text: 'an application is about to need more memory' };
-  return { side, lackedBytes: Math.abs(user - system), why };
+  return { side, lackedBytes: Math.abs(user - system), contended: false, why };
 }
 
-const partOf = (side: Side, part: number) => (side === 'user' ? part : 1 - part);
-
-/** The protection that the guard will let a part be, in bytes. */
-const lowBytes = (side: Side, part: number, now: Observation, settings: PolicySettings) =>
-  partOf(side, part) * settings.guard.protectedShare * now.totalBytes;
-
-/** The part at which the side is protected well beyond what it has; within the bounds. */
-function partFor(side: Side, lacked: number, input: PolicyInput, part: number): number {
-  const { now, settings } = input;
-  const { stepFactor, stepLeast } = settings.protective;
-  const room = Math.max(lacked * stepFactor, stepLeast * now.totalBytes);
-  const wanted = (now.sides[side]?.currentBytes ?? 0) + room;
-  const share = wanted / (settings.guard.protectedShare * now.totalBytes);
-  const bounded = Math.min(settings.maxShare, Math.max(partOf(side, part), share));
-  return side === 'user' ? bounded : 1 - bounded;
-}
-
-/** May the protections move toward this side now? */
-function mayMove({ now, settings }: PolicyInput, state: State, side: Side): boolean {
-  if (state.movedAtMs === undefined) return true;
+/** May this protection change that way now? Not before a change the other way has had its time. */
+function mayChange({ now, settings }: PolicyInput, { moved }: State, side: Side, up: boolean) {
+  const last = moved[side];
+  if (!last) return true;
   const { coolDownMs, reversalMs } = settings.protective;
-  const rest = state.toward === side ? coolDownMs : reversalMs;
-  return now.atMs - state.movedAtMs >= rest;
+  return now.atMs - last.atMs >= (last.up === up ? coolDownMs : reversalMs);
 }
 
-/** A limit on the giver, when protection alone was not heard. */
-function limited(input: PolicyInput, state: State, side: Side, lacked: number): State {
+/** The state with one protection changed, if it may and the change is worth a write. */
+function changed(input: PolicyInput, state: State, side: Side, share: number): State {
+  const by = share - state.low[side];
   const { now, settings } = input;
+  if (Math.abs(by) < settings.protective.deadBand) return state;
+  if (!mayChange(input, state, side, by > 0)) return state;
+  return {
+    ...state,
+    low: { ...state.low, [side]: share },
+    moved: { ...state.moved, [side]: { up: by > 0, atMs: now.atMs } },
+    unheard: 0,
+  };
+}
+
+/** Protection moves to the taker: beyond what it has, and out of the giver's where there is no other. */
+function shifted(input: PolicyInput, state: State, { side, lackedBytes, contended }: Taker): State {
+  const { now, settings } = input;
+  const { stepFactor, stepLeast, giveStep, deadBand, leastLow } = settings.protective;
+  const { protectedShare } = settings.guard;
+  const giver = otherSide(side);
+  const has = (now.sides[side]?.currentBytes ?? 0) / now.totalBytes;
+  const lacked = (lackedBytes / now.totalBytes) * stepFactor;
+  // The giver lends what it has beyond its protection, and a step of that: its claim brings it back.
+  const giverHas = (now.sides[giver]?.currentBytes ?? 0) / now.totalBytes;
+  const left = Math.min(state.low[giver], giverHas) - Math.max(lacked, giveStep);
+  const lent = Math.max(leastLow, Math.min(state.low[giver], left));
+  const after = changed(input, state, giver, lent);
+  const most = Math.min(settings.maxShare, protectedShare - after.low[giver]);
+  const wanted = Math.min(most, has + Math.max(lacked, contended ? deadBand : stepLeast));
+  return changed(input, after, side, Math.max(state.low[side], wanted));
+}
+
+/** Is the side protected beyond what it has? Then its waiting is that of bringing memory back, and will end. */
+function covered({ now, settings }: PolicyInput, { low }: State, side: Side): boolean {
+  const has = (now.sides[side]?.currentBytes ?? 0) / now.totalBytes;
+  return has + settings.protective.deadBand <= low[side];
+}
+
+/** A limit on the giver, when the needy side is covered and still does not get memory: protection was not heard. */
+function limited(input: PolicyInput, state: State, side: Side, lacked: number): State {
+  const { now, before, settings } = input;
   const { limitAfter, stepFactor, stepLeast, holdMs } = settings.protective;
   const giver = otherSide(side);
   const has = now.sides[giver]?.currentBytes;
-  const unheard = state.unheard + 1;
+  const grown = (now.sides[side]?.currentBytes ?? 0) - (before?.sides[side]?.currentBytes ?? 0);
+  const unheard = grown > 0 ? 0 : state.unheard + 1;
   if (unheard < limitAfter || state.limit || has === undefined) return { ...state, unheard };
   const step = Math.max(lacked * stepFactor, stepLeast * now.totalBytes);
-  const least = lowBytes(giver, state.part, now, settings);
+  const least = state.low[giver] * now.totalBytes;
   if (has - least < settings.protective.deadBand * now.totalBytes) return { ...state, unheard };
   const limit = { side: giver, bytes: Math.max(least, has - step), untilMs: now.atMs + holdMs };
   return { ...state, unheard: 0, limit };
 }
 
-function goalsOf({ part, limit }: State, { now, settings }: PolicyInput): Goals {
+/** The limit as long as it serves: it ends in time, and at once when the limited side itself comes to wait. */
+function lasting(input: PolicyInput, state: State): State {
+  const { limit, ...rest } = state;
+  if (!limit) return state;
+  const hurts = (needOf(input, limit.side)?.waited ?? 0) >= input.settings.protective.needWaiting;
+  return hurts || limit.untilMs <= input.now.atMs ? rest : state;
+}
+
+function goalsOf({ low, limit }: State, { now }: PolicyInput): Goals {
   const goal = (side: Side) => ({
-    lowBytes: lowBytes(side, part, now, settings),
+    lowBytes: low[side] * now.totalBytes,
     ...(limit?.side === side && { highBytes: limit.bytes }),
   });
   return { user: goal('user'), system: goal('system') };
+}
+
+/** Protections in proportion to the shares. */
+function evenly({ userShare, guard }: PolicySettings): State {
+  const low = { user: userShare, system: 1 - userShare };
+  for (const side of sides) low[side] *= guard.protectedShare;
+  return { low, moved: {}, unheard: 0 };
 }
 
 const quiet: Reason = { rule: 'at-ease', text: 'no side needs memory that the other could give' };
@@ -120,22 +181,23 @@ const quiet: Reason = { rule: 'at-ease', text: 'no side needs memory that the ot
 export const protectivePolicy: Policy<State> = {
   name: 'protective',
   summary: 'Protections that move to the side whose tasks wait. The default.',
-  decide(input, state = { part: input.settings.userShare, unheard: 0 }) {
-    const { now, settings } = input;
-    let next: State = { ...state };
-    if (next.limit && next.limit.untilMs <= now.atMs) delete next.limit;
+  decide(input, state = evenly(input.settings)) {
+    const held = lasting(input, state);
     const needy = taker(input);
     if (!needy) {
-      next.unheard = 0;
+      const next = { ...held, unheard: 0 };
       return { state: next, goals: goalsOf(next, input), why: [quiet] };
     }
     const { side, lackedBytes, why } = needy;
-    const part = partFor(side, lackedBytes, input, next.part);
-    const worth = Math.abs(part - next.part) >= settings.protective.deadBand;
     const reasons = [why];
-    if (!mayMove(input, next, side)) reasons.push({ rule: 'resting', side, text: 'moved lately' });
-    else if (worth) next = { ...next, part, toward: side, movedAtMs: now.atMs, unheard: 0 };
-    else next = limited(input, next, side, lackedBytes);
+    let next = held;
+    if (covered(input, held, side)) {
+      next = limited(input, held, side, lackedBytes);
+      reasons.push({ rule: 'covered', side, text: 'it is protected beyond what it has' });
+    } else {
+      next = shifted(input, held, needy);
+      if (next === held) reasons.push({ rule: 'resting', side, text: 'no change is due yet' });
+    }
     return { state: next, goals: goalsOf(next, input), why: reasons };
   },
 };
