@@ -26,10 +26,13 @@ function factsOf(row: Row): BaseFacts {
   };
 }
 
-/** A base by name or digest, or undefined. */
+/** A base by name or digest (of several names the one it had first), or undefined. */
 export async function findBase(store: Store, reference: string): Promise<BaseFacts | undefined> {
   const column = reference.startsWith('sha256:') ? 'digest' : 'name';
-  const row = await store.get(`${query} WHERE b.${column} = ? ORDER BY b.name LIMIT 1`, reference);
+  const row = await store.get(
+    `${query} WHERE b.${column} = ? ORDER BY b.created, b.name LIMIT 1`,
+    reference,
+  );
   return row === undefined ? undefined : factsOf(row);
 }
 

@@ -54,10 +54,13 @@ export async function readBases(store: Store): Promise<Base[]> {
   return (await store.all(`${query} ORDER BY b.name`)).map(baseOf);
 }
 
-/** A base by name or digest, or undefined. */
+/** A base by name or digest (of several names the one it had first), or undefined. */
 export async function findBaseRow(store: Store, reference: string): Promise<Base | undefined> {
   const column = reference.startsWith('sha256:') ? 'digest' : 'name';
-  const row = await store.get(`${query} WHERE b.${column} = ? ORDER BY b.name LIMIT 1`, reference);
+  const row = await store.get(
+    `${query} WHERE b.${column} = ? ORDER BY b.created, b.name LIMIT 1`,
+    reference,
+  );
   return row === undefined ? undefined : baseOf(row);
 }
 

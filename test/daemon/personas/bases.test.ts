@@ -18,7 +18,7 @@ import { readRecord } from '../../../daemon/kernel/records.ts';
 import { planBaseImport } from '../../../daemon/personas/base-import.ts';
 import { planBaseRemoval } from '../../../daemon/personas/base-rm.ts';
 import type { BaseSource } from '../../../daemon/personas/base-source.ts';
-import { type BasePage, listBases } from '../../../daemon/personas/bases.ts';
+import { type BasePage, listBases, readBase } from '../../../daemon/personas/bases.ts';
 import type { BaseTaskParts } from '../../../daemon/personas/tasks/base-tasks.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
 import {
@@ -377,7 +377,8 @@ when(test, needs)(
     const tree = join(folder, 'tree');
     makeTree(tree);
     const { digest } = imported(await importBase(machine, 'one', { kind: 'path', path: tree }));
-    await importBase(machine, 'two', { kind: 'path', path: tree });
+    await importBase(machine, 'again', { kind: 'path', path: tree });
+    t.is((await readBase(store, digest)).name, 'one', 'the name it had first');
     await store.commit((tx) => {
       tx.run(
         "INSERT INTO personas (name, digest, base_digest, owner, created, bytes) VALUES ('p', 'x', ?, 0, 0, 0)",
@@ -386,7 +387,7 @@ when(test, needs)(
     });
     t.is((await machine.run(planBaseRemoval(room, { base: 'one' }, 0))).status, 'done');
     t.is(storeFiles(state).layers?.length, 2);
-    const error = await t.throwsAsync(planBaseRemoval(room, { base: 'two' }, 0));
+    const error = await t.throwsAsync(planBaseRemoval(room, { base: 'again' }, 0));
     t.like(error, { code: 'in-use' });
     t.regex(String(error), /persona p/);
     await store.commit((tx) => tx.run('DELETE FROM personas'));
@@ -399,8 +400,8 @@ when(test, needs)(
     });
     t.is((await machine.run(plan)).error?.code, 'in-use');
     await store.commit((tx) => tx.run('DELETE FROM personas'));
-    const removed = await machine.run(planBaseRemoval(room, { base: 'two' }, 0));
-    t.like(removed, { status: 'done', result: { name: 'two', digest } });
+    const removed = await machine.run(planBaseRemoval(room, { base: 'again' }, 0));
+    t.like(removed, { status: 'done', result: { name: 'again', digest } });
     t.deepEqual(storeFiles(state), nothing);
     t.deepEqual(await listBases(room), []);
   },
