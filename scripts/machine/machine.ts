@@ -1,10 +1,18 @@
 /** A virtual machine: a folder with its disks, and qemu while it is up. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type AgentLink, connectAgent } from './agent-link.ts';
+import { join, resolve } from 'node:path';
+import { type AgentLink, connectAgent, type GuestCommand } from './agent-link.ts';
 import type { Image } from './base-image.ts';
 import { type Below, makeDisks, settleDisks } from './disks.ts';
+import {
+  argvOf,
+  type Command,
+  collect,
+  type RunOptions,
+  type RunResult,
+  stream,
+  type Take,
+} from './guest-command.ts';
 import { consoleText, kernelFailure } from './guest-console.ts';
 import { getFiles, putFiles } from './guest-files.ts';
 import { files, type Start } from './qemu.ts';
@@ -15,31 +23,7 @@ import { goOn, type SavedState } from './saved-state.ts';
 const bootMs = 240_000;
 const settleMs = 180_000;
 const downMs = 120_000;
-const runMs = 60_000;
 const answerMs = 20_000;
-const outputBytesMax = 16 << 20;
-const killed = 9;
-
-/** A line for a shell, or a list of arguments that no shell sees. */
-export type Command = string | readonly string[];
-
-export interface RunOptions {
-  /** 60 s unless said; then the command is killed and the call fails. */
-  deadlineMs?: number;
-  /** Its standard input; empty unless said. */
-  stdin?: string | Buffer;
-  /** As this user of the guest, with all of the user's groups; root unless said. */
-  user?: string;
-  /** Hears output as it comes: what came before a power cut counts. */
-  onOutput?: (stream: 'out' | 'err', bytes: Buffer) => void;
-}
-
-export interface RunResult {
-  /** Exit status; 128 and the number for a signal. */
-  status: number;
-  stdout: string;
-  stderr: string;
-}
 
 /** What a machine is made of; kept in its folder. */
 interface Plan {
@@ -115,16 +99,7 @@ export class Machine {
    * deadline passes, the output is too long, or the machine ends first.
    */
   async run(command: Command, options: RunOptions = {}): Promise<RunResult> {
-    const parts: Record<'out' | 'err', Buffer[]> = { out: [], err: [] };
-    let bytes = 0;
-    const status = await this.stream(command, options, (stream, data) => {
-      parts[stream].push(data);
-      bytes += data.length;
-      options.onOutput?.(stream, data);
-      return bytes <= outputBytesMax;
-    });
-    const text = (stream: 'out' | 'err') => Buffer.concat(parts[stream]).toString();
-    return { status, stdout: text('out'), stderr: text('err') };
+    return this.#checked(collect(this.#connected(), command, options));
   }
 
   /** Like `run`, but only success is an answer: its standard output. */
@@ -134,42 +109,14 @@ export class Machine {
     throw new Error(`in the guest: ${command}: status ${status}\n${stdout}${stderr}`);
   }
 
-  /** Runs a command and hands its output on; `take` answers false to end it. Returns its status. */
-  async stream(
-    command: Command,
-    options: RunOptions,
-    take: (stream: 'out' | 'err', bytes: Buffer) => boolean,
-  ): Promise<number> {
-    if (this.#link === undefined) throw new Error('the machine is not up');
-    const deadlineMs = options.deadlineMs ?? runMs;
-    let failure: string | undefined;
-    const running = this.#link.run(argvOf(command, options.user), (stream, bytes) => {
-      if (failure !== undefined || take(stream, bytes)) return;
-      failure = `more than ${outputBytesMax} bytes of output`;
-      running.kill(killed);
-    });
-    const late = setTimeout(() => {
-      failure = `not done after ${deadlineMs / 1000} s`;
-      running.kill(killed);
-    }, deadlineMs);
-    try {
-      if (options.stdin !== undefined) await running.write(Buffer.from(options.stdin));
-      running.endInput();
-      const { status } = await this.#orSilent(running.ended, deadlineMs + answerMs);
-      if (failure !== undefined) throw new Error(failure);
-      return status;
-    } catch (error) {
-      this.#check();
-      throw new Error(`in the guest: ${command}: ${(error as Error).message}`);
-    } finally {
-      clearTimeout(late);
-    }
+  /** Runs a command and hands its output on, however much it is. Returns its status. */
+  async stream(command: Command, options: RunOptions, take: Take): Promise<number> {
+    return this.#checked(stream(this.#connected(), command, options, take));
   }
 
   /** A command whose standard input and output are passed through by the caller. */
-  open(command: Command, take: (stream: 'out' | 'err', bytes: Buffer) => void) {
-    if (this.#link === undefined) throw new Error('the machine is not up');
-    return this.#link.run(argvOf(command), take);
+  open(command: Command, take: (stream: 'out' | 'err', bytes: Buffer) => void): GuestCommand {
+    return this.#connected().run(argvOf(command), take);
   }
 
   /** Copies a file or a folder of the host to the very path `remote`. */
@@ -239,13 +186,19 @@ export class Machine {
     );
   }
 
-  async #orSilent<T>(work: Promise<T>, deadlineMs: number): Promise<T> {
-    const stop = new AbortController();
-    const silent = sleep(deadlineMs, undefined, { signal: stop.signal }).then(() => {
-      throw new Error('the guest does not answer any more');
-    });
-    silent.catch(() => undefined);
-    return Promise.race([work, silent]).finally(() => stop.abort());
+  #connected(): AgentLink {
+    if (this.#link === undefined) throw new Error('the machine is not up');
+    return this.#link;
+  }
+
+  /** A failure of the guest's kernel says more than what it led to. */
+  async #checked<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      this.#check();
+      throw error;
+    }
   }
 
   #check(): void {
@@ -290,12 +243,4 @@ export function findMachine(folder: string): Machine | undefined {
   const plan = JSON.parse(readFileSync(path, 'utf8')) as Plan;
   const fresh = !existsSync(join(folder, files.console));
   return new Machine(resolve(folder), plan, true, fresh);
-}
-
-/** The name of a machine is that of its folder. */
-export const machineName = (machine: Machine): string => basename(machine.folder);
-
-function argvOf(command: Command, user?: string): string[] {
-  const argv = typeof command === 'string' ? ['bash', '-c', command] : [...command];
-  return user === undefined ? argv : ['runuser', '-u', user, '--', ...argv];
 }
