@@ -4,6 +4,7 @@ import type { Rooms } from '../api/rooms.ts';
 import { type HistoryField, historyFields } from '../partitions/history.ts';
 import type { Decision } from '../partitions/loop.ts';
 import { type Side, sides, waiting } from '../partitions/observation.ts';
+import { otherManagers } from '../partitions/other-managers.ts';
 import { policies } from '../partitions/policies/index.ts';
 import { hostWaiting } from '../partitions/recorder.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
@@ -58,7 +59,14 @@ function remarksOf({ places, loop, leases }: PartitionsRoom): string[] {
     );
   if (loop.last !== undefined && loop.last.pressure === undefined)
     remarks.push('this kernel keeps no pressure files (psi=1 turns them on)');
-  return remarks;
+  return [...remarks, ...otherManagers(places)];
+}
+
+/** What of memory wants a person, for the status page. */
+export function memoryNotices({ loop }: PartitionsRoom): { text: string; command: string }[] {
+  const { obstacle } = loop;
+  if (!loop.choice.manage || obstacle === undefined) return [];
+  return [{ text: `memory is not managed: ${obstacle}`, command: 'personactl partitions show' }];
 }
 
 function showPage(room: PartitionsRoom): Answer<'partitions.show'> {

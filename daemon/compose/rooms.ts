@@ -22,7 +22,7 @@ import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
 import { type BackupParts, openBackup } from './backup.ts';
-import { memoryPart, partitionMethods } from './partitions.ts';
+import { memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
@@ -116,6 +116,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         degraded,
         damaged: personas.damaged,
         memory: () => memoryPart(partitions),
+        memoryNotices: () => memoryNotices(partitions),
       }),
       owners: {
         slot: async (name) => slots.room.book.find(name)?.owner,

@@ -26,6 +26,7 @@ export interface StatusParts {
   /** Damaged layers by digest, with what is wrong. */
   damaged: ReadonlyMap<string, string>;
   memory: Rooms['status']['memory'];
+  memoryNotices(): { text: string; command: string }[];
 }
 
 /** The name the distribution gives itself; read anew never: it changes with an update of the system only. */
@@ -97,6 +98,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
         : [{ text: `nothing is changed: ${degraded}`, command: 'personactl doctor' }]),
       ...uppers.notices(),
       ...quarantineNotices(state),
+      ...parts.memoryNotices(),
       ...[...damaged].map(([digest, problem]) => ({
         text: `the layer ${digest} is damaged (${problem}): nothing on it is activated`,
         command: 'personactl persona verify PERSONA',
