@@ -12,7 +12,7 @@ import { Fd } from './fd.ts';
 import { flip, makeAnchor, removeAnchor } from './flip.ts';
 import { createUserNamespace } from './idmap.ts';
 import { declareInt } from './libc.ts';
-import { attach, changeMount, unmount } from './mounts.ts';
+import { attach, changeMount, type MountChange, unmount } from './mounts.ts';
 import { type Lower, type LowerWay, mountOverlay } from './overlay.ts';
 import type { Capability } from './probe.ts';
 import { emptyErofs } from './probe-image.ts';
@@ -69,19 +69,30 @@ async function tryOverlay(scratch: Scratch, way: 'fd' | 'path'): Promise<string>
   return '';
 }
 
-async function tryUpper(scratch: Scratch): Promise<string> {
-  const place = `${scratch.folder}/stage`;
-  mkdirSync(place);
+/** Runs `work` with any layer, attached at a hidden place as every kernel can join it. */
+async function staged<T>(
+  scratch: Scratch,
+  change: MountChange,
+  work: (lower: Lower) => Promise<T>,
+): Promise<T> {
+  const place = mkdtempSync(`${scratch.folder}/stage-`);
   using mount = await layer(scratch);
+  changeMount(mount, change);
   attach(mount, place);
   try {
     changeMount(place, { propagation: 'private' });
-    const tree = await overlay(scratch, 'upper', { mount, attachedAt: place }, 'staging');
-    writeFileSync(`${tree.path}/file`, 'x');
-    await tree.closeLater();
+    return await work({ mount, attachedAt: place });
   } finally {
     await unmount(place, { detach: true });
   }
+}
+
+async function tryUpper(scratch: Scratch): Promise<string> {
+  await staged(scratch, {}, async (lower) => {
+    const tree = await overlay(scratch, 'upper', lower, 'staging');
+    writeFileSync(`${tree.path}/file`, 'x');
+    await tree.closeLater();
+  });
   // Where these two fail the kernel still makes the tree, and the first removal in it fails.
   const made = `${scratch.upper('upper')}/fs/file`;
   writeXattr(made, 'trusted.overlay.opaque', 'y');
@@ -109,19 +120,15 @@ async function tryBeneath(scratch: Scratch): Promise<string> {
 
 async function tryIdmap(scratch: Scratch): Promise<string> {
   using namespace = await createUserNamespace(PROBE_IDS);
-  using lower = await layer(scratch);
-  changeMount(lower, { idmap: namespace });
-  const upper = scratch.upper('idmap');
-  chownSync(`${upper}/fs`, PROBE_IDS.first, PROBE_IDS.first);
-  const tree = await mountOverlay(
-    { lowers: [{ mount: lower }], upper, source: 'persona:probe' },
-    'path',
-  );
-  writeFileSync(`${tree.path}/file`, 'x');
-  const { uid } = statSync(`${tree.path}/.`);
-  await tree.closeLater();
-  if (uid !== PROBE_IDS.first) throw new Error(`the root folder belongs to ${uid}`);
-  return '';
+  chownSync(`${scratch.upper('idmap')}/fs`, PROBE_IDS.first, PROBE_IDS.first);
+  return await staged(scratch, { idmap: namespace }, async (lower) => {
+    const tree = await overlay(scratch, 'idmap', lower, 'staging');
+    writeFileSync(`${tree.path}/file`, 'x');
+    const { uid } = statSync(`${tree.path}/.`);
+    await tree.closeLater();
+    if (uid !== PROBE_IDS.first) throw new Error(`the root folder belongs to ${uid}`);
+    return '';
+  });
 }
 
 const closing = async (mount: Promise<Fd>): Promise<string> => {
