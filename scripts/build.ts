@@ -8,7 +8,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
@@ -68,6 +68,8 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
   // Programs that the daemon starts in children of their own.
   'worker.mjs': ['daemon/images/worker.ts', module(requireBanner)],
   'walker.mjs': ['daemon/walker.ts', module(requireBanner)],
+  // The simulator, which the tool starts as its caller.
+  'replay.mjs': ['daemon/replay.ts', module(requireBanner)],
 };
 
 async function buildProgram(name: string, folder: string): Promise<void> {
@@ -106,30 +108,16 @@ async function buildTool(folder: string): Promise<void> {
     outfile: join(folder, toolName),
   });
   chmodSync(join(folder, toolName), 0o755);
-  writeFileSync(join(folder, `${name}.code`), compileTool(folder, name));
+  compileTool(folder, name);
 }
 
 /**
- * The compiled code of the tool. The same text gives the same code: the tables are sown with one seed, which
- * V8 does not look for when it takes the code. A few bits hang on when memory was collected (seen in
- * one run of twenty), so the code that comes up three times first is taken.
+ * Writes the compiled code of the tool beside it. The same text gives the same code: the tables are sown with one seed, which V8
+ * does not look for when it takes the code, and no path of this machine is part of it.
  */
-function compileTool(folder: string, name: string): Buffer {
-  const flags = ['--no-warnings', '--random-seed=1'];
-  const seen = new Map<string, number>();
-  for (let tries = 0; tries < 12; tries++) {
-    // Paths would be part of it: the program is named without its folder.
-    execFileSync(process.execPath, [...flags, join(root, 'scripts/tool-code.ts'), name], {
-      stdio: 'ignore',
-      cwd: folder,
-    });
-    const code = readFileSync(join(folder, `${name}.code`));
-    const digest = createHash('sha256').update(code).digest('hex');
-    const times = (seen.get(digest) ?? 0) + 1;
-    if (times === 3) return code;
-    seen.set(digest, times);
-  }
-  throw new Error('the tool was compiled to other code each time');
+function compileTool(folder: string, name: string): void {
+  const args = ['--no-warnings', '--random-seed=1', join(root, 'scripts/tool-code.ts'), name];
+  execFileSync(process.execPath, args, { stdio: 'ignore', cwd: folder });
 }
 
 function writeManuals(folder: string): void {

@@ -38,6 +38,8 @@ export interface PolicySettings {
     giveStep: number;
     /** Between two moves for the same side. */
     coolDownMs: number;
+    /** Between two moves either way while both sides lack memory: there is little to win. */
+    contendedMs: number;
     /** Before a move is taken back. */
     reversalMs: number;
     /** Looks in a row with need despite protection, before the giver is limited. */
@@ -95,11 +97,12 @@ export const policySettings: PolicySettings = {
     giverLost: 0.9,
     leastLow: 0.05,
     refaultUs: 100,
-    deadBand: 0.02,
+    deadBand: 0.04,
     stepFactor: 1.25,
     stepLeast: 0.1,
-    giveStep: 0.03,
-    coolDownMs: 20_000,
+    giveStep: 0.05,
+    coolDownMs: 40_000,
+    contendedMs: 200_000,
     reversalMs: 61_000,
     limitAfter: 10,
     holdMs: 61_000,

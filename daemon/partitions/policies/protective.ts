@@ -87,19 +87,32 @@ function hinted({ hints, now }: PolicyInput): Taker | undefined {
 }
 
 /** May this protection change that way now? Not before a change the other way has had its time. */
-function mayChange({ now, settings }: PolicyInput, { moved }: State, side: Side, up: boolean) {
+function mayChange(
+  { now, settings }: PolicyInput,
+  { moved }: State,
+  side: Side,
+  up: boolean,
+  contended: boolean,
+): boolean {
   const last = moved[side];
   if (!last) return true;
-  const { coolDownMs, reversalMs } = settings.protective;
-  return now.atMs - last.atMs >= (last.up === up ? coolDownMs : reversalMs);
+  const { coolDownMs, contendedMs, reversalMs } = settings.protective;
+  const rest = contended ? contendedMs : last.up === up ? coolDownMs : reversalMs;
+  return now.atMs - last.atMs >= rest;
 }
 
 /** The state with one protection changed, if it may and the change is worth a write. */
-function changed(input: PolicyInput, state: State, side: Side, share: number): State {
+function changed(
+  input: PolicyInput,
+  state: State,
+  side: Side,
+  share: number,
+  contended: boolean,
+): State {
   const by = share - state.low[side];
   const { now, settings } = input;
   if (Math.abs(by) < settings.protective.deadBand) return state;
-  if (!mayChange(input, state, side, by > 0)) return state;
+  if (!mayChange(input, state, side, by > 0, contended)) return state;
   return {
     ...state,
     low: { ...state.low, [side]: share },
@@ -119,11 +132,13 @@ function shifted(input: PolicyInput, state: State, { side, lackedBytes, contende
   // The giver lends what it has beyond its protection, and a step of that: its claim brings it back.
   const giverHas = (now.sides[giver]?.currentBytes ?? 0) / now.totalBytes;
   const left = Math.min(state.low[giver], giverHas) - Math.max(lacked, giveStep);
-  const lent = Math.max(leastLow, Math.min(state.low[giver], left));
-  const after = changed(input, state, giver, lent);
+  // What is lent below the least share must not be missed.
+  const least = contended ? settings.minShare * protectedShare : leastLow;
+  const lent = Math.min(state.low[giver], Math.max(least, left));
+  const after = changed(input, state, giver, lent, contended);
   const most = Math.min(settings.maxShare, protectedShare - after.low[giver]);
   const wanted = Math.min(most, has + Math.max(lacked, contended ? deadBand : stepLeast));
-  return changed(input, after, side, Math.max(state.low[side], wanted));
+  return changed(input, after, side, Math.max(state.low[side], wanted), contended);
 }
 
 /** Is the side protected beyond what it has? Then its waiting is that of bringing memory back, and will end. */

@@ -20,8 +20,8 @@ export interface RunInput {
   hints?: boolean;
   /** Is told of every second, for plots. */
   told?(second: number, done: Second, machine: SimulatedMachine): void;
-  /** Is told why, when knobs were written. */
-  explained?(second: number, why: readonly Reason[]): void;
+  /** Is told of every decision. */
+  decided?(second: number, why: readonly Reason[]): void;
 }
 
 const finite = (value: Amount, total: number): number => (value === 'max' ? total : value);
@@ -50,7 +50,7 @@ export function run(input: RunInput): Metrics {
       // The first value of a knob moves nothing.
       if (second > 0) measure.wrote(second, `${side} ${knob}`, by * sign(side));
     }
-    if (turn.writes.length > 0) input.explained?.(second, turn.why);
+    input.decided?.(second, turn.why);
     const done = machine.advance(second);
     measure.second(second, done);
     input.told?.(second, done, machine);

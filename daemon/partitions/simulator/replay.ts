@@ -1,0 +1,123 @@
+import { PersonaError } from '../../../ipc/errors.ts';
+import type { Side } from '../observation.ts';
+import {
+  compare,
+  comparedNames,
+  type Model,
+  type Row,
+  runNamed,
+  seededScenario,
+} from './comparison.ts';
+import type { Scenario } from './scenario.ts';
+import { readTrace } from './trace.ts';
+
+/** What a replay may be asked for. */
+export interface ReplayTask {
+  /** A CSV file. Absent: scenarios from seeds. */
+  trace?: string;
+  /** The first of them, and how many. */
+  seed?: number;
+  seeds?: number;
+  policies: readonly string[];
+  model?: Model;
+  totalBytes?: number;
+  hints?: boolean;
+  /** Points of the plot. */
+  points?: number;
+}
+
+/** Lines of the plot, over the first scenario: shares of the total, 0 to 1. */
+export interface Plot {
+  policy: string;
+  seconds: number;
+  used: Record<Side, number[]>;
+  low: Record<Side, number[]>;
+  high: Record<Side, number[]>;
+  /** Greatest avoidable shortage between two points. */
+  avoidable: number[];
+}
+
+export interface ReplayAnswer {
+  scenario: string;
+  model: Model;
+  hours: number;
+  totalBytes: number;
+  rows: Row[];
+  plots: Plot[];
+  remarks: string[];
+}
+
+/** More would take minutes, and say no more. */
+const SEEDS_MAX = 1000;
+const POINTS_MAX = 400;
+
+function names(asked: readonly string[]): readonly string[] {
+  if (asked.length === 0 || asked.includes('all')) return comparedNames;
+  const unknown = asked.find((name) => !comparedNames.includes(name));
+  if (unknown === undefined) return asked;
+  const reason = `it is not one of ${comparedNames.join(', ')}, all`;
+  throw new PersonaError('bad-value', { name: '--policy', reason });
+}
+
+const cap = (value: number | 'max', total: number) =>
+  Math.min(1, value === 'max' ? 1 : value / total);
+
+/** How one policy shared the first scenario out. */
+function plot(policy: string, model: Model, scenario: Scenario, points: number): Plot {
+  const pair = () => ({ user: [] as number[], system: [] as number[] });
+  const lines: Plot = {
+    policy,
+    seconds: scenario.seconds,
+    used: pair(),
+    low: pair(),
+    high: pair(),
+    avoidable: [],
+  };
+  const every = Math.max(1, Math.floor(scenario.seconds / points));
+  let worst = 0;
+  runNamed(policy, model, scenario, {
+    told(second, done, machine) {
+      const { totalBytes } = scenario;
+      worst = Math.max(worst, (done.user.avoidableBytes + done.system.avoidableBytes) / totalBytes);
+      if (second % every !== 0 || lines.avoidable.length >= points) return;
+      const now = machine.observe(second);
+      for (const side of ['user', 'system'] as const) {
+        lines.used[side].push(cap(now.sides[side]?.currentBytes ?? 0, totalBytes));
+        lines.low[side].push(cap(machine.read(side, 'memory.low'), totalBytes));
+        lines.high[side].push(cap(machine.read(side, 'memory.high'), totalBytes));
+      }
+      lines.avoidable.push(worst);
+      worst = 0;
+    },
+  });
+  return lines;
+}
+
+/** The comparison that was asked for. `readText` reads a trace file and holds its size against the limit. */
+export function replay(task: ReplayTask, readText: (path: string) => string): ReplayAnswer {
+  const asked = names(task.policies);
+  const model = task.model ?? 'heat';
+  const [from, count] = [task.seed ?? 1, task.seeds ?? 1];
+  if (!(count >= 1 && count <= SEEDS_MAX))
+    throw new PersonaError('bad-value', { name: '--seeds', reason: `not 1 to ${SEEDS_MAX}` });
+  const read =
+    task.trace === undefined
+      ? undefined
+      : readTrace(task.trace, readText(task.trace), task.totalBytes);
+  const first = read?.scenario ?? seededScenario(model, from);
+  function* scenarios() {
+    yield first;
+    if (!read)
+      for (let seed = from + 1; seed < from + count; seed++) yield seededScenario(model, seed);
+  }
+  const points = Math.min(POINTS_MAX, task.points ?? 0);
+  return {
+    scenario: read || count === 1 ? first.name : `desktop ${from} to ${from + count - 1}`,
+    model,
+    hours: first.seconds / 3600,
+    totalBytes: first.totalBytes,
+    rows: compare(asked, model, scenarios(), task.hints),
+    plots: points > 0 ? asked.map((name) => plot(name, model, first, points)) : [],
+    remarks: read?.remarks ?? [],
+  };
+}
