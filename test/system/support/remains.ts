@@ -1,0 +1,29 @@
+import type { ExecutionContext } from 'ava';
+import type { Machine } from '../../../scripts/machine/machine.ts';
+
+/** Nothing that ended has left anything: mounts, loop devices, groups, temporary files. */
+export async function expectNoRemains(
+  t: ExecutionContext,
+  vm: Machine,
+  trees: number,
+): Promise<void> {
+  const mounts = await vm.must('cat /proc/1/mountinfo');
+  const overlays = mounts.split('\n').filter((line) => line.includes(' - overlay persona:'));
+  t.is(overlays.length, trees, mounts);
+  for (const line of overlays) t.regex(line, /nosuid,nodev/);
+  // This kernel joins only layers that are attached somewhere: where nobody but root passes.
+  const layers = mounts.split('\n').filter((line) => line.includes(' - erofs '));
+  t.is(new Set(layers.map((line) => line.split(' ')[4])).size, layers.length, 'each layer once');
+  for (const line of layers) t.regex(line, / \/run\/persona\/layers\/\S+ ro,nosuid,nodev/);
+  t.is(await vm.must('stat -c %a /run/persona/layers'), '700\n');
+  const loops = (await vm.must('losetup --noheadings --list')).split('\n').filter(Boolean);
+  t.is(loops.length, layers.filter((line) => line.includes(' - erofs /dev/loop')).length);
+  const pid = (await vm.must(`systemctl show -P MainPID personad.service`)).trim();
+  const inGroup = 'find /sys/fs/cgroup/personad.slice -name cgroup.procs -exec cat {} +';
+  t.is((await vm.must(inGroup)).trim(), pid, 'the daemon is alone in its slice');
+  t.is(await vm.must('find /var/lib/persona/staging /var/lib/persona/quarantine -mindepth 1'), '');
+  t.is(
+    await vm.must("find /tmp /var/tmp /run -xdev -name 'personad*' ! -name '*.unit' -type f"),
+    '',
+  );
+}
