@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { PassThrough, type Readable } from 'node:stream';
 import { PersonaError } from '../../ipc/errors.ts';
 
@@ -23,21 +22,30 @@ export class Outlet {
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#pipe.destroyed) throw new PersonaError('connection-lost');
     if (this.#pipe.write(bytes)) return;
-    const gone = new AbortController();
-    const close = once(this.#pipe, 'close', { signal: gone.signal });
-    const drain = once(this.#pipe, 'drain', { signal: gone.signal });
-    for (const one of [close, drain]) one.catch(() => undefined);
-    await Promise.race([close, drain]);
-    gone.abort();
+    await this.#next('drain');
     if (this.#pipe.destroyed) throw new PersonaError('connection-lost');
   }
 
   /** Everything was written. Resolves when the one who fetches has taken it; throws `connection-lost`. */
   async end(): Promise<void> {
-    const ended = once(this.#pipe, 'close');
+    const ended = this.#next('close');
     this.#pipe.end();
     await ended;
     if (!this.#pipe.readableEnded) throw new PersonaError('connection-lost');
+  }
+
+  /** Resolves at this event, or when the pipe is closed, however it came to that. */
+  #next(event: 'drain' | 'close'): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#pipe.closed) return resolve();
+      const heard = (): void => {
+        this.#pipe.off(event, heard);
+        this.#pipe.off('close', heard);
+        resolve();
+      };
+      this.#pipe.on(event, heard);
+      if (event !== 'close') this.#pipe.on('close', heard);
+    });
   }
 
   /** True once nothing can be written any more. */

@@ -88,10 +88,16 @@ export class Backups {
         const outlet = this.#take(name);
         if (outlet === undefined) throw new PersonaError('connection-lost');
         const folder = folderOf(context.changeId);
+        // Whoever fetches may be in no hurry: an abort does not wait for it.
+        const stop = (): void => outlet.close();
+        context.signal.addEventListener('abort', stop, { once: true });
         try {
           await ensureFolder(folder);
           return { result: (await write(this.room, folder, outlet, context)) as unknown as Json };
+        } catch (error) {
+          throw context.signal.aborted ? new PersonaError('cancelled') : error;
         } finally {
+          context.signal.removeEventListener('abort', stop);
           outlet.close();
           await removeTree(folder);
         }
