@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { toWire } from '../../ipc/errors.ts';
+import { PersonaError, toWire } from '../../ipc/errors.ts';
 import { bootId } from '../kernel/clock.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { type Shown, shownTree, sweepTrees } from '../kernel/flip.ts';
@@ -61,7 +61,8 @@ async function treeOf(room: SlotRoom, slot: Slot, generation: Generation): Promi
     return [tree.mount, tree.upper];
   }
   if (await upperInUse(room.uppers.path(slot.name, upper.id), room.state)) {
-    throw new Error('a program of an earlier run still holds its writable layer');
+    const who = 'a program, or a mount namespace, of an earlier run still holds its writable layer';
+    throw new PersonaError('slot-busy', { slot: slot.name, who });
   }
   const mount = await mountTree(room, slot, generation.layers, upper, { shape: false });
   return [mount, { ...upper, state: 'active', boot: bootId() }];

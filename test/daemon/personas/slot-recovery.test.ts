@@ -197,6 +197,32 @@ rooted('a slot that cannot be brought back says why, and the others live', async
   t.regex(work?.problem ?? '', /generation 1 cannot be shown/);
 });
 
+rooted(
+  'what a mount namespace still holds is not mounted a second time, and comes back later',
+  async (t) => {
+    const folder = scratchFolder(t);
+    const first = await start(t, folder);
+    await first.create('work');
+    await first.swap('work', 'a');
+    writeFileSync(`${first.tree('work')}/etc/mine`, 'mine');
+    const hold = ['--mount', '--propagation', 'private', 'sh', '-c', 'echo ready; read w'];
+    const holder = partner(t, 'unshare', ...hold);
+    await holder.line();
+    await first.stop();
+    await unmountBelow(folder);
+    const second = await start(t, folder);
+    const [held] = await slotPages(second.slots.room);
+    t.is(held?.state, 'broken');
+    t.regex(held?.problem ?? '', /still holds its writable layer/);
+    t.notRegex(held?.problem ?? '', /internal/);
+    await second.stop();
+    await holder.end();
+    const third = await start(t, folder);
+    t.is((await slotPages(third.slots.room))[0]?.state, 'active');
+    t.is(readFileSync(`${third.tree('work')}/etc/mine`, 'utf8'), 'mine');
+  },
+);
+
 rooted('an upper no row names is left alone, and told', async (t) => {
   const folder = scratchFolder(t);
   const first = await start(t, folder);
