@@ -10,9 +10,14 @@ import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
 import type { Answer } from '../ipc/methods/index.ts';
 import { delimiter } from '../ipc/protocol.ts';
+
+// Functions remember that they went through the second compiler, and which ones do is a matter of timing. The flag is back
+// before the code is written: V8 takes no code that was made with others than its own.
+setFlagsFromString('--no-sparkplug');
 
 const file = process.argv[2] ?? '';
 const folder = mkdtempSync(join(tmpdir(), 'personactl-code-'));
@@ -60,6 +65,7 @@ server.listen(join(folder, 'run/control.sock'), () => {
   process.argv = [process.execPath, file, 'status'];
   const program = new Script(readFileSync(file, 'utf8'), { filename: file });
   process.on('exit', () => {
+    setFlagsFromString('--sparkplug');
     writeFileSync(`${file}.code`, program.createCachedData());
     rmSync(folder, { recursive: true, force: true });
   });
