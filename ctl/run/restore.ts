@@ -33,7 +33,7 @@ export async function restore(call: Call): Promise<number | undefined> {
         amount(personas, 'persona'),
         amount(slots.length, 'slot'),
       ].join(', ');
-      const kept = status?.notices.find(({ command }) => command?.startsWith('rm -r '));
+      const kept = status?.notices.findLast(({ command }) => command?.startsWith('rm -r '));
       return [
         say`The state of ${style.bold(host)} is back: ${counts}.`,
         status === undefined

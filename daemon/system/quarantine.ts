@@ -23,7 +23,9 @@ export interface Notice {
 }
 
 function names(folder: string): string[] {
-  return readdirSync(folder).filter((name) => !name.endsWith('.quarantine.json'));
+  return readdirSync(folder)
+    .filter((name) => !name.endsWith('.quarantine.json'))
+    .sort();
 }
 
 async function digests(store: Store, sql: string): Promise<Set<string>> {
