@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
   createGroup,
+  moveProcess,
   readHierarchies,
   readKnob,
   removeGroup,
@@ -11,6 +12,7 @@ import {
 import { parseLeases, sameValue } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { type KnobPlace, Leases } from '../../../daemon/partitions/leases.ts';
+import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
@@ -182,4 +184,31 @@ version1('knobs of a real group are taken, rounded by the kernel, and given back
   await writeKnob(`${at}/${group}`, soft.knob, '10000001');
   t.like(await open().releaseAll(), [{ state: 'gone' }]);
   t.is(readKnob(`${at}/${group}`, soft.knob), '9998336');
+});
+
+version1('what the kernel refuses is said, and leaves no lease', async (t) => {
+  const { at } = memory1()!;
+  const group = `persona-test-refused-${process.pid}`;
+  t.teardown(() => removeGroup(`${at}/${group}`));
+  createGroup(`${at}/${group}`);
+  const held =
+    'process.stdin.once("data", () => { globalThis.held = Buffer.alloc(30e6, 1); console.log("held"); });';
+  const child = partner(t, process.execPath, '-e', held);
+  await moveProcess(`${at}/${group}`, child.process.pid!);
+  child.say('go');
+  t.is(await child.line(), 'held');
+  const file = join(temporaryFolder(t), 'leases.json');
+  const leases = new Leases({ book: LeaseBook.open(file), manager: false, boot, now: () => 1 });
+  // Without swap the memory of a process cannot be taken: a hard limit below it is refused.
+  const hard = {
+    root: at,
+    version: 1,
+    controller: 'memory',
+    group,
+    knob: 'memory.limit_in_bytes',
+  } as const;
+  const refused = await leases.set(hard, '8192');
+  t.is(refused.state, 'refused');
+  t.regex((refused as { reason: string }).reason, /EBUSY/);
+  t.false(existsSync(file));
 });
