@@ -217,9 +217,17 @@ rooted(
     t.notRegex(held?.problem ?? '', /internal/);
     await second.stop();
     await holder.end();
-    const third = await start(t, folder);
-    t.is((await slotPages(third.slots.room))[0]?.state, 'active');
-    t.is(readFileSync(`${third.tree('work')}/etc/mine`, 'utf8'), 'mine');
+    // Namespaces of tests that run beside this one may have a copy of the mount, too, for a while.
+    for (const end = Date.now() + 60_000; ; ) {
+      const third = await start(t, folder);
+      const [back] = await slotPages(third.slots.room);
+      if (back?.state === 'active' || Date.now() > end) {
+        t.is(back?.state, 'active');
+        t.is(readFileSync(`${third.tree('work')}/etc/mine`, 'utf8'), 'mine');
+        return;
+      }
+      await third.stop();
+    }
   },
 );
 
