@@ -112,7 +112,12 @@ when(test, needs)('state of a newer version is refused once, and not touched', a
   t.regex(await machine.log('--boot'), /this version knows up to/);
   t.deepEqual(state(), before);
   t.is(await machine.ok(['cat', `${slotTree}/etc/written`]), 'kept', 'slots stay as they are');
+  // Who connects has it tried again a few times, and is told then.
+  t.is((await machine.run(['personactl', 'status'], { deadlineMs: 20_000 })).status, 3);
+  t.is((await machine.run(['personactl', 'status'])).status, 3);
+  t.deepEqual(state(), before);
   await version(now);
+  await machine.ok(['systemctl', 'start', unit]);
   await startAgain(t);
 });
 
