@@ -118,21 +118,30 @@ export class MemoryLoop {
     void this.tick().finally(next);
   }
 
-  /** One turn; a turn that runs is waited for. Never throws. */
+  /** One turn, after whatever runs. Never throws. */
   tick(): Promise<void> {
-    const mine = this.#running.then(() => this.#tick());
-    this.#running = mine.catch((err: unknown) => {
+    return this.#next(() => this.#tick()).catch((err: unknown) => {
       this.#say(err instanceof Error ? err.message : String(err), { err });
     });
-    return this.#running;
   }
 
   /** From the next turn on. What was managed and is not to be any more is given back before it resolves. */
-  async choose(choice: Partial<Choice>): Promise<Returned[]> {
-    await this.#running;
-    this.#choice = { ...this.#choice, ...choice };
-    this.#due = true;
-    return this.manages ? [] : await this.#giveBack();
+  choose(choice: Partial<Choice>): Promise<Returned[]> {
+    return this.#next(async () => {
+      this.#choice = { ...this.#choice, ...choice };
+      this.#due = true;
+      return this.manages ? [] : await this.#giveBack();
+    });
+  }
+
+  /** Turns and choices take their turn: none writes what another is giving back. */
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#running.then(work);
+    this.#running = mine.then(
+      () => undefined,
+      () => undefined,
+    );
+    return mine;
   }
 
   /** Stops looking and gives every knob back. */

@@ -160,3 +160,18 @@ test('a machine with nothing to see is looked at every ten seconds, one that wai
   const [waits] = loop.decision!.why;
   t.regex(`${waits?.text}`, /30 %/);
 });
+
+test('a choice in the middle of turns leaves nothing behind', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, leases, clock } = loopOver(t, tree, true);
+  for (let round = 0; round < 20; round += 1) {
+    clock.ms += 11_000;
+    const turns = [loop.tick(), loop.tick()];
+    await Promise.all([loop.choose({ manage: false }), ...turns, loop.tick()]);
+    t.deepEqual(leases.all(), []);
+    t.is(tree.knob('user', 'memory.low'), '0');
+    await loop.choose({ manage: true });
+    await loop.tick();
+    t.is(leases.all().length, 2);
+  }
+});
