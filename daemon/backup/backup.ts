@@ -64,7 +64,6 @@ export class Backups {
       summary: 'write a backup of the state',
       ownerUid,
       holds: [removalHold, 'shared:layers:all'],
-      conflict: 'refuse',
       tasks: [{ kind: 'system.write-backup', params: { outlet: name } }],
     };
   }
