@@ -41,11 +41,17 @@ function tellLater(engine: Engine, change: number, context: CallContext): () => 
   };
 }
 
-/** Rejects when the connection is gone: its request keeps no place, the change goes on. */
-function whenGone(gone: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    gone.addEventListener('abort', () => reject(new PersonaError('cancelled')), { once: true });
-  });
+/** What `done` gives; rejects when the connection is gone: its request keeps no place, the change goes on. */
+async function unlessGone<T>(gone: AbortSignal, done: Promise<T>): Promise<T> {
+  const cut = Promise.withResolvers<never>();
+  const onGone = () => cut.reject(new PersonaError('cancelled'));
+  gone.addEventListener('abort', onGone);
+  try {
+    return await Promise.race([done, cut.promise]);
+  } finally {
+    // One connection may ask for changes without end.
+    gone.removeEventListener('abort', onGone);
+  }
 }
 
 /** Plans, starts or waits for a change, as the caller asked. `begun` is called when the change has its inputs. */
@@ -62,7 +68,7 @@ export async function runChange<M extends ChangeMethod>(
   if (wait !== true) return { changeId };
   const stop = tellLater(engine, changeId, context);
   try {
-    const given = outcome(await Promise.race([done, whenGone(context.gone)]));
+    const given = outcome(await unlessGone(context.gone, done));
     return { changeId, result: answer ? await answer(given) : given };
   } finally {
     stop();

@@ -26,8 +26,10 @@ function refuse(slot: string, inside: Inside[]): never {
   throw new PersonaError('slot-busy', { slot, who: `${who.join(', ')}${more}` });
 }
 
-/** False for a service that has the tree only among the mounts of its namespace: it is not ended for a swap. */
-const isProgramInside = ({ by }: Inside): boolean => by !== 'namespace';
+/** Who is in the way. Not who has the tree only among the mounts of its namespace: that drains with the old generation. */
+async function programsIn(room: SlotRoom, slot: string): Promise<Inside[]> {
+  return (await insideOf(room, slot)).filter(({ by }) => by !== 'namespace');
+}
 
 /** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
 function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
@@ -55,11 +57,10 @@ async function untilEmpty(
   deadlineMs: number,
   stop: AbortSignal,
   told: (inside: Inside[]) => void = () => undefined,
-  counts: (one: Inside) => boolean = () => true,
 ): Promise<Inside[]> {
   const end = performance.now() + deadlineMs;
   for (let wait = LOOK_MS; ; wait = Math.min(wait * 1.3, LOOK_MAX_MS)) {
-    const inside = (await insideOf(room, slot)).filter(counts);
+    const inside = await programsIn(room, slot);
     if (inside.length === 0 || performance.now() >= end) return inside;
     told(inside);
     await pause(wait, undefined, { signal: stop });
@@ -79,22 +80,21 @@ export async function vacate(
   stop: AbortSignal,
   told: (inside: Inside[]) => void,
 ): Promise<void> {
-  const inside = await insideOf(room, slot.name);
+  const inside = await programsIn(room, slot.name);
   if (inside.length === 0) return;
   if (busy === 'refuse') refuse(slot.name, inside);
   if (busy === 'wait') {
     await untilEmpty(room, slot.name, Number.POSITIVE_INFINITY, stop, told);
     return;
   }
-  const programs = inside.filter(isProgramInside);
-  const others = programs.filter((one) => !mayEnd(slot, uid, one));
+  const others = inside.filter((one) => !mayEnd(slot, uid, one));
   if (others.length > 0) refuse(slot.name, others);
-  signal(programs, 'SIGTERM');
-  const left = await untilEmpty(room, slot.name, TERM_MS, stop, told, isProgramInside);
+  signal(inside, 'SIGTERM');
+  const left = await untilEmpty(room, slot.name, TERM_MS, stop, told);
   signal(
     left.filter((one) => mayEnd(slot, uid, one)),
     'SIGKILL',
   );
-  const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told, isProgramInside);
+  const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told);
   if (stubborn.length > 0) refuse(slot.name, stubborn);
 }

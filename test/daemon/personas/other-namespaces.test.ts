@@ -37,7 +37,8 @@ for (const flip of ['beneath', 'symlink'] as FlipWay[])
       inside.map(({ pid, by }) => [pid, by]),
       [[apart.process.pid, 'namespace']],
     );
-    // What merely has the tree among its mounts is not ended for a swap.
+    // What merely has the tree among its mounts is not in the way of a swap, and not ended for one.
+    await bench.swap('work', 'a', { busy: 'refuse' });
     await bench.swap('work', 'b', { busy: 'kill' });
     t.is(apart.process.exitCode, null);
     t.is(follows.process.exitCode, null);
