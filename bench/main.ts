@@ -12,6 +12,7 @@ interface Bench {
 
 const benches: Record<string, () => Promise<Bench>> = {
   swap: () => import('./swap.ts'),
+  partitions: () => import('./partitions.ts'),
 };
 
 const { values, positionals } = parseArgs({

@@ -4,6 +4,7 @@ import { changeCommands } from './commands/changes.ts';
 import { machineCommands } from './commands/machine.ts';
 import { partitionCommands } from './commands/partitions.ts';
 import { personaCommands } from './commands/personas.ts';
+import { replayCommands } from './commands/replay.ts';
 import { slotCommands } from './commands/slots.ts';
 import { toolCommands } from './commands/tool.ts';
 
@@ -15,6 +16,7 @@ export const commands: readonly Command[] = [
   ...baseCommands,
   ...changeCommands,
   ...partitionCommands,
+  ...replayCommands,
   ...toolCommands,
 ];
 

@@ -1,0 +1,47 @@
+import type { Command } from '../command.ts';
+
+/** The simulator. It needs no daemon and no rights: the tool runs it itself. */
+export const replayCommands: readonly Command[] = [
+  {
+    name: 'partitions replay',
+    group: 'Partitions',
+    summary: 'Try policies on a simulated machine, and compare them.',
+    about: [
+      'Runs the very policies of the daemon, once a simulated second, on two simulated sides: over scenarios drawn from seeds, or over a trace. Nothing of this machine is touched, and no daemon is needed.',
+      'TRACE is a CSV file with the columns seconds,user_bytes,system_bytes, or one of the Bitbrains form. Traces of more than a day are replayed in a day.',
+      'SHORT is working set that was taken away, in GiB times seconds each hour (without page heat: memory that was wanted and not there); AVOIDABLE is the part that the other side or free memory could have covered. REVERSALS are moves taken back within a minute; RELIEF is how long such a shortage lasted. `oracle` knows the future of every page and cannot be had.',
+    ],
+    operands: [{ name: 'TRACE', summary: 'A CSV trace.', optional: true, complete: 'file' }],
+    flags: [
+      {
+        name: 'policy',
+        value: 'NAME',
+        summary: 'A policy to compare, or all (the default).',
+        many: true,
+      },
+      { name: 'seed', value: 'N', summary: 'Number of the first scenario; 1 unless said.' },
+      { name: 'seeds', value: 'N', summary: 'How many scenarios; 5 unless said.' },
+      {
+        name: 'model',
+        value: 'NAME',
+        summary: 'Heat of pages (the default), or first-order: all is wanted all the time.',
+        choices: ['heat', 'first-order'],
+      },
+      { name: 'memory', value: 'SIZE', summary: 'Memory of the machine that replays a trace.' },
+      { name: 'hints', summary: 'Announce the start of programs to the policies.' },
+      {
+        name: 'output',
+        short: 'o',
+        value: 'FILE',
+        summary: 'Write the plot of the first scenario as SVG.',
+        complete: 'file',
+      },
+    ],
+    exclusive: [],
+    examples: [
+      ['personactl partitions replay --seeds 20', ''],
+      ['personactl partitions replay day.csv --policy protective -o day.svg', ''],
+    ],
+    load: async () => (await import('../run/replay.ts')).replay,
+  },
+];

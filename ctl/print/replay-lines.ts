@@ -1,0 +1,119 @@
+import { formatSize } from '../../ipc/values.ts';
+import { columns } from './columns.ts';
+import type { Output } from './output.ts';
+import { padded, type Safe, say } from './safe.ts';
+
+/** A policy over all scenarios, as the simulator answers it. Rates are per hour. */
+export interface ReplayRow {
+  policy: string;
+  shortSeconds: number;
+  shortGiBs: number;
+  avoidable: number;
+  reclaimedGiB: number;
+  refaultedGiB: number;
+  writesMedian: number;
+  reversals: number;
+  reliefP50?: number;
+  reliefP95?: number;
+}
+
+/** How a policy shared the first scenario out: shares of the total, 0 to 1. */
+export interface ReplayPlot {
+  policy: string;
+  seconds: number;
+  used: { user: number[]; system: number[] };
+  low: { user: number[]; system: number[] };
+  high: { user: number[]; system: number[] };
+  avoidable: number[];
+}
+
+export interface ReplayPage {
+  scenario: string;
+  model: string;
+  hours: number;
+  totalBytes: number;
+  rows: ReplayRow[];
+  plots: ReplayPlot[];
+  remarks: string[];
+}
+
+const right = (title: string) => ({ title, side: 'right' as const });
+
+/** Three digits are enough to compare by. */
+const figure = (value: number): string =>
+  value >= 100 || value === 0 ? value.toFixed(0) : value.toPrecision(2);
+
+const seconds = (value: number | undefined) => (value === undefined ? '-' : `${value} s`);
+
+const titles = [
+  { title: 'POLICY' },
+  ...['SHORT/H', 'GIB*S/H', 'AVOIDABLE', 'RECLAIM/H', 'REFAULT/H', 'WRITES/H', 'REVERSALS/H'].map(
+    right,
+  ),
+  ...['RELIEF P50', 'P95'].map(right),
+];
+
+const rowOf = (row: ReplayRow, bold: (piece: string) => Safe) => [
+  bold(row.policy),
+  `${figure(row.shortSeconds)} s`,
+  figure(row.shortGiBs),
+  `${(row.avoidable * 100).toFixed(row.avoidable < 0.1 ? 1 : 0)} %`,
+  `${figure(row.reclaimedGiB)} GiB`,
+  `${figure(row.refaultedGiB)} GiB`,
+  figure(row.writesMedian),
+  figure(row.reversals),
+  seconds(row.reliefP50),
+  seconds(row.reliefP95),
+];
+
+const steps = { unicode: ' ▁▂▃▄▅▆▇█', ascii: ' .:-=+*#%@' };
+
+/** Values (0 to 1) as one line of this width; a column shows the greatest of its values. */
+export function sparkline(values: readonly number[], width: number, unicode: boolean): Safe {
+  const marks = [...(unicode ? steps.unicode : steps.ascii)];
+  const length = Math.min(width, values.length);
+  let text = '';
+  for (let column = 0; column < length; column++) {
+    const from = Math.floor((column * values.length) / length);
+    const to = Math.max(from + 1, Math.floor(((column + 1) * values.length) / length));
+    const most = Math.max(...values.slice(from, to));
+    const step = Math.ceil(Math.min(1, Math.max(0, most)) * (marks.length - 1));
+    text += marks[step] ?? ' ';
+  }
+  return { safe: text, width: length };
+}
+
+function plotLines(plot: ReplayPlot, { style, unicode, columns: wide }: Output): Safe[] {
+  const width = Math.max(20, wide - 22);
+  const line = (name: string, values: readonly number[], paint: (piece: Safe) => Safe) =>
+    say`  ${padded(style.dim(name), 18)}${paint(sparkline(values, width, unicode))}`;
+  // A hundredth of the memory is a large shortage.
+  const short = plot.avoidable.map((share) => Math.min(1, share * 50));
+  return [
+    style.bold(plot.policy),
+    line('user has', plot.used.user, style.green),
+    line('user protected', plot.low.user, style.dim),
+    line('system has', plot.used.system, style.blue),
+    line('system protected', plot.low.system, style.dim),
+    line('could have had', short, style.red),
+  ];
+}
+
+/** More plots than this would push the table off the screen; the file has them all. */
+const PLOTS = 2;
+
+/** The table, and the first plots of the first scenario below it. */
+export function replayLines(page: ReplayPage, out: Output): Safe[] {
+  const { style } = out;
+  const of = `${page.hours} h, ${formatSize(page.totalBytes)}, ${page.model}`;
+  return [
+    say`${style.bold(page.scenario)}  ${style.dim(of)}`,
+    ...page.remarks.map((remark) => style.dim(remark)),
+    ...columns(
+      titles,
+      page.rows.map((row) => rowOf(row, style.bold)),
+      style,
+    ),
+    ...page.plots.slice(0, PLOTS).flatMap((plot) => plotLines(plot, out)),
+  ];
+}

@@ -1,0 +1,35 @@
+import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseSize } from '../../ipc/values.ts';
+import type { Call } from '../call.ts';
+import { runReplay } from '../launch/replay-program.ts';
+import { type ReplayPage, replayLines } from '../print/replay-lines.ts';
+import { replaySvg } from '../print/replay-svg.ts';
+import { say } from '../print/safe.ts';
+
+/** As many scenarios as a few seconds allow. */
+const SEEDS = 5;
+const POINTS = 400;
+
+/** `personactl partitions replay`: no daemon is asked. */
+export async function replay(call: Call): Promise<undefined> {
+  const trace = call.given('TRACE');
+  const memory = call.text('memory');
+  const file = call.text('output');
+  const policies = call.list('policy');
+  const task = {
+    ...(trace !== undefined && { trace: resolve(call.io.cwd(), trace) }),
+    seed: call.number('seed') ?? 1,
+    seeds: call.number('seeds') ?? SEEDS,
+    policies: policies.length > 0 ? policies : ['all'],
+    model: call.text('model') ?? 'heat',
+    ...(memory !== undefined && { totalBytes: parseSize(memory) }),
+    hints: call.has('hints'),
+    points: POINTS,
+  };
+  const page = runReplay<ReplayPage>(task);
+  if (file !== undefined) writeFileSync(resolve(call.io.cwd(), file), replaySvg(page));
+  call.out.result(page, () => replayLines(page, call.out));
+  if (file !== undefined) call.out.note(say`the plot is in ${file}`);
+  return undefined;
+}

@@ -1,0 +1,218 @@
+import test from 'ava';
+import fc from 'fast-check';
+import type { KnobWrite } from '../../../daemon/partitions/knobs.ts';
+import { type Observation, sides } from '../../../daemon/partitions/observation.ts';
+import { policies, references } from '../../../daemon/partitions/policies/index.ts';
+import type { Policy } from '../../../daemon/partitions/policy.ts';
+import { policySettings as settings } from '../../../daemon/partitions/policy-settings.ts';
+import { type StepState, step } from '../../../daemon/partitions/step.ts';
+import { GiB, lives, look } from './looks.ts';
+
+const all = [...policies, ...references];
+const protective = policies[0] as Policy;
+
+const turn = (policy: Policy, now: Observation, state?: StepState) =>
+  step({ policy, settings, now, hints: [], state });
+
+/** The look with the knobs as these writes leave them. */
+function applied(now: Observation, writes: readonly KnobWrite[]): Observation {
+  const after = structuredClone(now);
+  for (const { side, knob, value } of writes) {
+    const seen = after.sides[side];
+    if (seen) seen[knob === 'memory.low' ? 'low' : 'high'] = value;
+  }
+  return after;
+}
+
+for (const policy of all) {
+  test(`${policy.name}: bounds hold, whatever happens`, (t) => {
+    fc.assert(
+      fc.property(lives, (life) => {
+        let state: StepState | undefined;
+        for (const now of life) {
+          const { goals, ...next } = turn(policy, now, state);
+          state = next.state;
+          const total = now.totalBytes;
+          const lows = sides.map((side) => goals[side].lowBytes);
+          if (lows.some((low) => !(low >= 0 && low <= settings.maxShare * total + 1))) return false;
+          const sum = lows.reduce((one, other) => one + other, 0);
+          if (sum > settings.guard.protectedShare * total + 1) return false;
+          for (const side of sides) {
+            const { highBytes } = goals[side];
+            if (highBytes === undefined) continue;
+            if (!now.sides[side]) return false;
+            if (highBytes < settings.minShare * total || highBytes >= total) return false;
+            if (now.swapFreeBytes < settings.guard.swapFreeBytes) return false;
+          }
+        }
+        return true;
+      }),
+      { numRuns: 60 },
+    );
+    t.pass();
+  });
+
+  test(`${policy.name}: the same look gives the same decision, and what was written is not written again`, (t) => {
+    fc.assert(
+      fc.property(lives, (life) => {
+        let state: StepState | undefined;
+        for (const now of life) {
+          const one = turn(policy, now, state);
+          const other = turn(policy, now, state);
+          if (JSON.stringify(one) !== JSON.stringify(other)) return false;
+          const again = { ...one.state, before: undefined } as unknown as StepState;
+          const after = applied(now, one.writes);
+          if (
+            turn(
+              { ...policy, decide: () => ({ state: null, goals: one.goals, why: [] }) },
+              after,
+              again,
+            ).writes.length > 0
+          )
+            return false;
+          state = one.state;
+        }
+        return true;
+      }),
+      { numRuns: 40 },
+    );
+    t.pass();
+  });
+
+  test(`${policy.name}: its state is plain data`, (t) => {
+    const first = turn(policy, look(0));
+    const second = turn(policy, look(1000), first.state);
+    const revived = JSON.parse(JSON.stringify(first.state)) as StepState;
+    t.deepEqual(turn(policy, look(1000), revived).goals, second.goals);
+  });
+}
+
+test('protective does nothing without evidence', (t) => {
+  let { state, goals } = turn(protective, look(0));
+  const first = goals;
+  for (let second = 1; second < 200; second++) {
+    const use = { currentBytes: (second % 16) * GiB };
+    ({ state, goals } = turn(protective, look(second * 1000, use, use), state));
+    t.deepEqual(goals, first);
+  }
+});
+
+/** Looks at a machine whose user side keeps losing working set. */
+const hungry = (second: number, has = 10) =>
+  look(
+    second * 1000,
+    {
+      currentBytes: has * GiB,
+      activations: second * 20_000,
+      refaults: second * 20_000,
+      pressure: { someUs: second * 500_000, fullUs: 0 },
+    },
+    { currentBytes: (16 - has) * GiB },
+  );
+
+test('protective moves protection to the side that waits, and never limits the taker', (t) => {
+  let { state, goals } = turn(protective, hungry(0));
+  const start = goals;
+  for (let second = 1; second < 10; second++) {
+    ({ state, goals } = turn(protective, hungry(second), state));
+    t.is(goals.user.highBytes, undefined);
+  }
+  t.true(goals.user.lowBytes > start.user.lowBytes);
+  t.true(goals.system.lowBytes < start.system.lowBytes);
+});
+
+test('the move comes with the first look that shows need', (t) => {
+  const first = turn(protective, hungry(0));
+  const second = turn(protective, hungry(1), first.state);
+  t.true(second.writes.some(({ side, knob }) => side === 'user' && knob === 'memory.low'));
+});
+
+test('a restart at any point comes to the same shares', (t) => {
+  const settle = (restartAt: number) => {
+    let state: StepState | undefined;
+    let goals = turn(protective, hungry(0)).goals;
+    for (let second = 0; second < 400; second++) {
+      if (second === restartAt) state = undefined;
+      ({ state, goals } = turn(protective, hungry(second), state));
+    }
+    return goals;
+  };
+  const whole = settle(-1);
+  for (const restartAt of [1, 5, 30, 100]) t.deepEqual(settle(restartAt), whole);
+});
+
+test('after a gap limits go and nothing is decided for a while', (t) => {
+  const limited = policies.find(({ name }) => name === 'static') as Policy;
+  const before = turn(limited, look(0));
+  t.not(before.goals.user.highBytes, undefined);
+  const woken = turn(limited, look(600_000), before.state);
+  t.is(woken.goals.user.highBytes, undefined);
+  t.is(woken.why[0]?.rule, 'gap');
+  const later = turn(limited, look(615_000), woken.state);
+  t.is(later.why[0]?.rule, 'hold');
+  const settled = turn(limited, look(631_000), later.state);
+  t.not(settled.goals.user.highBytes, undefined);
+});
+
+test('more or less memory in the machine is a gap, too', (t) => {
+  const before = turn(protective, look(0));
+  const after = turn(protective, look(1000, {}, {}, { totalBytes: 24 * GiB }), before.state);
+  t.is(after.why[0]?.rule, 'memory-changed');
+});
+
+test('a limit that stalls its side goes, and stays away', (t) => {
+  const limited = policies.find(({ name }) => name === 'static') as Policy;
+  const stuck = (second: number) =>
+    look(second * 1000, {
+      currentBytes: 12 * GiB,
+      high: 8 * GiB,
+      highEvents: second * 1000,
+    });
+  let one = turn(limited, stuck(0));
+  for (let second = 1; second <= 12; second++) one = turn(limited, stuck(second), one.state);
+  t.is(one.goals.user.highBytes, undefined);
+  one = turn(limited, look(13_000), one.state);
+  t.is(one.goals.user.highBytes, undefined, 'it rests');
+});
+
+test('without free swap no policy limits', (t) => {
+  for (const policy of all) {
+    let state: StepState | undefined;
+    for (let second = 0; second < 30; second++) {
+      const now = { ...hungry(second), availableBytes: GiB / 8, swapFreeBytes: 0 };
+      const one = turn(policy, now, state);
+      state = one.state;
+      for (const side of sides) t.is(one.goals[side].highBytes, undefined, policy.name);
+    }
+  }
+});
+
+test('room is given before it is taken', (t) => {
+  const fixed = policies.find(({ name }) => name === 'static') as Policy;
+  const now = look(0, { high: 4 * GiB }, { high: 12 * GiB });
+  const order = turn(fixed, now).writes.map(({ side, knob }) => `${side} ${knob}`);
+  t.is(order[0], 'user memory.high');
+  t.is(order.at(-1), 'system memory.high');
+});
+
+test('a launch that will not find its memory moves protection before it starts', (t) => {
+  const state = turn(protective, look(0)).state;
+  const now = look(
+    1000,
+    { currentBytes: 9 * GiB },
+    { currentBytes: 6 * GiB },
+    { availableBytes: GiB },
+  );
+  const hints = [{ side: 'user' as const, bytes: 3 * GiB, expiresAtMs: 30_000 }];
+  const { goals, why } = step({ policy: protective, settings, now, hints, state });
+  t.is(why[0]?.rule, 'hint');
+  t.true(goals.user.lowBytes > 9 * GiB);
+  const late = step({
+    policy: protective,
+    settings,
+    now: { ...now, atMs: 31_000 - 12_000 },
+    hints: [{ ...hints[0]!, expiresAtMs: 10_000 }],
+    state,
+  });
+  t.is(late.why[0]?.rule, 'at-ease', 'an expired hint is none');
+});
