@@ -91,10 +91,11 @@ async function followFor(
   const release = context.follow();
   let unfollow: () => void = release;
   const stop = () => {
+    context.gone.removeEventListener('abort', stop);
     release();
     unfollow();
   };
-  context.gone.addEventListener('abort', () => stop(), { once: true });
+  context.gone.addEventListener('abort', stop);
   try {
     const stopListening = await engine.follow(change, (event) => {
       // Behind the answer: the client knows the request by then.
