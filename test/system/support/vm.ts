@@ -23,6 +23,7 @@ export const needsVm: Needs = {
   root: true,
   tools: ['qemu-system-x86_64', 'qemu-img', 'mmdebstrap', 'mke2fs', 'setpriv', 'flock', 'cpio'],
   other() {
+    if (process.arch !== 'x64') return `needs x64, this is ${process.arch}`;
     const text = execFileSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' });
     const major = Number(/version (\d+)\./.exec(text)?.[1] ?? 0);
     return major < qemuMajorMin ? `needs qemu ${qemuMajorMin}, this is ${major}` : undefined;
