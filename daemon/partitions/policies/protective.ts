@@ -75,15 +75,20 @@ function taker(input: PolicyInput): Taker | undefined {
   return hinted(input);
 }
 
-/** A launch that will not find the memory it needs. */
-function hinted({ hints, now }: PolicyInput): Taker | undefined {
+/**
+ * A launch that will not find the memory it needs. It finds what its own side has lying idle, too: no more than a step
+ * is asked of the other side before there is need.
+ */
+function hinted({ hints, now, settings }: PolicyInput): Taker | undefined {
   const sum = (side: Side) =>
     hints.reduce((all, hint: Hint) => all + (hint.side === side ? hint.bytes : 0), 0);
   const [user, system] = [sum('user'), sum('system')];
-  if (user + system <= now.availableBytes || user === system) return undefined;
+  const bytes = Math.abs(user - system);
+  if (user + system <= now.availableBytes) return undefined;
+  if (bytes < settings.protective.stepLeast * now.totalBytes) return undefined;
   const side = user > system ? 'user' : 'system';
   const why: Reason = { rule: 'hint', side, text: 'an application is about to need more memory' };
-  return { side, lackedBytes: Math.abs(user - system), contended: false, why };
+  return { side, lackedBytes: 0, contended: false, why };
 }
 
 /** May this protection change that way now? Not before a change the other way has had its time. */

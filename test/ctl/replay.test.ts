@@ -1,0 +1,89 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { temporaryFolder } from '../support/temp.ts';
+
+const tool = join(import.meta.dirname, '../../ctl/main.ts');
+
+/** The tool as its user runs it: no daemon, no rights asked for. */
+function replay(cwd: string, ...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--no-warnings', tool, 'partitions', 'replay', ...args],
+    { cwd, encoding: 'utf8', timeout: 120_000, env: { LANG: 'C.UTF-8', PERSONA_ROOT: cwd } },
+  );
+  return { status, out: stdout, err: stderr };
+}
+
+const trace = ['seconds,user_bytes,system_bytes', '0,1000,9000', '60,9000,1000', '120,9000,9000'];
+
+test('a trace is replayed without a daemon: table and plot', (t) => {
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, 'day.csv'), trace.join('\n'));
+  const { status, out, err } = replay(
+    folder,
+    'day.csv',
+    '--policy',
+    'static',
+    '--policy',
+    'oracle',
+  );
+  t.is(status, 0, err);
+  t.regex(out, /POLICY +SHORT\/H/);
+  t.regex(out, /^static /m);
+  t.regex(out, /^oracle /m);
+  t.regex(out, /user has +[▁▂▃▄▅▆▇█ ]+$/m);
+});
+
+test('--json has the rows, -o writes a plot whose text is only text', (t) => {
+  const folder = temporaryFolder(t);
+  const name = '<script>"&\u001b[31m.csv';
+  writeFileSync(join(folder, name), trace.join('\n'));
+  const { status, out, err } = replay(
+    folder,
+    name,
+    '--policy',
+    'protective',
+    '--json',
+    '-o',
+    'p.svg',
+  );
+  t.is(status, 0, err);
+  const page = JSON.parse(out) as { apiVersion: number; rows: { policy: string }[] };
+  t.is(page.apiVersion, 1);
+  t.deepEqual(
+    page.rows.map(({ policy }) => policy),
+    ['protective'],
+  );
+  const svg = readFileSync(join(folder, 'p.svg'), 'utf8');
+  t.true(svg.startsWith('<svg '));
+  t.false(svg.includes('<script>'));
+  t.false(svg.includes('\u001b'));
+  t.regex(svg, /<polyline [^>]*points="\d/);
+});
+
+test('scenarios come from their seeds: the same line gives the same answer', (t) => {
+  const folder = temporaryFolder(t);
+  const args = ['--seed', '9', '--seeds', '1', '--policy', 'protective', '--json'];
+  const once = replay(folder, ...args);
+  t.is(once.status, 0, once.err);
+  t.is(replay(folder, ...args).out, once.out);
+});
+
+test('what is wrong is said, with the right status', (t) => {
+  const folder = temporaryFolder(t);
+  t.is(replay(folder, 'missing.csv').status, 4);
+  t.is(replay(folder, '--policy', 'none').status, 2);
+  t.is(replay(folder, '--seeds', '0').status, 2);
+  t.is(replay(folder, '--memory', 'much').status, 2);
+  writeFileSync(join(folder, 'bad.csv'), 'seconds,user_bytes,system_bytes\n0,1,2\n1,x,2\n');
+  const bad = replay(folder, 'bad.csv');
+  t.is(bad.status, 2);
+  t.regex(bad.err, /line 3/);
+  writeFileSync(join(folder, 'large.csv'), '');
+  truncateSync(join(folder, 'large.csv'), 64 * 2 ** 20);
+  const large = replay(folder, 'large.csv');
+  t.is(large.status, 2);
+  t.regex(large.err, /more than \d+ bytes/);
+});
