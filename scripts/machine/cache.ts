@@ -20,8 +20,9 @@ const root = dirname(dirname(import.meta.dirname));
 export const machineFolder = (): string =>
   process.env.PERSONAD_MACHINE_DIR ?? join(root, 'build/machine');
 
-/** How many of one kind stay: the machines of an older image may still be started. */
+/** How many of one kind stay, and how long the others: a machine of an older image may still be started. */
 const keptOfAKind = 3;
+const keptMs = 2 * 3_600_000;
 
 /** A key of what something is made from. */
 export function keyOf(...parts: (string | Buffer)[]): string {
@@ -74,5 +75,6 @@ function dropOld(cache: string, kind: string): void {
     .filter((name) => named.test(name))
     .map((name) => ({ path: join(cache, name), usedMs: statSync(join(cache, name)).mtimeMs }))
     .sort((a, b) => b.usedMs - a.usedMs);
-  for (const { path } of folders.slice(keptOfAKind)) rmSync(path, { recursive: true, force: true });
+  for (const { path, usedMs } of folders.slice(keptOfAKind))
+    if (Date.now() - usedMs > keptMs) rmSync(path, { recursive: true, force: true });
 }
