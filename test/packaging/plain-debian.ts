@@ -34,7 +34,7 @@ export interface PlainDebian {
 /** What `when(...)` must be given for tests with it. */
 export const plainNeeds = {
   root: true,
-  tools: ['mmdebstrap', 'unshare', 'nsenter', 'dpkg-deb'],
+  tools: ['mmdebstrap', 'setpriv', 'unshare', 'nsenter', 'dpkg-deb'],
   other: lackingDebianRoot,
 };
 
@@ -54,9 +54,9 @@ export async function plainMachine(
   size: string,
 ): Promise<PlainDebian> {
   const place = mkdtempSync(join(tmpdir(), 'personad-plain-'));
-  const child = spawn(program, ['outside', root, place, size], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  // The death of the test ends the machine too.
+  const args = ['--pdeathsig', 'KILL', '--', program, 'outside', root, place, size];
+  const child = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'close');
   t.teardown(async () => {
     child.kill('SIGKILL');

@@ -97,7 +97,7 @@ function notOnRoot(): string | undefined {
 
 const checkoutNeeds = {
   root: true,
-  tools: ['unshare', 'nsenter', 'dpkg', 'npm'],
+  tools: ['setpriv', 'unshare', 'nsenter', 'dpkg', 'npm'],
   other: notOnRoot,
 };
 
