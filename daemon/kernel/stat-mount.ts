@@ -25,6 +25,8 @@ export interface MountStat {
   mode: number;
   uid: number;
   gid: number;
+  /** Last change of the content, nanoseconds since 1970. */
+  mtimeNs: bigint;
 }
 
 /**
@@ -64,6 +66,7 @@ export function statMount(at: string | Fd): MountStat {
     mode: out.readUInt16LE(28),
     uid: out.readUInt32LE(20),
     gid: out.readUInt32LE(24),
+    mtimeNs: out.readBigInt64LE(112) * 1_000_000_000n + BigInt(out.readUInt32LE(120)),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Xattrs } from '../kernel/xattrs.ts';
 import type { Row, Store, Tx } from '../store/store.ts';
 import type { Layer } from './layer.ts';
 
@@ -39,11 +40,13 @@ export interface Generation {
   failure?: string;
 }
 
-/** Mode and owner of a root folder, ids as they are on the disk. */
+/** What a root folder is beside its content, ids as they are on the disk. */
 export interface RootShape {
   mode: number;
   uid: number;
   gid: number;
+  /** Extended attributes, ACLs among them; absent when there are none. */
+  xattrs?: Xattrs;
 }
 
 export type UpperState = 'active' | 'draining' | 'sealed' | 'gone';

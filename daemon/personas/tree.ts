@@ -13,6 +13,7 @@ import type { TreePlan } from './next-trees.ts';
 import { stackDigest } from './slot-book.ts';
 import { anchorOf, type SlotRoom, shiftOf, sourceOf } from './slot-room.ts';
 import type { RootShape, Slot, Upper } from './slot-rows.ts';
+import { ownXattrs } from './uppers.ts';
 
 /** A slot's tree, made and checked, attached nowhere. */
 export interface Tree {
@@ -84,8 +85,9 @@ export async function mountTree(
     const lowers: Lower[] = [...sealed];
     for (const layer of layers) lowers.push(await room.layers.lower(layer, shift));
     if (options.shape) {
-      upper.root = rootShape(lowers[0]!.mount);
-      room.uppers.shape(slot.name, upper.id, upper.root);
+      const top = lowers[0]!.mount;
+      upper.root = rootShape(top);
+      room.uppers.shape(slot.name, upper.id, upper.root, statMount(top).mtimeNs);
     }
     const mount = await mountOverlay(
       {
@@ -113,7 +115,8 @@ export async function mountTree(
 /** As the layers show it: with shifted ids the upper's own files have the ids from outside, since an upper cannot be shifted. */
 function rootShape(mount: Fd): RootShape {
   const { mode, uid, gid } = statMount(mount);
-  return { mode: mode & 0o7777, uid, gid };
+  const xattrs = ownXattrs(`${mount.path}/.`);
+  return { mode: mode & 0o7777, uid, gid, ...(xattrs.length === 0 ? {} : { xattrs }) };
 }
 
 /** The checks every tree passes before it is committed to; a tree that fails is closed. */

@@ -8,6 +8,7 @@ import {
   readdirSync,
   rmdirSync,
   rmSync,
+  utimesSync,
 } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { failedWith } from '../kernel/errno.ts';
@@ -18,7 +19,7 @@ import { readRecord, writeRecord } from '../kernel/records.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import { treeSize } from '../kernel/tree-size.ts';
-import { readXattrs } from '../kernel/xattrs.ts';
+import { readXattrs, writeXattr, type Xattrs } from '../kernel/xattrs.ts';
 import type { RootShape, Upper } from './slot-rows.ts';
 
 /** Empty uppers kept ready in each slot, so that a swap waits for no folder to become durable. */
@@ -129,13 +130,17 @@ export class Uppers {
     return flush;
   }
 
-  /** Gives the upper's root folder the mode and owner that the tree's root shall have. */
-  shape(slot: string, id: string, root: RootShape): void {
-    const mode = root.mode & 0o7777;
-    if (mode === USUAL.mode && root.uid === USUAL.uid && root.gid === USUAL.gid) return;
+  /** Gives the upper's root folder what the tree's root shall have: of that folder overlays show the upper's alone. */
+  shape(slot: string, id: string, root: RootShape, mtimeNs: bigint): void {
     const path = `${this.path(slot, id)}/fs`;
-    chownSync(path, root.uid, root.gid);
-    chmodSync(path, mode);
+    const mode = root.mode & 0o7777;
+    if (mode !== USUAL.mode || root.uid !== USUAL.uid || root.gid !== USUAL.gid) {
+      chownSync(path, root.uid, root.gid);
+      chmodSync(path, mode);
+    }
+    for (const [name, value] of root.xattrs ?? []) writeXattr(path, name, value);
+    const seconds = Number(mtimeNs) / 1e9;
+    utimesSync(path, seconds, seconds);
   }
 
   /** Writes what the upper is, beside it: enough to find out by hand what it belongs to. */
@@ -164,8 +169,7 @@ export class Uppers {
   isEmpty(slot: string, id: string, root: RootShape): boolean {
     const path = `${this.path(slot, id)}/fs`;
     if (readdirSync(path).length > 0) return false;
-    // What the overlay itself notes on its upper is nobody's data.
-    if (readXattrs(path).some(([name]) => !name.startsWith('trusted.overlay.'))) return false;
+    if (JSON.stringify(ownXattrs(path)) !== JSON.stringify(root.xattrs ?? [])) return false;
     const { mode, uid, gid } = statMount(path);
     return (mode & 0o7777) === (root.mode & 0o7777) && uid === root.uid && gid === root.gid;
   }
@@ -228,6 +232,11 @@ export class Uppers {
   async close(): Promise<void> {
     await Promise.all([...this.#ready.keys()].map((slot) => this.forget(slot)));
   }
+}
+
+/** Attributes of a folder but for those that an overlay itself notes there: these are nobody's data. */
+export function ownXattrs(path: string): Xattrs {
+  return readXattrs(path).filter(([name]) => !name.startsWith('trusted.overlay.'));
 }
 
 function count(folder: string): number {
