@@ -88,3 +88,12 @@ scenario('a machine ends with the process that started it', async (t) => {
     t.false(existsSync(`/proc/${line}`));
   }
 });
+
+scenario('a snapshot starts with a clock that is right and a disk of its own', async (t) => {
+  const vm = await bootVm(t, { snapshot: true, disk: '1G' });
+  const seconds = Number(await vm.must('date +%s'));
+  t.true(Math.abs(seconds - Date.now() / 1000) < 30);
+  t.is(await vm.must('findmnt -no SOURCE /var/lib/persona'), '/dev/nvme0n1\n');
+  t.is(await vm.must('systemctl is-active personad.service'), 'active\n');
+  t.regex(await vm.must('personactl status'), /ready/);
+});
