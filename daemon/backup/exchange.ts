@@ -133,5 +133,6 @@ async function putInPlace(state: string, fault: ExchangeParts['fault']): Promise
   const left = (await exists(fresh)) ? readdirSync(fresh) : [];
   for (const name of [...replacedFolders, ...replacedFiles].filter((one) => left.includes(one)))
     await move(join(fresh, name), join(state, name));
-  await syncFolder(state);
+  // Where they went to and where they came from, before the record goes that would move them.
+  for (const folder of [state, fresh, slots]) if (await exists(folder)) await syncFolder(folder);
 }
