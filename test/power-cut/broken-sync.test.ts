@@ -11,7 +11,6 @@ import { chooseCuts, cutPower, record, type Sync } from './rounds.ts';
 const broken: Sync[] = ['file', 'folder', 'database'];
 const each: Sync[] = [
   'from:syncFolder < #makeFolders',
-  'from:syncFolder < makeFolders',
   'from:syncFolder < moveDurably < adoptLayer',
   'from:syncFolder < moveDurably < place',
   'from:syncFolder < writeDurably',
@@ -22,7 +21,6 @@ const each: Sync[] = [
   'from:buildImage',
   'from:pack',
   'from:Staging.write',
-  'file-system',
 ];
 const count = Number(process.env.POWER_CUTS ?? 24);
 const attempts = 3;
