@@ -64,8 +64,10 @@ function baseMethods(room: PersonasRoom): Of<'base'> {
         request.caller.uid,
       ),
     }),
-    'base.list': async () => ({ bases: await listBases(room) }),
-    'base.show': async ({ base }) => ({ base: await showBase(room, base) }),
+    'base.list': async (_, { caller }) => ({ bases: await listBases(room, caller.uid) }),
+    'base.show': async ({ base }, { caller }) => ({
+      base: await showBase(room, base, caller.uid),
+    }),
     'base.rm': async (params, { caller }) => ({
       plan: await planBaseRemoval(room, params, caller.uid),
     }),
@@ -102,10 +104,12 @@ export function personaMethods(room: PersonasRoom): Of<'base'> & Of<'key'> & Of<
       plan: planImport(room, { ...rest, source: request.input(source) }, request.caller.uid),
     }),
     'persona.list': async (_, request) => ({
-      personas: (await listPersonas(room)).map((page) => shownTo(request, page)),
+      personas: (await listPersonas(room, request.caller.uid)).map((page) =>
+        shownTo(request, page),
+      ),
     }),
     'persona.show': async ({ persona }, request) => ({
-      persona: shownTo(request, await showPersona(room, persona)),
+      persona: shownTo(request, await showPersona(room, persona, request.caller.uid)),
     }),
     'persona.verify': ({ persona }, { caller }) => ({
       plan: planVerify(room, persona, caller.uid),

@@ -10,8 +10,9 @@ export interface BaseUse {
 /**
  * The personas made for a base, and the slots that need it: by what is active, by what someone still holds, and by
  * what a rollback would go back to. By digest of the base.
+ * @param viewer who is told: root of all slots, others of their own.
  */
-export async function usesOfBases(store: Store): Promise<Map<string, BaseUse>> {
+export async function usesOfBases(store: Store, viewer = 0): Promise<Map<string, BaseUse>> {
   const uses = new Map<string, BaseUse>();
   const of = (digest: unknown): BaseUse => {
     const use = uses.get(String(digest)) ?? { personas: [], slots: [] };
@@ -26,7 +27,9 @@ export async function usesOfBases(store: Store): Promise<Map<string, BaseUse>> {
     `SELECT DISTINCT g.base_digest AS digest, g.slot AS slot
        FROM generations g JOIN slots s ON s.name = g.slot
       WHERE g.base_digest IS NOT NULL AND (${neededGenerations})
+        AND ? IN (0, s.owner)
       ORDER BY g.slot`,
+    viewer,
   );
   for (const { slot, digest } of slots) of(digest).slots.push(String(slot));
   return uses;

@@ -100,16 +100,20 @@ function pageOf(base: Base, use: BaseUse | undefined): BasePage {
   };
 }
 
-/** All bases as people see them. */
-export async function listBases({ store }: { store: Store }): Promise<BasePage[]> {
-  const [bases, uses] = [await readBases(store), await usesOfBases(store)];
+/** All bases as `viewer` (a uid) may see them. */
+export async function listBases({ store }: { store: Store }, viewer = 0): Promise<BasePage[]> {
+  const [bases, uses] = [await readBases(store), await usesOfBases(store, viewer)];
   return bases.map((base) => pageOf(base, uses.get(base.digest)));
 }
 
-/** One base as people see it, by name or digest. Throws base-not-found. */
-export async function showBase({ store }: { store: Store }, reference: string): Promise<BasePage> {
+/** One base by name or digest, as `viewer` (a uid) may see it. Throws base-not-found. */
+export async function showBase(
+  { store }: { store: Store },
+  reference: string,
+  viewer = 0,
+): Promise<BasePage> {
   const base = await readBase(store, reference);
-  return pageOf(base, (await usesOfBases(store)).get(base.digest));
+  return pageOf(base, (await usesOfBases(store, viewer)).get(base.digest));
 }
 
 /** The uid of who imported the base; undefined when there is none of that name or digest. */

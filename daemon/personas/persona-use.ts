@@ -4,13 +4,16 @@ import { neededGenerations } from './generation-use.ts';
 /**
  * The slots that need a persona: it is active in them, something still holds its tree, or it is what a rollback
  * would go back to (the newest good generation before the active one). By digest of the persona.
+ * @param viewer who is told: root of all slots, others of their own.
  */
-export async function slotsByPersona(store: Store): Promise<Map<string, string[]>> {
+export async function slotsByPersona(store: Store, viewer = 0): Promise<Map<string, string[]>> {
   const rows = await store.all(
     `SELECT DISTINCT g.persona_digest AS digest, g.slot AS slot
        FROM generations g JOIN slots s ON s.name = g.slot
       WHERE g.persona_digest IS NOT NULL AND (${neededGenerations})
+        AND ? IN (0, s.owner)
       ORDER BY g.slot`,
+    viewer,
   );
   const slots = new Map<string, string[]>();
   for (const { digest, slot } of rows) {

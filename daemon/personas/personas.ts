@@ -10,18 +10,22 @@ export { planImport } from './persona-import.ts';
 export { planRemove } from './persona-rm.ts';
 export { planVerify } from './persona-verify.ts';
 
-/** All personas, by name. */
-export async function listPersonas(room: PersonasRoom): Promise<PersonaPage[]> {
-  const slots = await slotsByPersona(room.store);
+/** All personas, by name, as `viewer` (a uid) may see them. */
+export async function listPersonas(room: PersonasRoom, viewer = 0): Promise<PersonaPage[]> {
+  const slots = await slotsByPersona(room.store, viewer);
   return room.book
     .personas()
     .map((persona) => personaPage(room.book, persona, slots.get(persona.digest) ?? []));
 }
 
-/** One persona by name or digest. Throws persona-not-found. */
-export async function showPersona(room: PersonasRoom, reference: string): Promise<PersonaPage> {
+/** One persona by name or digest, as `viewer` (a uid) may see it. Throws persona-not-found. */
+export async function showPersona(
+  room: PersonasRoom,
+  reference: string,
+  viewer = 0,
+): Promise<PersonaPage> {
   const persona = room.book.persona(reference);
-  const slots = (await slotsByPersona(room.store)).get(persona.digest) ?? [];
+  const slots = (await slotsByPersona(room.store, viewer)).get(persona.digest) ?? [];
   return personaPage(room.book, persona, slots);
 }
 

@@ -243,6 +243,8 @@ whenRoot(
     const error = await t.throwsAsync(planRemove(machine.room, 'work', 0), { code: 'in-use' });
     t.regex(error?.message ?? '', /slot desk/);
     t.deepEqual((await listPersonas(machine.room))[0]?.usedBy, { slots: ['desk'] });
+    // Whose slot it is not, is not told of it.
+    t.deepEqual((await listPersonas(machine.room, 1234))[0]?.usedBy, { slots: [] });
     await machine.store.commit((tx) => tx.run('DELETE FROM generations'));
     const fetched = exportPersona(machine.room, { persona: 'work' });
     const removed = await machine.run(planRemove(machine.room, 'work', 0));
