@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import {
+  chmodSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -26,6 +27,8 @@ export type FlipWay = 'beneath' | 'symlink';
 export const TREE = 'root';
 /** Folder of the anchor that holds the trees of the `symlink` way. */
 const TREES = '.trees';
+/** Whoever the anchor lets in passes on to the tree. */
+const PASSABLE = 0o711;
 /** A path walk that has read the old link must end before the old mount goes: far longer than any walk takes. */
 const WALK_GRACE_MS = 1_000;
 
@@ -110,7 +113,8 @@ async function flipLink(
 ): Promise<() => Promise<void>> {
   // A name that never comes again: the old tree is taken off by its name a while later.
   const target = `${TREES}/${randomBytes(6).toString('hex')}`;
-  mkdirSync(`${anchor}/${target}`, { recursive: true, mode: 0o755 });
+  mkdirSync(`${anchor}/${target}`, { recursive: true });
+  chmodSync(`${anchor}/${TREES}`, PASSABLE); // whatever our umask is
   attach(tree, `${anchor}/${target}`);
   const link = `${anchor}/${TREE}`;
   // Of a slot that was empty, or was used the other way.

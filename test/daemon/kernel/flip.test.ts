@@ -173,6 +173,24 @@ for (const way of WAYS) {
     }
   });
 
+  rooted(
+    `a user whom the anchor lets in reaches the tree, whatever our umask: ${way}`,
+    async (t) => {
+      const folder = scratchFolder(t);
+      const anchor = anchorOf(t, folder);
+      const trees = await twoTrees(t, folder);
+      const umask = process.umask(0o077); // as the daemon sets it
+      t.teardown(() => process.umask(umask));
+      for (const tree of trees) {
+        const { old, settled } = await flip(anchor, tree, way);
+        await settled;
+        await old?.closeLater();
+      }
+      const [program = '', ...words] = ORDINARY;
+      t.is(run(program, ...words, 'cat', `${anchor}/root/etc/name`), 'b');
+    },
+  );
+
   rooted(`set-id, capability and device node give an ordinary user nothing: ${way}`, async (t) => {
     const folder = scratchFolder(t);
     const anchor = anchorOf(t, folder);
