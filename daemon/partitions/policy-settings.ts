@@ -102,7 +102,7 @@ export const policySettings: PolicySettings = {
     stepLeast: 0.1,
     giveStep: 0.05,
     coolDownMs: 40_000,
-    contendedMs: 200_000,
+    contendedMs: 600_000,
     reversalMs: 61_000,
     limitAfter: 10,
     holdMs: 61_000,

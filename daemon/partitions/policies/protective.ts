@@ -56,23 +56,22 @@ interface Taker {
 
 const percent = (share: number) => `${Math.round(share * 100)} %`;
 
-/** The side that needs memory more than the other, or has less than the least share. */
+/** The side that has less than the least share, else the one that needs memory more than the other. */
 function taker(input: PolicyInput): Taker | undefined {
   const { now, settings } = input;
-  const { needWaiting, needLost, giverLost } = settings.protective;
+  const { needLost, giverLost } = settings.protective;
   const needs = { user: needOf(input, 'user'), system: needOf(input, 'system') };
+  const takers: Taker[] = [];
   for (const side of sides) {
     const [own, other] = [needs[side], needs[otherSide(side)]];
-    if (!own || !other || (own.waited < needWaiting && own.lost < needLost)) continue;
-    if (own.lost < needLost) continue;
-    const has = now.sides[side]?.currentBytes ?? 0;
-    const claims = has < settings.minShare * now.totalBytes;
+    if (!own || !other || own.lost < needLost) continue;
+    const claims = (now.sides[side]?.currentBytes ?? 0) < settings.minShare * now.totalBytes;
     if (!claims && other.lost > own.lost * giverLost) continue;
     const text = `its tasks waited ${percent(own.waited)} of the time, the other side's ${percent(other.waited)}`;
     const why: Reason = { rule: claims ? 'claim' : 'need', side, text };
-    return { side, lackedBytes: own.lackedBytes, contended: other.lost >= needLost, why };
+    takers.push({ side, lackedBytes: own.lackedBytes, contended: other.lost >= needLost, why });
   }
-  return hinted(input);
+  return takers.find(({ why }) => why.rule === 'claim') ?? takers[0] ?? hinted(input);
 }
 
 /**

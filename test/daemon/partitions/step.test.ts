@@ -127,6 +127,52 @@ test('the move comes with the first look that shows need', (t) => {
   t.true(second.writes.some(({ side, knob }) => side === 'user' && knob === 'memory.low'));
 });
 
+test('the giver is limited only when protection was not heard, and no longer than it can bear', (t) => {
+  // Covered by its protection, and still losing without growing.
+  const unheard = (second: number, systemWaits = 0) =>
+    look(
+      second * 1000,
+      {
+        currentBytes: 6 * GiB,
+        activations: second * 20_000,
+        pressure: { someUs: second * 500_000, fullUs: 0 },
+      },
+      {
+        currentBytes: 9.5 * GiB,
+        activations: systemWaits * 2000,
+        pressure: { someUs: systemWaits * 300_000, fullUs: 0 },
+      },
+    );
+  let one = turn(protective, unheard(0));
+  let second = 1;
+  for (; one.goals.system.highBytes === undefined && second < 60; second++) {
+    one = turn(protective, unheard(second), one.state);
+    t.is(one.goals.user.highBytes, undefined);
+  }
+  t.true(second > settings.protective.limitAfter, 'not at the first look');
+  t.true((one.goals.system.highBytes ?? 0) >= settings.minShare * 16 * GiB);
+  t.true((one.goals.system.highBytes ?? 0) < 9.5 * GiB);
+  one = turn(protective, unheard(second, 1), one.state);
+  t.is(one.goals.system.highBytes, undefined, 'it waits: the limit goes at once');
+});
+
+test('what is below the least share is claimed back, whatever the other side lacks', (t) => {
+  let one = turn(protective, hungry(0, 15));
+  for (let second = 1; second < 120; second++)
+    one = turn(protective, hungry(second, 15), one.state);
+  const lent = one.goals.system.lowBytes;
+  t.true(lent < settings.minShare * settings.guard.protectedShare * 16 * GiB, 'it was lent');
+  const both = (second: number) => {
+    const now = hungry(second, 15);
+    const waits = { activations: (second - 119) * 3000, refaults: (second - 119) * 3000 };
+    const pressure = { someUs: (second - 119) * 300_000, fullUs: 0 };
+    now.sides.system = { ...now.sides.system!, ...waits, pressure };
+    return now;
+  };
+  for (let second = 120; second < 900; second++) one = turn(protective, both(second), one.state);
+  t.true(one.goals.system.lowBytes > lent);
+});
+
 test('a restart at any point comes to the same shares', (t) => {
   const settle = (restartAt: number) => {
     let state: StepState | undefined;
