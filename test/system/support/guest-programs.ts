@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +28,8 @@ export async function putPrograms(vm: Machine, ...names: string[]): Promise<void
       target: 'node24',
       external: ['ava', 'koffi', 'sqlite3'],
     });
-    await vm.must(['mkdir', '-p', folder]);
+    // Every user of the guest runs them.
+    chmodSync(made, 0o755);
     await vm.put(made, folder);
   } finally {
     rmSync(made, { recursive: true, force: true });
