@@ -32,12 +32,26 @@ function intoFile(path: string): Outlet {
   return outlet as unknown as Outlet;
 }
 
+/** The kernel may take this long to end the tree of a process that was killed. */
+const endMs = 20_000;
+
 /** What the state is now, after a start and a stop. */
 async function seen(root: string): Promise<unknown> {
+  const deadline = performance.now() + endMs;
+  for (;;) {
+    const { held, ...found } = await looked(root);
+    if (!held || performance.now() > deadline) return found;
+  }
+}
+
+async function looked(root: string): Promise<{ held: boolean; [fact: string]: unknown }> {
   const daemon = await startSilent(root);
   try {
+    const notices = await daemon.rooms.methods(daemon.engine).status.notices();
     const mine = join(root, 'run/slots/work/root/etc/mine');
     return {
+      // A killed process is not gone at once, and no power cut leaves one.
+      held: notices.some(({ text }) => /^slot work: .*still/.test(text)),
       degraded: daemon.degraded,
       open: daemon.engine.open().length,
       mine: existsSync(mine) ? readFileSync(mine, 'utf8') : undefined,
