@@ -1,5 +1,6 @@
 import type { ExecutionContext } from 'ava';
 import type { Machine } from '../../../scripts/machine/machine.ts';
+import { until } from './slots.ts';
 
 /** Nothing that ended has left anything: mounts, loop devices, groups, temporary files. */
 export async function expectNoRemains(
@@ -7,9 +8,14 @@ export async function expectNoRemains(
   vm: Machine,
   trees: number,
 ): Promise<void> {
-  const mounts = await vm.must('cat /proc/1/mountinfo');
-  const overlays = mounts.split('\n').filter((line) => line.includes(' - overlay persona:'));
-  t.is(overlays.length, trees, mounts);
+  let mounts = '';
+  let overlays: string[] = [];
+  // Where a slot is a link the old tree is taken off a moment later.
+  await until(`${trees} trees are shown`, async () => {
+    mounts = await vm.must('cat /proc/1/mountinfo');
+    overlays = mounts.split('\n').filter((line) => line.includes(' - overlay persona:'));
+    return overlays.length === trees;
+  });
   for (const line of overlays) t.regex(line, /nosuid,nodev/);
   // This kernel joins only layers that are attached somewhere: where nobody but root passes.
   const layers = mounts.split('\n').filter((line) => line.includes(' - erofs '));
