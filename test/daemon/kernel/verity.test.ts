@@ -11,7 +11,7 @@ import {
 } from '../../../daemon/kernel/verity.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
-// Where the kernel has fs-verity: test/system/verity.system.test.ts. Here: the numbers, and what happens without it.
+// Where the kernel has fs-verity: test/system/verity.long.system.test.ts. Here: the numbers, and what happens without it.
 
 test('the numbers are those of linux/fsverity.h', (t) => {
   t.is(FS_IOC_ENABLE_VERITY, 0x40806685n);
