@@ -138,7 +138,10 @@ export const trusting = subject(
 export const revoking = subject(
   'trusted',
   async (machine) => must(machine, planTrust(machine.room, { publicKey: friend }, 0)),
-  async ({ room }) => planRevoke(room, { key: room.book.keys().at(-1)?.id ?? '' }, 0),
+  async ({ room }) => {
+    const known = room.book.keys().find(({ state }) => state !== 'machine');
+    return planRevoke(room, { key: known?.id ?? '' }, 0);
+  },
 );
 
 /** Creating a persona from a folder, with a seed and a variable. */
