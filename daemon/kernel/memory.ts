@@ -15,6 +15,9 @@ export function keepHeapsFew(): void {
   mallopt(ARENA_MAX, ARENAS);
 }
 
+/** What an idle daemon may keep. */
+const residentBytesMax = 90e6;
+
 let collect: ((options: object) => void) | undefined;
 
 /**
@@ -26,8 +29,13 @@ export function returnMemory(): number {
     setFlagsFromString('--expose-gc');
     collect = runInNewContext('gc') as typeof collect;
   }
-  // The kind that also shrinks the space for young objects, which many short calls have grown.
-  collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  collect?.({ type: 'major', execution: 'sync' });
   mallocTrim(0);
+  // The kind that also shrinks the space for young objects, which many short calls have grown. It gives up compiled
+  // code too, so that the next calls are slower: only where the other kind was not enough.
+  if (process.memoryUsage.rss() > residentBytesMax) {
+    collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+    mallocTrim(0);
+  }
   return process.memoryUsage.rss();
 }
