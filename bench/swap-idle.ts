@@ -6,11 +6,8 @@ import { type Swap, settled, swap, twoFsyncs } from './one-swap.ts';
 import { compileFloor, output, startFloor } from './programs.ts';
 import { median, quantile } from './statistics.ts';
 
-/**
- * Between two swaps. After a longer rest the processors of a virtual machine sleep, and waking them is what is measured;
- * a swap after such a rest stands beside the mount work.
- */
-const APART_MS = 10;
+/** Between two swaps: longer than what is written behind a swap takes, so that it is not in the next one's way. */
+const APART_MS = 30;
 /** After an ended state was sealed: the daemon joins the likely next tree when a slot was quiet for 300 ms. */
 const JOINED_MS = 600;
 

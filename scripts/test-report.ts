@@ -8,8 +8,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** It is meant to take less than ten minutes; a slower machine gets half as much again. */
-const shortFormMs = 15 * 60_000;
+const shortFormMs = 10 * 60_000;
 const systemTests = 'test/system';
 
 const failures: string[][] = [];

@@ -11,9 +11,8 @@ import { bootVm, needsVm } from './support/vm.ts';
 // The plug of a whole machine is pulled while it works; it starts again, cold, with what its disk had kept. The moments
 // are random; test/power-cut looks at many more of them, on a recorded disk.
 
-const short = process.env.PERSONAD_SYSTEM === 'short';
 /** Cold boots. `SYSTEM_POWER_CUTS=20` looks longer. */
-const rounds = Number(process.env.SYSTEM_POWER_CUTS ?? (short ? 2 : 8));
+const rounds = Number(process.env.SYSTEM_POWER_CUTS ?? 8);
 /** The power fails within this time after the first request: a whole turn of all kinds of work, emulated. */
 const cutWithinMs = 25_000;
 

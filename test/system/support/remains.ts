@@ -23,9 +23,12 @@ export async function expectNoRemains(
   for (const line of layers) t.regex(line, / \/run\/persona\/layers\/\S+ ro,nosuid,nodev/);
   t.is(await vm.must('stat -c %a /run/persona/layers'), '700\n');
   const loops = (await vm.must('losetup --noheadings --list')).split('\n').filter(Boolean);
-  // A tree that an earlier daemon made keeps its own layers: a base and a difference.
-  const byLoop = layers.filter((line) => line.includes(' - erofs /dev/loop')).length;
-  t.true(loops.length <= byLoop + 2 * trees, loops.join('\n'));
+  // A tree that an earlier daemon made keeps its own layers: never more than are joined in it, and each once.
+  const attached = new Set(layers.map((line) => / - erofs (\S+)/.exec(line)?.[1]));
+  const kept = loops.filter((line) => !attached.has(line.split(/\s+/)[0]));
+  const joined = overlays.flatMap((line) => /lowerdir=([^, ]+)/.exec(line)?.[1]?.split(':') ?? []);
+  t.true(kept.length <= joined.length, loops.join('\n'));
+  t.is(new Set(kept.map((line) => line.split(/\s+/)[5])).size, kept.length, loops.join('\n'));
   t.false(
     loops.some((line) => line.includes('(deleted)')),
     loops.join('\n'),
