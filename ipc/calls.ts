@@ -39,9 +39,10 @@ type Peer = Pick<Connection, 'socket' | 'caller'>;
 /** The request in a frame's data, or undefined when it is none. */
 export function readRequest(data: unknown): Request | undefined {
   if (data === null || typeof data !== 'object') return undefined;
-  const { id, params = {}, ...rest } = data as Partial<Request>;
-  if (!Number.isSafeInteger(id) || Object.keys(rest).length > 0) return undefined;
-  return { id: id as number, params };
+  const { id, params } = data as Partial<Request>;
+  if (!Number.isSafeInteger(id)) return undefined;
+  for (const key in data) if (key !== 'id' && key !== 'params') return undefined;
+  return { id: id as number, params: params === undefined ? {} : params };
 }
 
 /** Answers a request with an error. */
@@ -62,12 +63,13 @@ export interface Deadline {
  * sweep looks once per `sweepMs`: a timer for each call would cost more than many calls do.
  */
 async function inTime<T>(core: Core, work: Promise<T>, ms: number, what: string): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
   const late = () => reject(new PersonaError('timed-out', { what }));
   const deadline = { atMs: core.now() + ms, late };
   core.deadlines.add(deadline);
+  work.then(resolve, reject);
   try {
-    return await Promise.race([work, promise]);
+    return await promise;
   } finally {
     core.deadlines.delete(deadline);
   }
@@ -99,7 +101,7 @@ export async function answer(
   let work: Promise<unknown> = Promise.resolve();
   try {
     const params = checkParams(method, request.params);
-    work = core.call(name, params, contextOf(core, connection, request.id));
+    work = core.call(name, params, new ServedCall(core, connection, request.id));
     // A change that is waited for has the deadlines of its tasks.
     const result =
       method.kind === 'change'
@@ -117,28 +119,44 @@ export async function answer(
   endWhenDone(connection);
 }
 
-function contextOf(core: Core, connection: Connection, id: number): CallContext {
-  const { socket, caller } = connection;
-  return {
-    caller,
-    event: (event) => core.transport.send(socket, 'event', { id, event: checkEvent(event) }),
-    follow() {
-      const limit = core.limits.followsMax;
-      if (connection.follows >= limit) throw new PersonaError('too-many-requests', { limit });
-      connection.follows += 1;
-      let held = true;
-      return () => {
-        if (!held) return;
-        held = false;
-        connection.follows -= 1;
-        connection.lastFrameMs = core.now();
-        endWhenDone(connection);
-      };
-    },
-    get gone() {
-      connection.gone ??= new AbortController();
-      if (socket.destroyed) connection.gone.abort();
-      return connection.gone.signal;
-    },
-  };
+/** The context of one call. A class: an accessor in an object of its own costs as much as a small call. */
+class ServedCall implements CallContext {
+  readonly caller: Caller;
+  readonly #core: Core;
+  readonly #connection: Connection;
+  readonly #id: number;
+
+  constructor(core: Core, connection: Connection, id: number) {
+    this.caller = connection.caller;
+    this.#core = core;
+    this.#connection = connection;
+    this.#id = id;
+  }
+
+  event(event: unknown): boolean {
+    const data = { id: this.#id, event: checkEvent(event) };
+    return this.#core.transport.send(this.#connection.socket, 'event', data);
+  }
+
+  follow(): () => void {
+    const [core, connection] = [this.#core, this.#connection];
+    const limit = core.limits.followsMax;
+    if (connection.follows >= limit) throw new PersonaError('too-many-requests', { limit });
+    connection.follows += 1;
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      connection.follows -= 1;
+      connection.lastFrameMs = core.now();
+      endWhenDone(connection);
+    };
+  }
+
+  get gone(): AbortSignal {
+    const connection = this.#connection;
+    connection.gone ??= new AbortController();
+    if (connection.socket.destroyed) connection.gone.abort();
+    return connection.gone.signal;
+  }
 }

@@ -1,5 +1,5 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import { withDeadline } from './attempt.ts';
+import { doWork, takeAhead } from './ahead.ts';
 import { checkedValue, type JournalEvent } from './journal.ts';
 import type { Kinds } from './kinds.ts';
 import { type Live, type LiveTask, tell, tellTask } from './live.ts';
@@ -67,9 +67,7 @@ async function doTask(live: Live, index: number, parts: RunnerParts): Promise<vo
   task.here = true;
   tellTask(live, index, kinds);
   await parts.faults.at(`do:${kind.kind}`);
-  const outcome = await withDeadline(live, index, parts, (context) =>
-    kind.do(context, task.spec.params),
-  );
+  const outcome = await (takeAhead(live, index) ?? doWork(live, index, parts));
   await parts.faults.at(`did:${kind.kind}`);
   if (kind.ephemeral) finishInMemory(live, task, outcome ?? {}, parts);
   else await finish(live, index, outcome ?? {}, parts);

@@ -1,5 +1,5 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import type { Row, Store, Tx } from '../store/store.ts';
+import type { Row, SqlValue, Store, Tx } from '../store/store.ts';
 import type { Failure, Plan } from './change.ts';
 import type { Faults } from './faults.ts';
 import type { ChangeStatus, ChangeStep, TaskStep } from './status.ts';
@@ -68,9 +68,12 @@ function text(value: unknown): string | null {
   return value === undefined ? null : JSON.stringify(value);
 }
 
-/** `order` gives each event a number above all earlier ones: in it the events of a change are read back. */
+/**
+ * `order` gives each event a number above all earlier ones: in it the events of a change are read back. Two statements
+ * at most: compiling them takes longer than running them.
+ */
 function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): void {
-  const { changeId, create, ended } = entry;
+  const { changeId, create } = entry;
   if (create !== undefined)
     tx.run(
       'INSERT INTO changes (id, kind, summary, owner, plan, status, created) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -82,31 +85,43 @@ function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): voi
       entry.status ?? 'queued',
       now,
     );
-  else if (entry.status !== undefined)
-    tx.run('UPDATE changes SET status = ? WHERE id = ?', entry.status, changeId);
-  for (const event of entry.events)
-    tx.run(
-      'INSERT INTO events (change, seq, task, event, at, detail) VALUES (?, ?, ?, ?, ?, ?)',
+  else updateChange(tx, entry, now);
+  writeEvents(tx, entry, now, order);
+  entry.record?.(tx);
+}
+
+/** Writes what the entry says of the change itself; the outcome of its end stands over what was kept until then. */
+function updateChange(
+  tx: Tx,
+  { changeId, status, error, result, ended }: Entry,
+  now: number,
+): void {
+  const facts: Record<string, SqlValue> = {
+    ...(status === undefined ? {} : { status }),
+    ...(error === undefined ? {} : { error: text(error) }),
+    ...(result === undefined ? {} : { result: text(result) }),
+    ...(ended && { ended: now, error: text(ended.error), result: text(ended.result) }),
+  };
+  const names = Object.keys(facts);
+  if (names.length === 0) return;
+  const set = names.map((name) => `${name} = ?`).join(', ');
+  tx.run(`UPDATE changes SET ${set} WHERE id = ?`, ...Object.values(facts), changeId);
+}
+
+function writeEvents(tx: Tx, { changeId, events }: Entry, now: number, order: () => number): void {
+  if (events.length === 0) return;
+  const rows = events.map(() => '(?, ?, ?, ?, ?, ?)').join(', ');
+  tx.run(
+    `INSERT INTO events (change, seq, task, event, at, detail) VALUES ${rows}`,
+    ...events.flatMap(({ task, step, detail }) => [
       changeId,
       order(),
-      event.task ?? null,
-      event.step,
+      task ?? null,
+      step,
       now,
-      text(event.detail),
-    );
-  if (entry.error !== undefined)
-    tx.run('UPDATE changes SET error = ? WHERE id = ?', text(entry.error), changeId);
-  if (entry.result !== undefined)
-    tx.run('UPDATE changes SET result = ? WHERE id = ?', text(entry.result), changeId);
-  if (ended !== undefined)
-    tx.run(
-      'UPDATE changes SET ended = ?, error = ?, result = ? WHERE id = ?',
-      now,
-      text(ended.error),
-      text(ended.result),
-      changeId,
-    );
-  entry.record?.(tx);
+      text(detail),
+    ]),
+  );
 }
 
 /**
@@ -152,7 +167,10 @@ export function journalOver(
   };
   return {
     append,
-    appendSoon: (entry) => store.commitSoon((tx) => writeEntry(tx, entry, now(), order)),
+    appendSoon(entry) {
+      const at = now();
+      return store.commitSoon((tx) => writeEntry(tx, entry, at, order));
+    },
     open: async () =>
       load(await store.all<ChangeRow>('SELECT * FROM changes WHERE ended IS NULL ORDER BY id')),
     load: async (id) => (await load(await store.all('SELECT * FROM changes WHERE id = ?', id)))[0],

@@ -1,4 +1,5 @@
 import { PersonaError } from '../../ipc/errors.ts';
+import { dropAhead, goAhead } from './ahead.ts';
 import type { Plan } from './change.ts';
 import { blocker, type Holder } from './conflicts.ts';
 import { declare } from './forward.ts';
@@ -97,13 +98,16 @@ export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promis
   const create = { step: 'create' as const };
   const begin = starts ? [{ step: 'start' as const }, ...declare(live, 0, parts.kinds)] : [];
   try {
-    await parts.journal.append({
+    const written = parts.journal.append({
       changeId: live.id,
       create: plan,
       events: [create, ...begin],
       status: live.status,
     });
+    if (starts) goAhead(live, parts);
+    await written;
   } catch (error) {
+    await dropAhead(live, parts);
     queue.open.delete(live.id);
     queue.running.delete(live.id);
     parts.broken(error);

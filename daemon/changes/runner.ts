@@ -4,6 +4,9 @@ import { failureOf, type RunnerParts } from './parts.ts';
 import { isEnded, isStuck } from './status.ts';
 import { goBack } from './unwind.ts';
 
+/** A line of the log is written this much after the answer: writing it takes longer than the flip of a swap. */
+const logDelayMs = 2;
+
 /**
  * Runs the change until it has ended or is stuck; never throws. Expects a change that is `doing` (its
  * first tasks declared), `committed` or `undoing`.
@@ -27,9 +30,10 @@ export async function run(live: Live, parts: RunnerParts): Promise<void> {
 export function settle(live: Live, parts: RunnerParts): void {
   const { error, result, status } = live;
   if (isEnded(status) || isStuck(status)) {
-    // Writing a line takes longer than the flip of a swap: whoever waits for the answer has it first.
-    setImmediate(() =>
-      parts.log.info({ changeId: live.id, kind: live.plan.kind, status }, 'change ended'),
+    // Whoever gets the answer is woken on our processor and waits there until we sleep.
+    setTimeout(
+      () => parts.log.info({ changeId: live.id, kind: live.plan.kind, status }, 'change ended'),
+      logDelayMs,
     );
     tell(live, {
       ...(error === undefined ? {} : { error }),

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
+  constants,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -41,28 +42,22 @@ export interface Shown {
 }
 
 export interface Flipped {
-  /** The replaced tree, kept alive by this detached copy; absent when the slot was empty. */
+  /** The replaced tree, kept alive by this detached copy, and its device; absent when the slot was empty. */
   old?: Fd;
+  oldDevice?: string;
   /** Ends when the old attachment is gone for all. The path shows the new tree already before. */
   settled: Promise<void>;
 }
 
-function treePlace(anchor: string): string | undefined {
-  const path = `${anchor}/${TREE}`;
-  try {
-    return lstatSync(path).isSymbolicLink() ? `${anchor}/${readlinkSync(path)}` : path;
-  } catch (error) {
-    if (failedWith(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-}
-
 /** The tree an anchor shows, or undefined when it shows none. */
 export function shownTree(anchor: string): Shown | undefined {
-  const at = treePlace(anchor);
-  if (at === undefined) return undefined;
+  let at = `${anchor}/${TREE}`;
   try {
-    const stat = statMount(at);
+    let stat = statMount(at);
+    if ((stat.mode & constants.S_IFMT) === constants.S_IFLNK) {
+      at = `${anchor}/${readlinkSync(at)}`;
+      stat = statMount(at);
+    }
     return stat.isMountRoot ? { at, mountId: stat.mountId, device: stat.device } : undefined;
   } catch (error) {
     if (failedWith(error, 'ENOENT')) return undefined;
@@ -88,7 +83,7 @@ export async function flip(anchor: string, tree: Fd, way: FlipWay): Promise<Flip
     throw error;
   }
   settled.catch(() => undefined); // the caller awaits it later; until then it must not count as unhandled
-  return { ...(old === undefined ? {} : { old }), settled };
+  return { ...(old && now && { old, oldDevice: now.device }), settled };
 }
 
 function fill(anchor: string, tree: Fd): void {
@@ -150,7 +145,7 @@ async function takeOff(place: string): Promise<void> {
 
 /** Takes off trees of the `symlink` way that a crash has left behind the link. What the anchor shows stays. */
 export async function sweepTrees(anchor: string): Promise<void> {
-  const shown = treePlace(anchor);
+  const shown = shownTree(anchor)?.at;
   let names: string[] = [];
   try {
     names = readdirSync(`${anchor}/${TREES}`);

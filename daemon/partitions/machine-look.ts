@@ -1,7 +1,8 @@
 import { groupId, readKnob } from '../kernel/cgroups.ts';
 import { parseAmount, readGroupMemory } from '../kernel/group-memory.ts';
+import { KeptFile } from '../kernel/kept-file.ts';
 import { readMeminfo } from '../kernel/meminfo.ts';
-import { type Pressure, readPressure } from '../kernel/pressure.ts';
+import { type Pressure, parsePressure, readPressure } from '../kernel/pressure.ts';
 import type { LostTime, Observation, Side, SideObservation } from './observation.ts';
 import type { Places } from './places.ts';
 
@@ -75,8 +76,40 @@ export interface Glance {
   someUs?: number;
 }
 
-export function glanceAtMachine(files: MachineFiles = machineFiles): Glance {
-  const { totalBytes, availableBytes } = readMeminfo(files.meminfo);
-  const someUs = readPressure(files.pressure)?.some.totalUs;
-  return { totalBytes, availableBytes, ...(someUs === undefined ? {} : { someUs }) };
+/** Far more than the lines that are looked at take. */
+const headBytes = 512;
+/** The first lines of /proc/meminfo; MemFree stands between them. */
+const total = /^MemTotal: +(\d{1,12}) kB$/m;
+const available = /^MemAvailable: +(\d{1,12}) kB$/m;
+
+/** Opens what glances look at, until `close`. */
+export function openGlance(files: MachineFiles = machineFiles): {
+  glance(): Glance;
+  close(): void;
+} {
+  const meminfo = new KeptFile(files.meminfo, headBytes);
+  const pressure = keptPressure(files.pressure);
+  const glance = (): Glance => {
+    const text = meminfo.read();
+    const [, totalKib] = total.exec(text) ?? [];
+    const [, availableKib] = available.exec(text) ?? [];
+    if (totalKib === undefined || availableKib === undefined)
+      throw new Error(`cannot read the machine's memory: ${files.meminfo} lacks a field`);
+    const someUs = pressure && parsePressure(pressure.read())?.some.totalUs;
+    return {
+      totalBytes: Number(totalKib) * 1024,
+      availableBytes: Number(availableKib) * 1024,
+      ...(someUs === undefined ? {} : { someUs }),
+    };
+  };
+  const close = () => {
+    meminfo.close();
+    pressure?.close();
+  };
+  return { glance, close };
+}
+
+/** Undefined where the kernel keeps no pressure. */
+function keptPressure(path: string): KeptFile | undefined {
+  return readPressure(path) === undefined ? undefined : new KeptFile(path, headBytes);
 }

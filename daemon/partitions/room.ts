@@ -8,7 +8,7 @@ import { type HistoryRow, historySteps, meansOf, type Sample } from './history.t
 import { readHistory } from './history-rows.ts';
 import type { Returned } from './leases.ts';
 import { MemoryLoop, reportReturned } from './loop.ts';
-import { glanceAtMachine, lookAtMachine } from './machine-look.ts';
+import { lookAtMachine, openGlance } from './machine-look.ts';
 import { findPlaces, type Places } from './places.ts';
 import { findPolicy } from './policies/index.ts';
 import type { Policy } from './policy.ts';
@@ -66,6 +66,7 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
   const kept = degraded === undefined ? store : undefined;
   const recorder = new Recorder({ store: kept, folder: paths.state, log, wallMs });
   await recorder.start();
+  const { glance, close } = openGlance();
   const loop = new MemoryLoop(
     {
       places,
@@ -75,7 +76,7 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
       nowMs: boottimeMs,
       wallMs,
       look: (atMs) => lookAtMachine(places, atMs),
-      glance: () => glanceAtMachine(),
+      glance,
     },
     {
       policy: policyOf(values['partitions.policy']),
@@ -99,6 +100,7 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
     start: () => loop.start(),
     async stop() {
       await loop.stop();
+      close();
     },
   };
 }

@@ -1,8 +1,11 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Fd } from '../kernel/fd.ts';
 import { flip, shownTree } from '../kernel/flip.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import { anchorOf, flipWayOf, type SlotRoom } from './slot-room.ts';
 import type { Upper } from './slot-rows.ts';
+
+const closeDelayMs = 5;
 
 /**
  * Shows a detached tree in its slot in place of what is there, and gives the replaced one to the keeper.
@@ -19,11 +22,20 @@ export async function showTree(
   const anchor = anchorOf(room, slot);
   const { device } = statMount(mount);
   const startedMs = performance.now();
-  const { old, settled } = await flip(anchor, mount, flipWayOf(room));
+  const { old, oldDevice = '', settled } = await flip(anchor, mount, flipWayOf(room));
   const flipMs = performance.now() - startedMs;
-  if (old !== undefined) keepOld(room, old, device, left);
+  if (old !== undefined && oldDevice !== device && left !== undefined) {
+    room.keeper.hold(left, old, oldDevice);
+  } else if (old !== undefined) {
+    // The same superblock shown anew, or one we know nothing of: nothing to keep.
+    old
+      .closeLater()
+      .catch((error: unknown) => room.log.warn({ err: error }, 'cannot close a tree'));
+  }
   const ended: Promise<unknown> = settled
     .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot take the old tree off'))
+    // Not in the answer's way.
+    .then(() => pause(closeDelayMs))
     .then(() => mount.closeLater())
     .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot close a tree'))
     .finally(() => void room.settling.delete(ended));
@@ -33,16 +45,4 @@ export async function showTree(
     room.problems.set(slot, `${anchor}/root shows something that is not of this slot`);
   } else room.problems.delete(slot);
   return flipMs;
-}
-
-function keepOld(room: SlotRoom, old: Fd, device: string, left: Upper | undefined): void {
-  const oldDevice = statMount(old).device;
-  if (oldDevice !== device && left !== undefined) {
-    room.keeper.hold(left, old, oldDevice);
-    return;
-  }
-  // The same superblock shown anew, or one we know nothing of: nothing to keep.
-  old
-    .closeLater()
-    .catch((error: unknown) => room.log.warn({ err: error }, 'cannot close a replaced tree'));
 }

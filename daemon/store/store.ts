@@ -30,7 +30,7 @@ export interface Store {
   commit(collect: (tx: Tx) => void): Promise<void>;
   /**
    * Adds statements to the next commit, or writes them when the store falls idle: for facts that
-   * recovery finds again. Resolves when they are on the disk; order with other commits is kept.
+   * recovery finds again. `collect` is called then. Resolves when they are on the disk; order with other commits is kept.
    */
   commitSoon(collect: (tx: Tx) => void): Promise<void>;
   /** Writes a copy of all rows, as they are at one moment, to the new file at `path`. Not durable by itself. */
@@ -39,23 +39,30 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** Commits after which the write-ahead log is moved into the database, and the idle time before it. */
+/**
+ * Commits after which the write-ahead log is moved into the database, and the idle time before it. The log then begins
+ * anew in blocks that it owns: a commit that needs new ones from the file system takes twice as long.
+ */
 export const checkpointAfterCommits = 32;
 const checkpointIdleMs = 250;
 
 /** How long a soon-commit waits for company before it is written alone. */
 export const soonDelayMs = 20;
 
-interface Pending {
-  sql: string;
+interface Waiting {
+  collect(tx: Tx): void;
   resolve(): void;
   reject(error: unknown): void;
+}
+
+interface Pending extends Waiting {
+  sql: string;
 }
 
 /** A store over `driver`. */
 export function storeOver(driver: Driver): Store {
   let tail: Promise<unknown> = Promise.resolve();
-  let soon: Pending[] = [];
+  let soon: Waiting[] = [];
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
   let commits = 0;
@@ -66,10 +73,13 @@ export function storeOver(driver: Driver): Store {
     commits += 1;
     if (commits < checkpointAfterCommits) return;
     clearTimeout(idle);
-    idle = setTimeout(() => {
-      commits = 0;
-      if (!closed) turn(() => driver.exec('PRAGMA wal_checkpoint(PASSIVE)')).catch(() => undefined);
-    }, checkpointIdleMs).unref();
+    idle = setTimeout(checkpoint, checkpointIdleMs).unref();
+  }
+
+  function checkpoint(): void {
+    clearTimeout(idle);
+    commits = 0;
+    if (!closed) turn(() => driver.exec('PRAGMA wal_checkpoint(PASSIVE)')).catch(() => undefined);
   }
 
   function turn<T>(work: () => Promise<T>): Promise<T> {
@@ -84,7 +94,7 @@ export function storeOver(driver: Driver): Store {
     timer = undefined;
     const taken = soon;
     soon = [];
-    return taken;
+    return taken.flatMap(pendingOf);
   }
 
   /** One transaction of the waiting statements and `sql`; if it fails, each part is tried by itself. */
@@ -107,6 +117,12 @@ export function storeOver(driver: Driver): Store {
     return waiting.length === 0 ? Promise.resolve() : turn(() => write(waiting, ''));
   };
 
+  /** Nothing was committed for a while. */
+  function inPause(): void {
+    flush().catch(() => undefined);
+    if (commits >= checkpointAfterCommits) checkpoint();
+  }
+
   const read = <R extends Row>(sql: string, values: SqlValue[]): Promise<R[]> => {
     if (soon.length > 0) flush().catch(() => undefined);
     return turn(() => driver.all(sql, values) as Promise<R[]>);
@@ -117,15 +133,15 @@ export function storeOver(driver: Driver): Store {
     get: async <R extends Row>(sql: string, ...values: SqlValue[]) =>
       (await read<R>(sql, values))[0],
     async commit(collect) {
-      const sql = collected(collect);
+      // In the order in which they were asked for: numbers are given out as they are collected.
       const waiting = takeSoon();
+      const sql = collected(collect);
       await turn(() => write(waiting, sql));
     },
     commitSoon(collect) {
-      const sql = collected(collect);
       if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
-      timer ??= setTimeout(() => flush().catch(() => undefined), soonDelayMs);
-      return new Promise((resolve, reject) => soon.push({ sql, resolve, reject }));
+      timer ??= setTimeout(inPause, soonDelayMs);
+      return new Promise((resolve, reject) => soon.push({ collect, resolve, reject }));
     },
     async snapshot(path) {
       flush().catch(() => undefined);
@@ -141,6 +157,16 @@ export function storeOver(driver: Driver): Store {
       await done;
     },
   };
+}
+
+/** Its statements; none, and it hears so, when they cannot be collected. */
+function pendingOf(one: Waiting): Pending[] {
+  try {
+    return [{ ...one, sql: collected(one.collect) }];
+  } catch (error) {
+    one.reject(error);
+    return [];
+  }
 }
 
 function collected(collect: (tx: Tx) => void): string {

@@ -6,7 +6,7 @@ import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
-import { glanceAtMachine, lookAtMachine } from '../../../daemon/partitions/machine-look.ts';
+import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-look.ts';
 import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
 import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
@@ -20,6 +20,8 @@ function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean) {
   const book = LeaseBook.open(file);
   const leases = new Leases({ book, manager: false, boot: 'b', now: () => clock.ms });
   const wallMs = () => clock.ms;
+  const { glance, close } = openGlance(tree.files);
+  t.teardown(close);
   const loop = new MemoryLoop(
     {
       places: tree.places,
@@ -29,7 +31,7 @@ function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean) {
       nowMs: () => clock.ms,
       wallMs,
       look: (atMs) => lookAtMachine(tree.places, atMs, tree.files),
-      glance: () => glanceAtMachine(tree.files),
+      glance,
     },
     { policy: findPolicy('protective')!, manage },
   );
