@@ -151,7 +151,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const accountOf = accounts();
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
     const quiet = whenQuiet(() => {
-      if (process.memoryUsage.rss() > residentBytesKept) returnMemory();
+      if (process.memoryUsage.rss() > residentBytesKept)
+        store.shrink().then(returnMemory, (err: unknown) => log.warn({ err }, 'cannot shrink'));
     }, quietMs);
     undo.defer(() => quiet.stop());
     const engine = engineOf(parts, store, space, rooms.tasks, accountOf, () => {

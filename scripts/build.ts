@@ -54,8 +54,11 @@ const program: BuildOptions = {
   supported: { 'dynamic-import': false },
 };
 
+/** Names stay, so that a stack trace can be read; the rest of the text is memory that a daemon would keep. */
 const module = (banner: string): BuildOptions => ({
   ...shared,
+  minifyWhitespace: true,
+  minifySyntax: true,
   format: 'esm',
   banner: { js: banner },
 });

@@ -61,7 +61,10 @@ export class MemoryLoop {
   #theirs = new Map<string, Theirs>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
+  #started = false;
   #stopped = false;
+  /** CLOCK_BOOTTIME of the last glance that saw something. */
+  #sawMs = 0;
   #said = new Map<string, number>();
   /** The next turn looks, whatever there is to see. */
   #due = false;
@@ -111,11 +114,16 @@ export class MemoryLoop {
   }
 
   start(): void {
-    const next = () => {
-      if (this.#stopped) return;
-      this.#timer = setTimeout(() => void this.tick().finally(next), tickMs).unref();
-    };
-    void this.tick().finally(next);
+    this.#started = true;
+    void this.tick().finally(() => this.#wait());
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped || !this.#started) return;
+    const quietMs = this.#parts.nowMs() - this.#sawMs;
+    const next = () => void this.tick().finally(() => this.#wait());
+    this.#timer = setTimeout(next, tickMs(this.manages, quietMs)).unref();
   }
 
   /** One turn, after whatever runs. Never throws. */
@@ -130,6 +138,8 @@ export class MemoryLoop {
     return this.#next(async () => {
       this.#choice = { ...this.#choice, ...choice };
       this.#due = true;
+      this.#sawMs = this.#parts.nowMs();
+      this.#wait();
       return this.manages ? [] : await this.#giveBack();
     });
   }
@@ -164,9 +174,10 @@ export class MemoryLoop {
     const { nowMs, glance, look, recorder } = this.#parts;
     const atMs = nowMs();
     const limited = sides.some((side) => typeof this.#last?.sides[side]?.high === 'number');
-    const due = this.#due || worthALook(this.#last, glance(), atMs, limited) !== undefined;
+    const seen = this.#due ? 'choice' : worthALook(this.#last, glance(), atMs, limited);
     this.#due = false;
-    if (!due) {
+    if (seen !== undefined && seen !== 'time') this.#sawMs = atMs;
+    if (seen === undefined) {
       this.#state = stillQuiet(this.#state, atMs);
       return;
     }

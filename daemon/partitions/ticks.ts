@@ -2,12 +2,20 @@ import type { Glance } from './machine-look.ts';
 import type { Observation } from './observation.ts';
 import type { StepState } from './step.ts';
 
-/** Every so often somebody looks whether there is anything to see. */
-export const tickMs = 1_000;
+/** Every so often somebody looks whether there is anything to see, */
+const busyMs = 1_000;
+/** and less often where nothing is managed and there was nothing to see for a while. */
+const restingMs = 5_000;
+const restAfterMs = 20_000;
 /** Without anything to see a full look is taken this often: what is plotted must not be older. */
 const lookEveryMs = 10_000;
 /** So much memory more or less is something to see: a share of the total. */
 const movedShare = 0.01;
+
+/** The time to the next glance, `quietMs` after the last one that saw something. Pure. */
+export function tickMs(manages: boolean, quietMs: number): number {
+  return manages || quietMs < restAfterMs ? busyMs : restingMs;
+}
 
 /**
  * What there is to see, or undefined. Waiting tasks, memory that came or went, limits in force (each wants its watchdog),

@@ -59,7 +59,8 @@ async function seal(room: SlotRoom, upper: Upper): Promise<void> {
   const state = useless && !current ? 'gone' : 'sealed';
   const bytes = state === 'gone' ? 0 : await room.uppers.size(slot.name, upper.id);
   const ended: Upper = { ...upper, state, endedMs: room.now(), bytes };
-  await room.store.commitSoon((tx) => putUpper(tx, ended));
+  // On the disk before its folder goes.
+  await room.store.commit((tx) => putUpper(tx, ended));
   room.book.putUpper(ended);
   if (state === 'gone') await room.uppers.remove(slot.name, upper.id);
   else await room.uppers.describe(ended, room.book.latestWith(upper.id)?.number ?? 0);

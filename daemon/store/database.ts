@@ -1,6 +1,7 @@
 import sqlite3 from 'sqlite3';
 import { PersonaError } from '../../ipc/errors.ts';
 import { copyBeforeMigration } from './before-migration.ts';
+import { moveLog } from './log-mover.ts';
 import { checkOwner, type Migration, migrate, migrations } from './migrate.ts';
 import { type Driver, type Row, type Store, storeOver } from './store.ts';
 
@@ -116,7 +117,11 @@ export async function openStore(
     await driver.close().catch(() => undefined);
     throw isDamage(error) ? damaged(error) : error;
   }
-  return storeOver(driver);
+  const mover = await open(file).catch(async (error: unknown) => {
+    await driver.close().catch(() => undefined);
+    throw error;
+  });
+  return storeOver(driver, moveLog(mover));
 }
 
 function isDamage(error: unknown): boolean {

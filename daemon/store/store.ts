@@ -1,3 +1,4 @@
+import type { LogMover } from './log-mover.ts';
 import { fill, literal, type Row, type SqlValue } from './sql.ts';
 
 export type { Row, SqlValue } from './sql.ts';
@@ -30,21 +31,17 @@ export interface Store {
   commit(collect: (tx: Tx) => void): Promise<void>;
   /**
    * Adds statements to the next commit, or writes them when the store falls idle: for facts that
-   * recovery finds again. `collect` is called then. Resolves when they are on the disk; order with other commits is kept.
+   * recovery finds again. `collect` is called then. Resolves when they are written; they are on the disk with the next
+   * commit. Order with other commits is kept.
    */
   commitSoon(collect: (tx: Tx) => void): Promise<void>;
   /** Writes a copy of all rows, as they are at one moment, to the new file at `path`. Not durable by itself. */
   snapshot(path: string): Promise<void>;
+  /** Gives up the memory of pages that were read, up to 2 MiB; they are read again when they are needed. */
+  shrink(): Promise<void>;
   /** Writes what still waits, then closes. Further calls are refused. */
   close(): Promise<void>;
 }
-
-/**
- * Commits after which the write-ahead log is moved into the database, and the idle time before it. The log then begins
- * anew in blocks that it owns: a commit that needs new ones from the file system takes twice as long.
- */
-export const checkpointAfterCommits = 32;
-const checkpointIdleMs = 250;
 
 /** How long a soon-commit waits for company before it is written alone. */
 export const soonDelayMs = 20;
@@ -59,28 +56,12 @@ interface Pending extends Waiting {
   sql: string;
 }
 
-/** A store over `driver`. */
-export function storeOver(driver: Driver): Store {
+/** A store over `driver`; `mover` is told when the log may be moved into the database. */
+export function storeOver(driver: Driver, mover: LogMover): Store {
   let tail: Promise<unknown> = Promise.resolve();
   let soon: Waiting[] = [];
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
-  let commits = 0;
-  let idle: NodeJS.Timeout | undefined;
-
-  /** In an idle moment, not within someone's commit: the next commits then overwrite the log's blocks. */
-  function checkpointLater(): void {
-    commits += 1;
-    if (commits < checkpointAfterCommits) return;
-    clearTimeout(idle);
-    idle = setTimeout(checkpoint, checkpointIdleMs).unref();
-  }
-
-  function checkpoint(): void {
-    clearTimeout(idle);
-    commits = 0;
-    if (!closed) turn(() => driver.exec('PRAGMA wal_checkpoint(PASSIVE)')).catch(() => undefined);
-  }
 
   function turn<T>(work: () => Promise<T>): Promise<T> {
     if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
@@ -99,14 +80,15 @@ export function storeOver(driver: Driver): Store {
 
   /** One transaction of the waiting statements and `sql`; if it fails, each part is tried by itself. */
   async function write(waiting: Pending[], sql: string): Promise<void> {
-    checkpointLater();
+    mover.committed();
     const company = waiting.map((one) => one.sql).join('');
     try {
-      await transaction(driver, company + sql);
+      await transaction(driver, company + sql, sql !== '');
     } catch (error) {
       if (waiting.length === 0) throw error;
-      for (const one of waiting) await transaction(driver, one.sql).then(one.resolve, one.reject);
-      if (sql !== '') await transaction(driver, sql);
+      for (const one of waiting)
+        await transaction(driver, one.sql, false).then(one.resolve, one.reject);
+      if (sql !== '') await transaction(driver, sql, true);
       return;
     }
     for (const one of waiting) one.resolve();
@@ -120,7 +102,7 @@ export function storeOver(driver: Driver): Store {
   /** Nothing was committed for a while. */
   function inPause(): void {
     flush().catch(() => undefined);
-    if (commits >= checkpointAfterCommits) checkpoint();
+    mover.paused();
   }
 
   const read = <R extends Row>(sql: string, values: SqlValue[]): Promise<R[]> => {
@@ -147,13 +129,14 @@ export function storeOver(driver: Driver): Store {
       flush().catch(() => undefined);
       await turn(() => driver.exec(`VACUUM INTO ${literal(path)}`));
     },
+    shrink: () => turn(() => driver.exec('PRAGMA shrink_memory')),
     async close() {
       if (closed) return;
-      clearTimeout(idle);
       const last = flush().catch(() => undefined);
       const done = turn(() => driver.close());
       closed = true;
       await last;
+      await mover.close();
       await done;
     },
   };
@@ -179,9 +162,14 @@ function collected(collect: (tx: Tx) => void): string {
   return sql;
 }
 
-async function transaction(driver: Driver, sql: string): Promise<void> {
+/** Said before each transaction, so that none inherits what another one was content with. */
+const durably = 'PRAGMA synchronous = FULL;';
+/** The write-ahead log stays in order, and is flushed by the next durable transaction. */
+const loosely = 'PRAGMA synchronous = NORMAL;';
+
+async function transaction(driver: Driver, sql: string, durable: boolean): Promise<void> {
   try {
-    await driver.exec(`BEGIN IMMEDIATE;\n${sql}COMMIT;`);
+    await driver.exec(`${durable ? durably : loosely}\nBEGIN IMMEDIATE;\n${sql}COMMIT;`);
   } catch (error) {
     // Fails when the transaction never began or SQLite rolled it back itself: both are fine.
     await driver.exec('ROLLBACK;').catch(() => undefined);

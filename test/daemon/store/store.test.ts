@@ -105,6 +105,30 @@ for (const [name, open] of drivers) {
     t.is((await store.get<{ n: number }>('SELECT count(*) AS n FROM facts'))?.n, 3);
   });
 
+  test(`${name}: what is asked to be durable is, whatever was written before it`, async (t) => {
+    const said: string[] = [];
+    const store = await opened(t, async (file) => {
+      const driver = await open(file);
+      const exec = (sql: string) => {
+        if (/^(BEGIN|COMMIT|INSERT|PRAGMA synchronous)/m.test(sql)) said.push(sql);
+        return driver.exec(sql);
+      };
+      return { ...driver, exec };
+    });
+    said.length = 0;
+    await store.commitSoon((tx) => tx.run(fact, 'a', '1'));
+    await t.throwsAsync(store.commitSoon((tx) => tx.run(fact, 'a', 'again')));
+    await store.commit((tx) => tx.run(fact, 'b', '2'));
+    const company = store.commitSoon((tx) => tx.run(fact, 'c', '3'));
+    await store.commit((tx) => tx.run(fact, 'd', '4'));
+    await company;
+    const levels = said.map((sql) => /^PRAGMA synchronous = (\w+)/.exec(sql)?.[1]);
+    t.is(levels.at(-1), 'FULL', 'what rides on a durable commit is durable');
+    t.is(levels.at(-2), 'FULL');
+    t.true(levels.slice(0, -2).every((level) => level === 'NORMAL'));
+    t.true(said.every((sql) => sql.indexOf('PRAGMA') < sql.indexOf('BEGIN')));
+  });
+
   test(`${name}: any text, number or bytes come back as they went in`, async (t) => {
     const store = await opened(t, open);
     await store.commit((tx) => tx.run('CREATE TABLE any (value ANY) STRICT'));
