@@ -120,7 +120,14 @@ async function buildTool(folder: string): Promise<void> {
  */
 function compileTool(folder: string, name: string): void {
   const args = ['--no-warnings', '--random-seed=1', join(root, 'scripts/tool-code.ts'), name];
-  execFileSync(process.execPath, args, { stdio: 'ignore', cwd: folder });
+  // What the tool does, and so what is compiled, is not to depend on who builds it: colours come from the environment.
+  const { PATH, TMPDIR } = process.env;
+  const env = { PATH, ...(TMPDIR === undefined ? {} : { TMPDIR }) };
+  execFileSync(process.execPath, args, {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    cwd: folder,
+    env,
+  });
 }
 
 function writeManuals(folder: string): void {

@@ -1,6 +1,6 @@
 /**
- * Runs the test runner, prints what failed in full and what was skipped with its reason, and closes
- * with one line of counts. Arguments are passed on. Without any, the tests of the bare machine are run
+ * Runs the test runner, prints the beginning of each failure when it comes and all of it at the end, and what was
+ * skipped with its reason, and closes with one line of counts. Arguments are passed on. Without any, the tests of the bare machine are run
  * and then the short form of those in a virtual machine, which must end in time.
  * Exit status: 1 when something failed or nothing ran, else that of the runner.
  */
@@ -9,6 +9,9 @@ import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const shortFormMs = 10 * 60_000;
+/** Of a failure, when it comes. */
+const linesAtOnce = 16;
+const lineCharsMax = 240;
 const systemTests = 'test/system';
 
 const failures: string[][] = [];
@@ -49,6 +52,7 @@ async function run(args: readonly string[], deadlineMs?: number): Promise<number
       failures.push([`not ok: the short form is not done after ${deadlineMs / 60_000} minutes`]);
     }, deadlineMs);
   for await (const line of createInterface({ input: runner.stdout })) take(line);
+  endFailure();
   clearTimeout(late);
   return ended;
 }
@@ -60,22 +64,28 @@ function sayLeftOut(): void {
   for (const name of long) console.log(`  ${systemTests}/${name}`);
 }
 
-/** One line of the Test Anything Protocol. */
+/** Prints the beginning of the failure that is complete now: who sees a part of the output only sees why. */
+function endFailure(): void {
+  const shown = failure?.slice(0, linesAtOnce).map((line) => line.slice(0, lineCharsMax));
+  if (shown !== undefined) console.log(shown.join('\n'));
+  failure = undefined;
+}
+
+/** One line of the Test Anything Protocol. An indented comment is what a test says of itself. */
 function take(line: string): void {
   const result = /^(not ok|ok) \d+ - (.*)$/.exec(line);
   if (result === null) {
-    if (line.trim() === '...') failure = undefined;
-    else if (failure !== undefined) failure.push(line);
-    else if (line.startsWith('#') && !/^# (tests|pass|fail|skip) \d+$/.test(line))
-      console.log(line);
+    if (line.trim() === '...') endFailure();
+    else if (failure === undefined) {
+      if (line.startsWith('#   ')) console.log(line);
+    } else if (line.trim() !== '---') failure.push(line);
     return;
   }
-  failure = undefined;
+  endFailure();
   const title = result[2] ?? '';
   if (result[1] === 'not ok' && !title.endsWith('# TODO')) {
     failure = [`not ok: ${title}`];
     failures.push(failure);
-    console.log(`not ok: ${title}`);
   } else if (title.endsWith('# SKIP')) {
     skipped.push(title.replace(/ # SKIP$/, ''));
   } else {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { commands } from '../../ctl/commands.ts';
@@ -17,22 +17,35 @@ const needs = { root: true, tools: ['dpkg-deb'] };
 const digest = (file: string): string =>
   createHash('sha256').update(readFileSync(file)).digest('hex');
 
+/** The control files of a package, with a sum of each file in it. */
+function control(deb: string, folder: string): Record<string, string> {
+  const place = mkdtempSync(join(folder, 'control-'));
+  run('dpkg-deb', '--control', deb, place);
+  return Object.fromEntries(
+    readdirSync(place).map((name) => [name, readFileSync(join(place, name), 'utf8')]),
+  );
+}
+
 when(test, needs)('the same tree gives the same bytes', async (t) => {
   const first = await builtPackage();
   const folder = temporaryFolder(t);
-  // Another folder for temporary files, another time zone, language and file mode mask.
+  // Another folder for temporary files, another time zone, language, wish for colours and file mode mask.
   const script = 'umask 077; exec "$@"';
   const env = [
     'env',
     `TMPDIR=${folder}`,
     'TZ=Asia/Kathmandu',
     'LC_ALL=C',
+    'FORCE_COLOR=1',
     `SOURCE_DATE_EPOCH=${packageEpoch}`,
   ];
   const build = [process.execPath, '--no-warnings', join(project, 'scripts/package.ts')];
   await finish('sh', ['-c', script, 'sh', ...env, ...build, '--out', join(folder, 'out')]);
   const [name = ''] = readdirSync(join(folder, 'out'));
-  t.is(digest(join(folder, 'out', name)), digest(first));
+  const second = join(folder, 'out', name);
+  // First what tells which file it is, when one differs.
+  t.deepEqual(control(second, folder), control(first, folder));
+  t.is(digest(second), digest(first));
 });
 
 when(test, needs)('it holds what runs, and nothing else', async (t) => {
