@@ -218,6 +218,25 @@ for (const suite of suites) {
     },
   );
 
+  when(test, needs)(`${suite}: a restore starts the daemon anew, and nothing failed`, async (t) => {
+    const machine = on(suite);
+    const owner = as(machine, 'owner');
+    await machine.tool(['backup', '/root/desk.backup']);
+    await machine.tool(['swap', 'work', 'b'], owner);
+    const { cursor } = await lastOf(machine);
+    const pid = await machine.daemonPid();
+    await machine.tool(['restore', '/root/desk.backup', '--replace', '--end-slots']);
+    t.not(await machine.daemonPid(), pid);
+    t.is(await nameIn(machine), 'a');
+    t.is(await machine.ok(['cat', `${slotTree}/etc/written`]), 'kept');
+    const log = await machine.ok(['journalctl', '--no-pager', '--after-cursor', cursor]);
+    t.regex(log, /personad\.service: Deactivated successfully/);
+    t.false(/Failed with result|entered failed state/.test(log), log);
+    await machine.tool(['swap', 'work', 'b'], owner);
+    await machine.tool(['swap', 'work', 'a'], owner);
+    await expectNoRemains(t, machine);
+  });
+
   when(test, needs)(`${suite}: services with private mounts see every swap`, async (t) => {
     const machine = on(suite);
     const script = `while :; do cat ${slotTree}/etc/name > /run/$0.new && mv /run/$0.new /run/$0; sleep 0.02; done`;
