@@ -15,8 +15,16 @@ import type { Machine } from './machine.ts';
 
 const deadlineMs = 300_000;
 
-/** Copies `local` to the very path `remote` of the guest; a folder goes into the one that is there. */
+/**
+ * Copies `local` to the very path `remote` of the guest; a folder goes into the one that is there. What was brought
+ * survives a power cut: a test that pulls the plug has its programs still.
+ */
 export async function putFiles(machine: Machine, local: string, remote: string): Promise<void> {
+  await copyIn(machine, local, remote);
+  await machine.must(['sync', '-f', remote], { deadlineMs });
+}
+
+async function copyIn(machine: Machine, local: string, remote: string): Promise<void> {
   const folder = lstatSync(local).isDirectory();
   if (!folder) {
     const mode = (lstatSync(local).mode & 0o7777).toString(8);

@@ -56,6 +56,7 @@ scenario('commands, files and power cuts of a machine do what they say', async (
   await t.throwsAsync(vm.run('true'), { message: /not up/ });
   await vm.boot();
   t.is(await vm.must('cat /var/lib/persona/synced'), 'kept\n');
+  t.is(await vm.must('stat -c %s /opt/new/one /opt/tree/file'), '3\n3\n', 'put is durable');
   t.is((await vm.run('test -s /var/lib/persona/unsynced')).status, 1);
 
   // Written to the disk without a flush: only the disk's own cache holds it.

@@ -4,7 +4,7 @@ import test from 'ava';
 import type { Machine } from '../../scripts/machine/machine.ts';
 import type { State } from '../power-cut/ledger.ts';
 import { when } from '../support/needs.ts';
-import { program, putPrograms } from './support/guest-programs.ts';
+import { answerOf, program, putPrograms } from './support/guest-programs.ts';
 import { slowMs } from './support/slots.ts';
 import { bootVm, needsVm } from './support/vm.ts';
 
@@ -106,11 +106,11 @@ async function work(vm: Machine, heard: Heard, ...words: string[]): Promise<void
 }
 
 async function look(vm: Machine): Promise<{ things: Map<string, State>; faults: string[] }> {
-  const text = await vm.must(program('look'), { deadlineMs: slowMs });
-  const { things, faults } = JSON.parse(text) as {
-    things: Record<string, State>;
-    faults: string[];
-  };
+  const { things, faults } = await answerOf<{ things: Record<string, State>; faults: string[] }>(
+    vm,
+    program('look'),
+    { deadlineMs: slowMs },
+  );
   return { things: new Map(Object.entries(things)), faults };
 }
 
@@ -120,6 +120,7 @@ when(test, needsVm)('the plug is pulled, and everything is whole', async (t) => 
   await putPrograms(vm, 'work', 'look');
   const heard = new Heard();
   await work(vm, heard, 'furnish');
+  await vm.must('sync'); // the trees that personas are made of, which are no part of what is tested
   heard.settle((await look(vm)).things);
   for (let round = 1; round <= rounds; round += 1) {
     const working = work(vm, heard, 'on', `r${round}`);

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { lacking, when } from '../support/needs.ts';
-import { program, putPrograms } from './support/guest-programs.ts';
+import { answerOf, program, putPrograms } from './support/guest-programs.ts';
 import { expectNoRemains } from './support/remains.ts';
 import {
   accounts,
@@ -141,8 +141,8 @@ scenario(
     const callers = { root: 'root', ...accounts };
     for (const [caller, user] of Object.entries(callers)) {
       const stdin = JSON.stringify(rows.map(([call]) => call));
-      const text = await vm().must(program('calls'), { stdin, user, deadlineMs: slowMs });
-      const codes = JSON.parse(text) as string[];
+      const options = { stdin, user, deadlineMs: slowMs };
+      const codes = await answerOf<string[]>(vm(), program('calls'), options);
       const line = ([[method, params]]: (typeof rows)[number], code: string) =>
         `${method} ${JSON.stringify(params)}: ${code}`;
       t.deepEqual(

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import type { RunOptions } from '../../../scripts/machine/guest-command.ts';
 import type { Machine } from '../../../scripts/machine/machine.ts';
 
 const sources = fileURLToPath(new URL('../guest/', import.meta.url));
@@ -34,4 +35,21 @@ export async function putPrograms(vm: Machine, ...names: string[]): Promise<void
   } finally {
     rmSync(made, { recursive: true, force: true });
   }
+}
+
+/** What a guest program prints as JSON. When it prints something else, the error has all that it said, and how it ended. */
+export async function answerOf<T>(
+  vm: Machine,
+  words: readonly string[],
+  options: RunOptions,
+): Promise<T> {
+  const { status, stdout, stderr } = await vm.run(words, options);
+  try {
+    if (status === 0) return JSON.parse(stdout) as T;
+  } catch {
+    // It says so below.
+  }
+  throw new Error(
+    `in the guest: ${words.join(' ')}: status ${status}, ${stdout.length} characters of output\n${stdout}\n${stderr}`,
+  );
 }
