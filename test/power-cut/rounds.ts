@@ -115,9 +115,12 @@ export async function cutPower(
   const builder = new StateBuilder(disk, log, entries);
   const verdicts: Verdict[] = [];
   for (const [index, cut] of cuts.entries()) {
-    const image = join(folder, 'state.img');
+    // A file of its own: whoever made a mount namespace meanwhile keeps the file system of the state before alive, and
+    // that goes on writing to its disk.
+    const image = join(folder, `state-${index}.img`);
     builder.build(cut, image, randomFrom(seed + index));
     const verdict = { cut, faults: await surveyImage(root, image, ledger, cut.position) };
+    rmSync(image);
     verdicts.push(verdict);
     if (enough(verdict)) break;
   }
