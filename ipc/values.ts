@@ -6,6 +6,9 @@ export const namePattern = /^[a-z0-9](?!.*\.\.)[a-z0-9._-]{0,62}$/;
 /** `sha256:` and 64 lower-case hex digits. */
 export const digestPattern = /^sha256:[0-9a-f]{64}$/;
 
+/** A key by the hex digits of its id, with or without the kind in front. */
+export const keyIdPattern = /^(ed25519:)?[0-9a-f]{8,64}$/;
+
 /** Ids of changes, generations' uppers, tickets: made by the daemon, never by a user. */
 export const tokenPattern = /^[a-z0-9]{8,64}$/;
 

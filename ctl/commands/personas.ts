@@ -117,6 +117,7 @@ export const personaCommands: readonly Command[] = [
     name: 'persona export',
     group: 'Personas',
     summary: 'Write a persona file.',
+    about: ['Without -o it is written to PERSONA.osp in the current folder.'],
     operands: [persona],
     flags: [
       output,

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { KeyPage } from '../../ipc/methods/shapes.ts';
+import { keyIdPattern } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
 import { columns } from '../print/columns.ts';
@@ -54,7 +55,13 @@ export async function trust(call: Call): Promise<number | undefined> {
 
 /** `personactl key revoke` */
 export async function revoke(call: Call): Promise<number | undefined> {
-  return runChange(call, 'key.revoke', { key: call.operand('KEY') }, (outcome) => {
+  const wanted = call.operand('KEY');
+  if (!keyIdPattern.test(wanted))
+    throw new PersonaError('bad-value', {
+      name: JSON.stringify(wanted),
+      reason: 'not the id of a key; `personactl key list` shows those that there are',
+    });
+  return runChange(call, 'key.revoke', { key: wanted }, (outcome) => {
     const { key } = outcome.result;
     const signed =
       key.personas.length > 0 ? `: ${key.personas.join(', ')} cannot be activated any more` : '';

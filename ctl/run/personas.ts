@@ -125,10 +125,18 @@ export async function verify(call: Call): Promise<number | undefined> {
         const mark = one.ok ? style.green('ok   ') : style.red('wrong');
         return say`${mark}  ${one.what}  ${style.dim(one.detail)}`;
       }),
-      ok ? style.green(say`${persona} is as it was made.`) : style.red(say`${persona} is damaged.`),
+      ok ? style.green(say`${persona} is as it was made.`) : style.red(verdict(persona, checks)),
     ]);
     return ok ? exitStatus.ok : exitStatus.integrity;
   });
+}
+
+/** A signature that is not accepted any more says nothing against the bytes. */
+function verdict(persona: string, checks: readonly { what: string; ok: boolean }[]): Safe {
+  const wrong = checks.filter(({ ok }) => !ok).map(({ what }) => what);
+  return wrong.every((what) => what === 'the signature')
+    ? say`${persona} is whole, and its signature is not accepted here.`
+    : say`${persona} is damaged.`;
 }
 
 /** `personactl persona rm` */

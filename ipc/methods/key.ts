@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
+import { keyIdPattern } from '../values.ts';
 import { count, text } from './values.ts';
 
 /** A signing key as this machine sees it. */
@@ -14,7 +15,7 @@ export const keyPage = v.strictObject({
   personas: v.array(v.string()),
 });
 
-const keyId = v.pipe(v.string(), v.regex(/^(ed25519:)?[0-9a-f]{8,64}$/, 'not a key id'));
+const keyId = v.pipe(v.string(), v.regex(keyIdPattern, 'not a key id'));
 
 /** Methods about signing keys. */
 export const keyMethods = {

@@ -219,6 +219,26 @@ test('verify fails with the status for damaged data', async (t) => {
   golden(t, 'verify-damaged', await personactl({ root }, 'persona', 'verify', 'build'));
 });
 
+test('verify tells a signature that is not accepted from damaged data', async (t) => {
+  const signature = { what: 'the signature', ok: false, detail: 'its key was revoked' };
+  const layer = { what: 'the diff layer', ok: true, detail: 'sha256:00' };
+  const { root } = await fakeDaemon(t, {
+    'persona.verify': () => ({ changeId: 3, result: { ok: false, checks: [layer, signature] } }),
+  });
+  const { status, out } = await personactl({ root }, 'persona', 'verify', 'build');
+  t.is(status, 8);
+  t.regex(out, /build is whole, and its signature is not accepted here/);
+  t.notRegex(out, /damaged/);
+});
+
+test('what is no key id is not sent', async (t) => {
+  const { root, calls } = await fakeDaemon(t, {});
+  const { status, err } = await personactl({ root }, 'key', 'revoke', 'foo');
+  t.not(status, 0);
+  t.regex(err, /"foo".*not the id of a key.*key list/s);
+  t.false(calls.some(({ method }) => method === 'key.revoke'));
+});
+
 test('without a daemon every command says so, with status 3', async (t) => {
   for (const line of [
     'status',
