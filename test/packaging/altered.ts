@@ -40,6 +40,13 @@ export async function altered(
   return file;
 }
 
+/** `text` with one thing replaced, which must be there: the build may write it another way. */
+function replaced(text: string, what: string | RegExp, by: string): string {
+  const changed = text.replace(what, by);
+  if (changed === text) throw new Error(`the program has no ${what}`);
+  return changed;
+}
+
 const program = 'usr/lib/personad/dist/personad.mjs';
 
 /** A next version that works. It tells its number. */
@@ -67,13 +74,11 @@ export const neverReady = (version: string): Alteration => ({
 export const migrating = (version: string): Alteration => ({
   version,
   files: {
-    [program]: (text) =>
-      text
-        .replace(
-          /(\bmigrations = \[[^\]]*\w)(\s*\])/,
-          '$1, { version: 1e6, sql: "CREATE TABLE later (x)" }$2',
-        )
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: it becomes part of a template
-        .replace('`READY=1', '`${process.exit(1)}READY=1'),
+    [program](text) {
+      const later = '$1, { version: 1e6, sql: "CREATE TABLE later (x)" }$2';
+      const migrated = replaced(text, /(\bmigrations\s*=\s*\[[^\]]*\w)(\s*\])/, later);
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it becomes part of a template
+      return replaced(migrated, '`READY=1', '`${process.exit(1)}READY=1');
+    },
   },
 });
