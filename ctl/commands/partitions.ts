@@ -15,6 +15,43 @@ export const partitionCommands: readonly Command[] = [
     load: async () => (await import('../run/partitions.ts')).show,
   },
   {
+    name: 'partitions watch',
+    group: 'Partitions',
+    summary: 'Show the same page again and again, until Ctrl-C.',
+    operands: [],
+    flags: [
+      { name: 'every', short: 'n', value: 'SECONDS', summary: 'Time between two looks (2).' },
+    ],
+    examples: [['personactl partitions watch', '']],
+    load: async () => (await import('../run/partition-watch.ts')).watch,
+  },
+  {
+    name: 'partitions record',
+    group: 'Partitions',
+    summary: 'Write down how much memory each side uses, until Ctrl-C.',
+    about: [
+      'The file is one that `personactl partitions replay` reads: columns seconds, user_bytes and system_bytes, a row for each look. What was written stays when the recording breaks off.',
+    ],
+    operands: [],
+    flags: [
+      {
+        name: 'output',
+        short: 'o',
+        value: 'FILE',
+        summary: 'Where to write (partitions.csv).',
+        complete: 'file',
+      },
+      { name: 'every', short: 'n', value: 'SECONDS', summary: 'Time between two looks (1).' },
+      { name: 'for', value: 'SECONDS', summary: 'End after this time.' },
+      { name: 'force', short: 'f', summary: 'Replace the file when it exists.' },
+    ],
+    examples: [
+      ['personactl partitions record --for 3600 -o today.csv', ''],
+      ['personactl partitions replay today.csv', ''],
+    ],
+    load: async () => (await import('../run/partition-record.ts')).record,
+  },
+  {
     name: 'partitions explain',
     group: 'Partitions',
     summary: 'Show why the last decision about memory is as it is.',

@@ -79,7 +79,8 @@ const diskTitles = [
   ...['SIZE', 'READ', 'WRITTEN', 'LATENCY', 'IN FLIGHT', 'BUSY'].map(right),
 ];
 
-function page(answer: Page, call: Call): Safe[] {
+/** The page of `partitions show`. */
+export function partitionsPage(answer: Page, call: Call): Safe[] {
   const { style } = call.out;
   const { sides, disks, leases, theirs, remarks } = answer;
   const { swapTotalBytes: swap, swapFreeBytes } = answer;
@@ -132,7 +133,7 @@ const knobText = (value: string): string =>
 export async function show(call: Call): Promise<undefined> {
   const client = await call.client();
   const answer = await client.call('partitions.show', {});
-  call.out.result(answer, () => page(answer, call));
+  call.out.result(answer, () => partitionsPage(answer, call));
 }
 
 const outcome: Record<Decision['writes'][number]['state'], string> = {

@@ -11,6 +11,8 @@ import type { PartitionsRoom } from '../partitions/room.ts';
 
 type PartitionMethods = Pick<Rooms, Extract<keyof Rooms, `partitions.${string}`>>;
 
+/** What is shown is not older; whoever asks more often gets the same. */
+const freshMs = 500;
 const steps = { '10s': 10_000, '1min': 60_000, '15min': 900_000, '24h': 86_400_000 } as const;
 
 function choiceOf({ loop }: PartitionsRoom) {
@@ -109,7 +111,10 @@ function decisionPage({ goals, ...rest }: Decision): DecisionPage {
 /** The methods of memory shares. */
 export function partitionMethods(room: PartitionsRoom): PartitionMethods {
   return {
-    'partitions.show': () => showPage(room),
+    async 'partitions.show'() {
+      await room.loop.lookAgain(freshMs);
+      return showPage(room);
+    },
     'partitions.explain': () => {
       const { decision, moves } = room.loop;
       return {

@@ -133,6 +133,14 @@ export class MemoryLoop {
     });
   }
 
+  /** Looks now, unless the last look is younger than this. Never throws. */
+  async lookAgain(maxAgeMs: number): Promise<void> {
+    const seen = this.#last?.atMs;
+    if (seen !== undefined && this.#parts.nowMs() - seen < maxAgeMs) return;
+    this.#due = true;
+    await this.tick();
+  }
+
   /** From the next turn on. What was managed and is not to be any more is given back before it resolves. */
   choose(choice: Partial<Choice>): Promise<Returned[]> {
     return this.#next(async () => {

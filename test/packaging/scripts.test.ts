@@ -91,8 +91,9 @@ when(test, plainNeeds)('uninstall works on a disk without a free byte', async (t
 
 /** Why this machine cannot stand in for one on which the checkout is installed. */
 function notOnRoot(): string | undefined {
-  if (statSync(scripts).dev === statSync('/').dev) return undefined;
-  return 'the checkout is not on the file system of /';
+  if (statSync(scripts).dev !== statSync('/').dev)
+    return 'the checkout is not on the file system of /';
+  return /^\/(tmp|run|dev)\//.test(scripts) ? 'the machine has a /tmp of its own' : undefined;
 }
 
 const checkoutNeeds = {
