@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { type ChildGroup, childGroup, endTogether } from './child-group.ts';
@@ -62,6 +63,12 @@ export interface ConfinedProgram {
   input?: boolean;
 }
 
+/** Whom a child runs as, and a name that stands in the command line of no other process. */
+interface Identity {
+  uid: number;
+  name: string;
+}
+
 /** Distributions before the merge of /usr have real folders here. */
 const LIBRARY_PLACES = ['/lib', '/lib64', '/lib32', '/bin', '/sbin'];
 
@@ -86,7 +93,11 @@ function rootArguments(shown: readonly Shown[]): string[] {
   return args;
 }
 
-function argumentsOf(program: ConfinedProgram, uid: number, firstPipe: number): string[] {
+function argumentsOf(
+  program: ConfinedProgram,
+  { uid, name }: Identity,
+  firstPipe: number,
+): string[] {
   const limits = { ...confinedLimits, ...program.limits };
   return [
     '--core=0',
@@ -102,6 +113,7 @@ function argumentsOf(program: ConfinedProgram, uid: number, firstPipe: number): 
     // No user namespace: root makes the namespaces and the ids are dropped inside, so this needs no support for
     // unprivileged ones; with the filter none can be made later either.
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
+    ...['--hostname', name],
     ...['--die-with-parent', '--new-session', '--clearenv'],
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--setenv', 'LC_ALL', 'C', '--setenv', 'TZ', 'UTC'],
     ...Object.entries(program.env ?? {}).flatMap(([name, value]) => ['--setenv', name, value]),
@@ -115,6 +127,21 @@ function argumentsOf(program: ConfinedProgram, uid: number, firstPipe: number): 
     ...['--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all', '--'],
     ...program.argv,
   ];
+}
+
+/**
+ * Ends what bwrap has left that was killed itself: between its fork and the moment in which it has told its child to go on
+ * the child waits for it for ever, holds the streams, and is in no group yet.
+ */
+function endStrays(name: string): void {
+  for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      if (words.includes(name)) process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // it has ended meanwhile
+    }
+  }
 }
 
 async function readAll(pipe: Duplex): Promise<string> {
@@ -143,13 +170,14 @@ export async function startConfined(program: ConfinedProgram): Promise<Child> {
   const uid = FIRST_UID + (nextUid++ % UIDS);
   const fds = program.fds ?? [];
   const limits = { ...confinedLimits, ...program.limits };
+  const name = `confined-${randomBytes(8).toString('hex')}`;
   const group: ChildGroup = await childGroup(`confined-${uid}`, limits);
   let child: Child;
   try {
     child = await startProgram(
       {
         file: PRLIMIT,
-        args: argumentsOf(program, uid, 3 + fds.length),
+        args: argumentsOf(program, { uid, name }, 3 + fds.length),
         deadlineMs: program.deadlineMs,
       },
       { fds, pipes: 3, input: program.input === true },
@@ -158,6 +186,7 @@ export async function startConfined(program: ConfinedProgram): Promise<Child> {
     await group.end();
     throw error;
   }
+  void child.exited.then((signal) => signal !== undefined && endStrays(name));
   const [filter, info, block] = child.pipes as [Duplex, Duplex, Duplex];
   for (const pipe of child.pipes) pipe.on('error', () => {});
   filter.end(confinedFilter());

@@ -132,6 +132,8 @@ export interface Child {
   stdout: Readable;
   /** Settles when the child has ended and its streams are closed. Throws ProgramFailed unless it exited with 0. */
   done: Promise<void>;
+  /** The signal that ended it, if any, when the process itself has ended: its own children may hold the streams. */
+  exited: Promise<string | undefined>;
   /** Sends SIGKILL to this one process. */
   kill(): void;
   /** What it last wrote to standard error. */
@@ -192,8 +194,11 @@ export async function startProgram(program: Program, options: ChildOptions = {})
     }
   })();
   done.catch(() => {});
+  const exited = Promise.withResolvers<string | undefined>();
+  subprocess.nodeChildProcess.once('exit', (_, signal) => exited.resolve(signal ?? undefined));
   return {
     pid: subprocess.pid ?? -1,
+    exited: exited.promise,
     stdin: subprocess.stdin ?? undefined,
     stdout,
     done,

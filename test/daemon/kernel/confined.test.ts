@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
@@ -124,6 +126,18 @@ when(test, needs)(
     await t.throwsAsync(child.done, { instanceOf: ProgramFailed });
   },
 );
+
+when(test, needs)('one whose launcher is killed while it forks ends, too', async (t) => {
+  t.timeout(120_000);
+  const program = join(import.meta.dirname, 'kill-as-it-forks.ts');
+  const killer = spawn(process.execPath, ['--no-warnings', program, String(process.pid)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => killer.kill('SIGKILL'));
+  await once(killer.stdout, 'data');
+  for (let round = 0; round < 25; round += 1)
+    await t.throwsAsync(bash('sleep 1000'), { instanceOf: ProgramFailed });
+});
 
 when(test, needs)(
   'it lies in a cgroup of its own where that can be made, gone afterwards',
