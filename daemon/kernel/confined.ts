@@ -113,8 +113,8 @@ function argumentsOf(
     // No user namespace: root makes the namespaces and the ids are dropped inside, so this needs no support for
     // unprivileged ones; with the filter none can be made later either.
     ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
-    ...['--hostname', name],
     ...['--die-with-parent', '--new-session', '--clearenv'],
+    ...['--setenv', 'PERSONAD_CHILD', name],
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--setenv', 'LC_ALL', 'C', '--setenv', 'TZ', 'UTC'],
     ...Object.entries(program.env ?? {}).flatMap(([name, value]) => ['--setenv', name, value]),
     ...rootArguments(program.shown),
