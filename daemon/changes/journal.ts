@@ -70,7 +70,7 @@ function text(value: unknown): string | null {
 
 /**
  * `order` gives each event a number above all earlier ones: in it the events of a change are read back. Two statements
- * at most: compiling them takes longer than running them.
+ * beside the room's own: compiling them takes longer than running them.
  */
 function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): void {
   const { changeId, create } = entry;

@@ -107,10 +107,11 @@ export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promis
     if (starts) goAhead(live, parts);
     await written;
   } catch (error) {
+    // At once, so that no other change comes in; what it holds is free when nothing of it is left.
+    parts.broken(error);
     await dropAhead(live, parts);
     queue.open.delete(live.id);
     queue.running.delete(live.id);
-    parts.broken(error);
     throw error;
   } finally {
     intent.resolve();

@@ -182,7 +182,7 @@ export class MemoryLoop {
     const { nowMs, glance, look, recorder } = this.#parts;
     const atMs = nowMs();
     const limited = sides.some((side) => typeof this.#last?.sides[side]?.high === 'number');
-    const seen = this.#due ? 'choice' : worthALook(this.#last, glance(), atMs, limited);
+    const seen = this.#due ? 'asked' : worthALook(this.#last, glance(), atMs, limited);
     this.#due = false;
     if (seen !== undefined && seen !== 'time') this.#sawMs = atMs;
     if (seen === undefined) {

@@ -5,6 +5,7 @@ import { statMount } from '../kernel/stat-mount.ts';
 import { anchorOf, flipWayOf, type SlotRoom } from './slot-room.ts';
 import type { Upper } from './slot-rows.ts';
 
+/** A descriptor that nobody needs any more is closed this much after the swap: not in the answer's way. */
 const closeDelayMs = 5;
 
 /**
@@ -34,7 +35,6 @@ export async function showTree(
   }
   const ended: Promise<unknown> = settled
     .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot take the old tree off'))
-    // Not in the answer's way.
     .then(() => pause(closeDelayMs))
     .then(() => mount.closeLater())
     .catch((error: unknown) => room.log.warn({ err: error, slot }, 'cannot close a tree'))

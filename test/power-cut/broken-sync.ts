@@ -48,8 +48,8 @@ function breakDatabase(): void {
   const exec = kind.exec;
   kind.exec = function (this: sqlite3.Database, sql: string, ended) {
     const moves = sql.includes('wal_checkpoint');
-    const broken = moves ? off + sql : sql.replace(/^PRAGMA synchronous = \w+;\s*(?=BEGIN)/, off);
-    return exec.call(this, broken, ended);
+    const careless = moves ? off + sql : sql.replace(/^PRAGMA synchronous = \w+;\s*(?=BEGIN)/, off);
+    return exec.call(this, careless, ended);
   } as typeof exec;
 }
 

@@ -83,6 +83,62 @@ test('a change runs, answers its result and stays in the history', async (t) => 
   t.is(kept?.tasks[0]?.status, 'done');
 });
 
+/** A task whose effect dies with the process, and what became of it. */
+function ephemeral() {
+  const seen = { done: 0, undone: 0 };
+  const task = defineTask({
+    kind: 'test.ephemeral',
+    summary: () => 'make what dies with the process',
+    ephemeral: true,
+    async do() {
+      seen.done += 1;
+    },
+    async undo() {
+      seen.undone += 1;
+    },
+  });
+  const steps = [
+    { kind: 'test.ephemeral', params: null },
+    { kind: 'test.gate', params: 'after' },
+  ];
+  return { task, seen, planned: plan('ahead', ['x'], { tasks: steps }) };
+}
+
+test('a first task whose effect dies with the process is done while the intent is written, once', async (t) => {
+  const { task, seen, planned } = ephemeral();
+  const written = Promise.withResolvers<void>();
+  const faults: Faults = {
+    at: async (point) => {
+      if (point.startsWith('journal:before:create')) await written.promise;
+    },
+  };
+  const { engine, gates } = await setUp(t, { more: [task], faults });
+  gates.get('after').resolve();
+  const submitted = engine.submit(planned);
+  while (seen.done === 0) await new Promise((next) => setImmediate(next));
+  t.deepEqual(gates.entered, [], 'what lasts waits for the intent');
+  written.resolve();
+  const { done } = await submitted;
+  t.is((await done).status, 'done');
+  t.deepEqual([seen, gates.entered], [{ done: 1, undone: 0 }, ['after']]);
+});
+
+test('when the intent cannot be written, what was begun ahead of it is taken back', async (t) => {
+  const { task, seen, planned } = ephemeral();
+  const faults: Faults = {
+    at: async (point) => {
+      if (!point.startsWith('journal:before:create')) return;
+      while (seen.done === 0) await new Promise((next) => setImmediate(next));
+      throw new Error('no disk');
+    },
+  };
+  const { engine, gates } = await setUp(t, { more: [task], faults });
+  await t.throwsAsync(engine.submit(planned), { message: 'no disk' });
+  t.deepEqual([seen, gates.entered], [{ done: 1, undone: 1 }, []]);
+  t.deepEqual(engine.open(), []);
+  t.regex(engine.refusing() ?? '', /journal cannot be written/);
+});
+
 test('holders of one thing run one after the other, in order; others pass', async (t) => {
   const { engine, gates } = await setUp(t);
   const first = await engine.submit(plan('first', ['x']));
