@@ -19,7 +19,7 @@ export interface Engine {
   dryRun(plan: Plan): DryRun;
   /**
    * Journals the plan and starts it, or queues it behind what holds its things. Resolves when the
-   * intent is on the disk; `done` never rejects.
+   * intent is on the disk, or written where the disk has nothing to tell of before the next commit; `done` never rejects.
    */
   submit(plan: Plan): Promise<{ changeId: number; done: Promise<Result> }>;
   /** Stops a change before its point of no return and undoes it. Resolves when it has ended. */

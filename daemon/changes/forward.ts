@@ -21,6 +21,15 @@ export function declare(live: Live, from: number, kinds: Kinds): JournalEvent[] 
   return events;
 }
 
+/**
+ * True when nothing outlives the machine's memory before the next commit: then that commit's flush does for the intent
+ * too. Without power in between, neither is there, and nothing happened.
+ */
+export function flushedByNext(live: Live, kinds: Kinds): boolean {
+  const lasting = live.tasks.find(({ spec }) => !kinds.get(spec.kind).ephemeral);
+  return lasting !== undefined && kinds.get(lasting.spec.kind).rowsOnly === true;
+}
+
 /** Runs the tasks in order; before the point of no return a failure turns the change round. */
 export async function goForward(live: Live, parts: RunnerParts): Promise<void> {
   for (let index = 0; index < live.tasks.length; index++) {

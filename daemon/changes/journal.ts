@@ -24,6 +24,8 @@ export interface Entry {
   /** The answer so far: recovery after the point of no return must not lose it. */
   result?: Json | undefined;
   record?: ((tx: Tx) => void) | undefined;
+  /** It is on the disk with the next entry, and needs no flush of its own. */
+  flushedByNext?: boolean;
 }
 
 /** A change as the journal has it. */
@@ -40,7 +42,7 @@ export interface Stored {
 
 /** The durable memory of the engine. */
 export interface Journal {
-  /** Commits an entry; resolves when it is on the disk. */
+  /** Commits an entry; resolves when it is on the disk, or written where the next one's flush does. */
   append(entry: Entry): Promise<void>;
   /** Adds an entry to the next commit: only for what recovery would find again. */
   appendSoon(entry: Entry): Promise<void>;
@@ -159,9 +161,10 @@ export function journalOver(
     const point = entry.events.map((event) => `${event.step}${event.task ?? ''}`).join('+');
     await faults.at(`journal:before:${point}`);
     const collect = (tx: Tx) => writeEntry(tx, entry, now(), order);
-    await store.commit(collect).catch(async (error) => {
+    const commit = () => (entry.flushedByNext ? store.commitUnflushed : store.commit)(collect);
+    await commit().catch(async (error) => {
       if (!(await relieve(error))) throw error;
-      await store.commit(collect);
+      await commit();
     });
     await faults.at(`journal:after:${point}`);
   };

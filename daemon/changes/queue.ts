@@ -2,7 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import { dropAhead, goAhead } from './ahead.ts';
 import type { Plan } from './change.ts';
 import { blocker, type Holder } from './conflicts.ts';
-import { declare } from './forward.ts';
+import { declare, flushedByNext } from './forward.ts';
 import { type Live, newLive } from './live.ts';
 import type { RunnerParts } from './parts.ts';
 import { run, settle } from './runner.ts';
@@ -103,6 +103,7 @@ export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promis
       create: plan,
       events: [create, ...begin],
       status: live.status,
+      flushedByNext: starts && flushedByNext(live, parts.kinds),
     });
     if (starts) goAhead(live, parts);
     await written;

@@ -71,6 +71,8 @@ export interface TaskKind<P = Json, S = Json> {
   forward?: true;
   /** The commit of this task is the point of no return. Every later task of the plan must be `forward`. */
   pointOfNoReturn?: true;
+  /** Its `do` changes nothing: all it has is the rows it hands over. */
+  rowsOnly?: true;
   /** The effect dies with the process: no journal record of its own, only undone in the same process. */
   ephemeral?: true;
   /** Longest time of one `do` or `undo`; `taskTimeoutMs` of the limits when absent. */

@@ -29,6 +29,8 @@ export interface Store {
   get<R extends Row = Row>(sql: string, ...values: SqlValue[]): Promise<R | undefined>;
   /** Commits what `collect` adds as one transaction. Resolves when it is on the disk. */
   commit(collect: (tx: Tx) => void): Promise<void>;
+  /** The same, but resolves when it is written: it is on the disk with the next commit. */
+  commitUnflushed(collect: (tx: Tx) => void): Promise<void>;
   /**
    * Adds statements to the next commit, or writes them when the store falls idle: for facts that
    * recovery finds again. `collect` is called then. Resolves when they are written; they are on the disk with the next
@@ -79,16 +81,16 @@ export function storeOver(driver: Driver, mover: LogMover): Store {
   }
 
   /** One transaction of the waiting statements and `sql`; if it fails, each part is tried by itself. */
-  async function write(waiting: Pending[], sql: string): Promise<void> {
+  async function write(waiting: Pending[], sql: string, durable: boolean): Promise<void> {
     mover.committed();
     const company = waiting.map((one) => one.sql).join('');
     try {
-      await transaction(driver, company + sql, sql !== '');
+      await transaction(driver, company + sql, durable);
     } catch (error) {
       if (waiting.length === 0) throw error;
       for (const one of waiting)
         await transaction(driver, one.sql, false).then(one.resolve, one.reject);
-      if (sql !== '') await transaction(driver, sql, true);
+      if (sql !== '') await transaction(driver, sql, durable);
       return;
     }
     for (const one of waiting) one.resolve();
@@ -96,8 +98,15 @@ export function storeOver(driver: Driver, mover: LogMover): Store {
 
   const flush = (): Promise<void> => {
     const waiting = takeSoon();
-    return waiting.length === 0 ? Promise.resolve() : turn(() => write(waiting, ''));
+    return waiting.length === 0 ? Promise.resolve() : turn(() => write(waiting, '', false));
   };
+
+  async function commit(collect: (tx: Tx) => void, durable: boolean): Promise<void> {
+    // In the order in which they were asked for: numbers are given out as they are collected.
+    const waiting = takeSoon();
+    const sql = collected(collect);
+    await turn(() => write(waiting, sql, durable));
+  }
 
   /** Nothing was committed for a while. */
   function inPause(): void {
@@ -114,12 +123,8 @@ export function storeOver(driver: Driver, mover: LogMover): Store {
     all: (sql, ...values) => read(sql, values),
     get: async <R extends Row>(sql: string, ...values: SqlValue[]) =>
       (await read<R>(sql, values))[0],
-    async commit(collect) {
-      // In the order in which they were asked for: numbers are given out as they are collected.
-      const waiting = takeSoon();
-      const sql = collected(collect);
-      await turn(() => write(waiting, sql));
-    },
+    commit: (collect) => commit(collect, true),
+    commitUnflushed: (collect) => commit(collect, false),
     commitSoon(collect) {
       if (closed) return Promise.reject(new Error('cannot use the store: it is closed'));
       timer ??= setTimeout(inPause, soonDelayMs);

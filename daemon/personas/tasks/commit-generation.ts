@@ -33,6 +33,7 @@ export function commitGenerationTask(room: SlotRoom): AnyTask {
     kind: 'slots.commit-generation',
     summary: ({ slot }) => `record the new generation of slot ${slot}`,
     pointOfNoReturn: true,
+    rowsOnly: true,
     undo: 'nothing-to-undo',
     async do(context, params) {
       const bag = bagOf(context);

@@ -25,11 +25,13 @@ interface Setup {
   limits?: Partial<ChangeLimits>;
   faults?: Faults;
   more?: AnyTask[];
+  /** Takes what the database is told. */
+  said?: string[];
 }
 
 async function setUp(
   t: ExecutionContext,
-  { limits = {}, faults = noFaults, more = [], accountOf }: Setup = {},
+  { limits = {}, faults = noFaults, more = [], accountOf, said = [] }: Setup = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'personad-engine-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -48,10 +50,18 @@ async function setUp(
     undo: async (_, name) => void undone.push(name),
   });
   const tasks = [gate, ...more];
+  const listened = async (file: string) => {
+    const driver = await openDriver(file);
+    const exec = (sql: string) => {
+      said.push(sql);
+      return driver.exec(sql);
+    };
+    return { ...driver, exec };
+  };
   const { store, engine } = await openParts(
     folder,
     tasks,
-    { faults, openDriver, wrapTask: (task) => task },
+    { faults, openDriver: listened, wrapTask: (task) => task },
     limits,
     accountOf,
   );
@@ -328,11 +338,7 @@ test('rows that break a rule of the schema fail the change and are undone', asyn
   t.is(engine.refusing(), undefined);
 });
 
-test('a swap-shaped change costs two durable commits', async (t) => {
-  const commits: string[] = [];
-  const faults: Faults = {
-    at: async (point) => void (point.startsWith('journal:after') && commits.push(point)),
-  };
+test('a swap-shaped change costs two commits, and one flush when nothing lasts before the second', async (t) => {
   const task = (kind: string, more: Partial<AnyTask>) =>
     ({
       kind,
@@ -341,19 +347,30 @@ test('a swap-shaped change costs two durable commits', async (t) => {
       undo: 'nothing-to-undo',
       ...more,
     }) as AnyTask;
-  const more = [
-    task('test.prepare', { ephemeral: true }),
-    task('test.commit', { pointOfNoReturn: true }),
-    task('test.flip', { forward: true }),
-    task('test.release', { forward: true }),
-  ];
-  const { engine } = await setUp(t, { faults, more });
-  const tasks = more.map(({ kind }) => ({ kind, params: null as Json }));
-  t.is((await (await engine.submit(plan('swap', ['x'], { tasks }))).done).status, 'done');
-  t.deepEqual(commits, [
-    'journal:after:create+start+start0+start1',
-    'journal:after:finish1+commit',
-  ]);
+  for (const rowsOnly of [true, false]) {
+    const commits: string[] = [];
+    const faults: Faults = {
+      at: async (point) => void (point.startsWith('journal:after') && commits.push(point)),
+    };
+    const more = [
+      task('test.prepare', { ephemeral: true }),
+      task('test.commit', { pointOfNoReturn: true, ...(rowsOnly ? { rowsOnly } : {}) }),
+      task('test.flip', { forward: true }),
+      task('test.release', { forward: true }),
+    ];
+    const said: string[] = [];
+    const { engine } = await setUp(t, { faults, more, said });
+    const tasks = more.map(({ kind }) => ({ kind, params: null as Json }));
+    t.is((await (await engine.submit(plan('swap', ['x'], { tasks }))).done).status, 'done');
+    t.deepEqual(commits, [
+      'journal:after:create+start+start0+start1',
+      'journal:after:finish1+commit',
+    ]);
+    const levels = said
+      .filter((sql) => /'create'|'commit'/.test(sql))
+      .map((sql) => /^PRAGMA synchronous = (\w+)/.exec(sql)?.[1]);
+    t.deepEqual(levels, [rowsOnly ? 'NORMAL' : 'FULL', 'FULL'], 'the intent, the commit');
+  }
 });
 
 test('plans that break the rules of the engine are refused before anything is journalled', async (t) => {

@@ -122,10 +122,15 @@ for (const [name, open] of drivers) {
     const company = store.commitSoon((tx) => tx.run(fact, 'c', '3'));
     await store.commit((tx) => tx.run(fact, 'd', '4'));
     await company;
+    const next = store.commitSoon((tx) => tx.run(fact, 'e', '5'));
+    await store.commitUnflushed((tx) => tx.run(fact, 'f', '6'));
+    await next;
     const levels = said.map((sql) => /^PRAGMA synchronous = (\w+)/.exec(sql)?.[1]);
-    t.is(levels.at(-1), 'FULL', 'what rides on a durable commit is durable');
-    t.is(levels.at(-2), 'FULL');
-    t.true(levels.slice(0, -2).every((level) => level === 'NORMAL'));
+    t.is(levels.at(-1), 'NORMAL', 'without a flush, and with its company');
+    t.regex(said.at(-1)!, /'e'[\s\S]*'f'/);
+    t.is(levels.at(-2), 'FULL', 'what rides on a durable commit is durable');
+    t.is(levels.at(-3), 'FULL');
+    t.true(levels.slice(0, -3).every((level) => level === 'NORMAL'));
     t.true(said.every((sql) => sql.indexOf('PRAGMA') < sql.indexOf('BEGIN')));
   });
 
