@@ -3,6 +3,7 @@ import { open, readdir, rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { mountImage } from '../support/mount-image.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
 import { run, when } from '../support/needs.ts';
 import { divide, randomFrom, StateBuilder, survivors } from './crash-states.ts';
@@ -101,7 +102,7 @@ async function disk(t: ExecutionContext): Promise<Disk> {
       builder.build({ position, fate }, image, Math.random);
       const place = join(folder, 'after');
       run('mkdir', '-p', place);
-      run('mount', '-o', 'loop', image, place);
+      mountImage(image, place);
       const names = (await readdir(place)).filter((name) => name !== 'lost+found');
       const content = names.map((name) => [name, readFileSync(join(place, name), 'utf8')]);
       await unmountBelow(place);

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { mountImage } from '../support/mount-image.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
 import { type Needs, run } from '../support/needs.ts';
 
@@ -118,7 +119,7 @@ export async function startRecordedDisk(
   };
   try {
     mkdirSync(at, { recursive: true, mode: 0o700 });
-    run('mount', '-o', `loop,${kind.options}`, file, at);
+    mountImage(file, at, kind.options);
   } catch (error) {
     server.kill('SIGKILL');
     await end();

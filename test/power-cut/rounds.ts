@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import { privateTree, startLive } from '../security/live-daemon.ts';
+import { mountImage } from '../support/mount-image.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
-import { run } from '../support/needs.ts';
 import { type Cut, randomFrom, StateBuilder } from './crash-states.ts';
 import { Ledger } from './ledger.ts';
 import { copyImage, type Kind, kinds, startRecordedDisk } from './recorded-disk.ts';
@@ -135,7 +135,7 @@ async function surveyImage(
   position: number,
 ): Promise<string[]> {
   rmSync(join(root, 'run'), { recursive: true, force: true });
-  run('mount', '-o', 'loop', image, join(root, 'state'));
+  mountImage(image, join(root, 'state'));
   try {
     return await survey(root, ledger, position);
   } finally {

@@ -17,6 +17,7 @@ import { readSettings } from '../../daemon/config/settings.ts';
 import { type Daemon, startDaemon } from '../../daemon/wiring.ts';
 import { type Client, connect, socketPaths } from '../../ipc/client.ts';
 import type { MethodName, Params } from '../../ipc/methods/index.ts';
+import { mountImage } from '../support/mount-image.ts';
 import { run, when } from '../support/needs.ts';
 import { done, privateTree } from './live-daemon.ts';
 import { changedCopy } from './trees.ts';
@@ -42,7 +43,7 @@ class Small {
     run('truncate', '-s', '48M', image);
     run('mkfs.ext4', '-q', '-m', '0', image);
     mkdirSync(join(this.root, 'state'), { mode: 0o700 });
-    run('mount', '-o', 'loop', image, join(this.root, 'state'));
+    mountImage(image, join(this.root, 'state'));
     rmSync(join(this.root, 'state/lost+found'), { recursive: true });
     this.#filler = join(this.root, 'state/filler');
   }

@@ -43,8 +43,10 @@ export interface Installed extends Container {
   until(what: string, question: () => Promise<boolean>, limitMs?: number): Promise<void>;
   /** Waits until a daemon is ready that is not the process `other`. */
   untilReady(other?: number): Promise<number>;
-  /** The unit's log since `since` (journalctl's form). */
-  log(...args: string[]): Promise<string>;
+  /** The unit's log of this boot. */
+  log(unit: string, ...args: string[]): Promise<string>;
+  /** Waits until the unit's log has it: what a process writes reaches the journal after the process went on. */
+  untilLogged(unit: string, line: RegExp): Promise<void>;
 }
 
 /** Boots a Debian and installs the package of this tree in it, as an administrator does. */
@@ -71,6 +73,8 @@ function questions(machine: Container): Omit<Installed, keyof Container | 'gid'>
       await pause(pollMs);
     }
   };
+  const log: Installed['log'] = (unit, ...args) =>
+    machine.ok(['journalctl', '--no-pager', '--boot', '--unit', unit, ...args]);
   return {
     async tool(args, options) {
       const { status, stdout, stderr } = await machine.run(['personactl', ...args], options);
@@ -98,8 +102,18 @@ function questions(machine: Container): Omit<Installed, keyof Container | 'gid'>
       });
       return pid;
     },
-    log: (...args) =>
-      machine.ok(['journalctl', '--unit', 'personad.service', '--no-pager', ...args]),
+    log,
+    async untilLogged(unit, line) {
+      let seen = '';
+      try {
+        await until(`${line}`, async () => {
+          seen = await log(unit);
+          return line.test(seen);
+        });
+      } catch (cause) {
+        throw new Error(`not in the log of ${unit}: ${line}\n${seen}`, { cause });
+      }
+    },
   };
 }
 

@@ -229,8 +229,11 @@ for (const suite of suites) {
     t.not(await machine.daemonPid(), pid);
     t.is(await nameIn(machine), 'a');
     t.is(await machine.ok(['cat', `${slotTree}/etc/written`]), 'kept');
-    const log = await machine.ok(['journalctl', '--no-pager', '--after-cursor', cursor]);
-    t.regex(log, /personad\.service: Deactivated successfully/);
+    let log = '';
+    await machine.until('the journal has the restart', async () => {
+      log = await machine.ok(['journalctl', '--no-pager', '--after-cursor', cursor]);
+      return /personad\.service: Deactivated successfully[\s\S]*"msg":"ready"/.test(log);
+    });
     t.false(/Failed with result|entered failed state/.test(log), log);
     await machine.tool(['swap', 'work', 'b'], owner);
     await machine.tool(['swap', 'work', 'a'], owner);

@@ -148,11 +148,12 @@ for (const suite of suites) {
     const machine = on(suite);
     machine.write('/etc/persona/conf.d/level.toml', '[daemon]\nlog_level = "debug"\n');
     await machine.ok(['systemctl', 'restart', unit]);
-    const lines = (await machine.log('--output', 'json', '--boot'))
+    const pid = String(await machine.daemonPid());
+    await machine.untilLogged(unit, new RegExp(`\\[${pid}\\]: .*"msg":"ready"`));
+    const lines = (await machine.log(unit, '--output', 'json'))
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { PRIORITY: string; MESSAGE: string; _PID: string });
-    const pid = String(await machine.daemonPid());
     const own = lines.filter((line) => line._PID === pid);
     const ready = own.find(({ MESSAGE }) => MESSAGE.includes('"msg":"ready"'));
     t.is(ready?.PRIORITY, '6');

@@ -8,6 +8,7 @@ import { type Log, silentLog } from '../../daemon/changes/log.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
 import { settingsOf } from '../../daemon/config/settings.ts';
 import { type Daemon, type Hooks, startDaemon } from '../../daemon/wiring.ts';
+import { mountImage } from './mount-image.ts';
 import { unmountBelow } from './mount-scratch.ts';
 import { run } from './needs.ts';
 
@@ -85,7 +86,7 @@ export interface SmallDisk {
 
 /** Mounts `image` as the disk at `root`. */
 export function mountDisk(image: string, root: string): void {
-  run('mount', '-o', 'loop', image, root);
+  mountImage(image, root);
 }
 
 /** A small disk of its own; all mounts and files are gone after the test. */

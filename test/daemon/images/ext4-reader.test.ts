@@ -17,6 +17,7 @@ import { ext4Tree, openExt4 } from '../../../daemon/images/ext4-reader.ts';
 import { defaultLimits } from '../../../daemon/images/limits.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
 import { treeOfFolder } from '../../support/folder-tree.ts';
+import { mountImage } from '../../support/mount-image.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { fillOddTree } from '../../support/odd-tree.ts';
@@ -38,7 +39,7 @@ function mounted(
 ): { at: string; off: () => void } {
   const at = join(folder, 'mounted');
   mkdirSync(at);
-  run('mount', '-o', 'loop', image, at);
+  mountImage(image, at);
   let on = true;
   const off = () => {
     if (on) run('umount', at);

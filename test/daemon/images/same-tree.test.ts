@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { writeErofs } from '../../../daemon/images/erofs-writer.ts';
 import { itemsOf, type Tree } from '../../../daemon/images/tree.ts';
 import { treeOfFolder } from '../../support/folder-tree.ts';
+import { mountImage } from '../../support/mount-image.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { builtLayout, layoutTar } from '../../support/oci-builder.ts';
@@ -37,7 +38,7 @@ function ext4Of(t: ExecutionContext, folder: string, tree: string): string {
   const at = join(folder, 'at');
   run('mkfs.ext4', '-q', image, '64M');
   mkdirSync(at);
-  run('mount', '-o', 'loop', image, at);
+  mountImage(image, at);
   let mounted = true;
   const off = () => {
     if (mounted) run('umount', at);

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import test from 'ava';
 import { planCreate, planImport, planRemove } from '../../../daemon/personas/personas.ts';
+import { mountImage } from '../../support/mount-image.ts';
 import { unmountBelow } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import {
@@ -58,7 +59,7 @@ whenRoot('a disk that fills up at any step leaves the store as it was', async (t
   truncateSync(image, 32 * 1024 * KiB);
   execFileSync('mkfs.ext4', ['-q', '-m', '0', image]);
   mkdirSync(state, { mode: 0o700 });
-  execFileSync('mount', ['-o', 'loop', image, state]);
+  mountImage(image, state);
   t.teardown(() => unmountBelow(folder));
   const machine = await openPersonaMachine(folder);
   await machine.engine.recover();

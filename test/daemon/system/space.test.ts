@@ -8,6 +8,7 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import { settingsOf } from '../../../daemon/config/settings.ts';
 import { openStore } from '../../../daemon/store/database.ts';
 import { spaceOf } from '../../../daemon/system/space.ts';
+import { mountImage } from '../../support/mount-image.ts';
 import { run, when } from '../../support/needs.ts';
 
 const MiB = 1024 ** 2;
@@ -22,7 +23,7 @@ function smallDisk(t: ExecutionContext, mib: number): string {
   run('truncate', '-s', `${mib}M`, image);
   run('mkfs.ext4', '-q', '-F', '-m', '0', image);
   mkdirSync(disk);
-  run('mount', '-o', 'loop', image, disk);
+  mountImage(image, disk);
   t.teardown(() => run('umount', '-l', disk));
   return disk;
 }

@@ -20,6 +20,7 @@ import test, { type ExecutionContext } from 'ava';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { type Client, connect, socketPaths } from '../../../ipc/client.ts';
 import type { MethodName, Params } from '../../../ipc/methods/index.ts';
+import { mountImage } from '../../support/mount-image.ts';
 import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 
@@ -44,7 +45,7 @@ const kinds = {
   xfs(folder: string, root: string) {
     run('truncate', '-s', '400M', join(folder, 'disk.img'));
     run('mkfs.xfs', '-q', join(folder, 'disk.img'));
-    run('mount', '-o', 'loop', join(folder, 'disk.img'), root);
+    mountImage(join(folder, 'disk.img'), root);
   },
 };
 
