@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
@@ -10,7 +10,6 @@ import type { Layer } from './layer.ts';
 import type { PersonaLayer } from './persona.ts';
 import type { Activatable, PersonaSource } from './persona-source.ts';
 import type { PersonasRoom } from './room.ts';
-import { sealOf } from './seals.ts';
 import { checkTrust } from './trust.ts';
 import { rangeDigest } from './verified-range.ts';
 
@@ -21,34 +20,37 @@ import { rangeDigest } from './verified-range.ts';
  */
 export function personaSource(room: PersonasRoom): PersonaSource {
   const seen = new Map<string, FileWitness>();
-  const absolute = ({ kind, digest, file, offset, bytes }: PersonaLayer): Layer => {
-    return { kind, digest, file: join(room.paths.state, file), offset, size: bytes };
-  };
   return {
     async persona(reference): Promise<Activatable> {
       const persona = room.book.persona(reference);
       checkTrust(room.book, persona);
       const { name, digest, base, environment } = persona;
-      const layers = persona.layers.map(absolute);
+      const layers = persona.layers.map(layerOf);
       refuseDamaged(room, layers);
       return { persona: { name, digest }, base, layers, environment };
     },
     async base(digest): Promise<Activatable> {
       const base = await baseFacts(room.store, digest);
-      const layers = [absolute(baseLayer(base))];
+      const layers = [layerOf(baseLayer(base))];
       refuseDamaged(room, layers);
       return { base: { digest, name: base.name }, layers };
     },
-    open: (layer) => openVerified(seen, layer, sealOf(room, layer.file)),
+    open: (layer) => openVerified(room, seen, layer),
   };
 }
 
+function layerOf({ kind, digest, file, offset, bytes }: PersonaLayer): Layer {
+  return { kind, digest, file, offset, size: bytes };
+}
+
 async function openVerified(
+  room: PersonasRoom,
   seen: Map<string, FileWitness>,
   layer: Layer,
-  seal: string | undefined,
 ): Promise<Fd> {
-  const file = openLayer(layer);
+  const path = resolve(room.paths.state, layer.file);
+  const seal = room.seals.get(layer.file);
+  const file = openLayer(layer, path);
   try {
     const witness = witnessOf(file, layer);
     const measured = seal === undefined ? undefined : measureVerity(file);
@@ -58,7 +60,7 @@ async function openVerified(
     const before = seen.get(key);
     const known = before === undefined ? seal === undefined : sameFile(before, witness);
     if (!known) {
-      const found = await rangeDigest(layer.file, layer.offset, layer.size);
+      const found = await rangeDigest(path, layer.offset, layer.size);
       if (found !== layer.digest || !sameFile(witness, witnessOf(file, layer))) {
         throw damaged(layer, 'its bytes have changed');
       }
@@ -76,9 +78,9 @@ function refuseDamaged({ damaged: known }: PersonasRoom, layers: readonly Layer[
   if (layer !== undefined) throw damaged(layer, known.get(layer.digest) ?? 'it is damaged');
 }
 
-function openLayer(layer: Layer): Fd {
+function openLayer(layer: Layer, path: string): Fd {
   try {
-    return openFile(layer.file);
+    return openFile(path);
   } catch (error) {
     if (failedWith(error, 'ENOENT')) throw damaged(layer, 'its file is not there');
     throw error;

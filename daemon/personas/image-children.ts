@@ -161,11 +161,21 @@ async function settledReports(
     stopped = true;
     stop();
   }, lastWordsMs);
+  // What a child leaves behind may take longer to end than itself.
+  const notByUs = new Set<Child>();
+  for (const child of children) void child.exited.then(() => stopped || notByUs.add(child));
   const ends = await Promise.allSettled(children.map(({ done }) => done));
   clearTimeout(timer);
-  const reasons = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
-  const killed = stopped ? undefined : reasons.find(wasKilled);
-  return { reports: reasons.map(childFailure), killed: killed && childFailure(killed) };
+  const reasonOf = (end: PromiseSettledResult<unknown>): unknown[] =>
+    end.status === 'rejected' ? [end.reason] : [];
+  const killed = ends
+    .filter((_, at) => notByUs.has(children[at]!))
+    .flatMap(reasonOf)
+    .find(wasKilled);
+  return {
+    reports: ends.flatMap(reasonOf).map(childFailure),
+    killed: killed && childFailure(killed),
+  };
 }
 
 /** Ended by a signal: its own, or (then in its status) that of the process inside. */

@@ -6,7 +6,7 @@ export interface Layer {
   /** `sha256:HEX` of the image's bytes: two layers with one digest are the same layer. */
   digest: string;
   kind: LayerKind;
-  /** Absolute path of the file that holds it (an .erofs file, or an .osp with the image inside). */
+  /** The file that holds it (an .erofs file, or an .osp with the image inside), below the state tree: that may be moved. */
   file: string;
   /** Where it begins in the file, bytes, a multiple of 4096. */
   offset: number;

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { sealFile } from '../kernel/verity.ts';
 import type { Store } from '../store/store.ts';
 import { layerFile } from './base-facts.ts';
@@ -31,13 +30,4 @@ export async function sealImage(
   if (verity === undefined) return {};
   seals.set(file, verity);
   return { verity };
-}
-
-/** Where a file of the state tree is found among the seals. */
-export function sealOf(
-  { seals, paths }: Pick<PersonasRoom, 'seals' | 'paths'>,
-  absolute: string,
-): string | undefined {
-  const below = join(paths.state, '/');
-  return absolute.startsWith(below) ? seals.get(absolute.slice(below.length)) : undefined;
 }

@@ -159,10 +159,11 @@ whenRoot('a layer whose file was changed behind the daemon is found', async (t) 
   const [diff] = (await source.persona('work')).layers;
   if (diff === undefined) return t.fail();
   (await source.open(diff)).close();
-  const bytes = readFileSync(diff.file);
+  const file = join(machine.state, diff.file);
+  const bytes = readFileSync(file);
   const at = diff.offset + 1100;
   bytes[at] = (bytes[at] ?? 0) ^ 1;
-  writeFileSync(diff.file, bytes);
+  writeFileSync(file, bytes);
   await t.throwsAsync(source.open(diff), { code: 'state-damaged' });
   const verified = await machine.run(planVerify(machine.room, 'work', 0));
   const { ok, checks } = verified.result as {
@@ -174,9 +175,9 @@ whenRoot('a layer whose file was changed behind the daemon is found', async (t) 
     checks.filter((check) => !check.ok).map(({ what }) => what),
     ['the persona file', 'the members', 'the diff layer'],
   );
-  execFileSync('chmod', ['0666', diff.file]);
+  execFileSync('chmod', ['0666', file]);
   await t.throwsAsync(source.open(diff), { code: 'state-damaged' });
-  rmSync(diff.file);
+  rmSync(file);
   await t.throwsAsync(source.open(diff), { code: 'state-damaged' });
 });
 
