@@ -10,6 +10,7 @@ import { useDelegatedGroup } from './kernel/delegated-group.ts';
 import { keepDescriptorsFromChildren } from './kernel/exec.ts';
 import { notifyManager } from './kernel/notify.ts';
 import { takePassedSockets } from './kernel/passed-sockets.ts';
+import { managerRuns } from './kernel/unit-properties.ts';
 import { openLog } from './log.ts';
 import { runOption } from './options.ts';
 import { version } from './version.ts';
@@ -92,9 +93,11 @@ async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
   };
   notify('STATUS=starting: slots are brought back, unfinished changes are ended');
   if (underManager(env)) await takeGroup(log);
+  // Other managers than systemd have no word for what is to follow every end.
+  const service = underManager(env) && managerRuns();
   const { startDaemon } = await import('./wiring.ts');
   for (;;) {
-    const daemon = await startDaemon({ paths, settings, log, version, passed, hooks });
+    const daemon = await startDaemon({ paths, settings, log, version, passed, service, hooks });
     const watchdogMs = Number(env.WATCHDOG_USEC ?? 0) / 1_000;
     if ((await runUntilTold(daemon, log, notify, watchdogMs)) === 'told') return 0;
     // The manager starts us with sockets and a group as they belong.

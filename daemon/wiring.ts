@@ -59,6 +59,8 @@ export interface DaemonParts {
   version: string;
   /** Sockets from the service manager. */
   passed?: ReadonlyMap<string, PassedSocket>;
+  /** A service manager clears away what this process leaves when it is killed. */
+  service?: boolean;
   hooks?: Hooks;
 }
 
@@ -144,8 +146,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     if (degraded !== undefined)
       log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
     const restart = restartWish(() => engine);
-    const { version } = parts;
-    const room = { paths, settings, log, store, space, machine, uppers, degraded, version };
+    const room = { ...parts, store, space, machine, uppers, degraded };
     const rooms = await openRooms({ ...room, takenUp: restart.wish });
     undo.defer(() => rooms.close());
     const accountOf = accounts();

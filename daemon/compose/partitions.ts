@@ -51,6 +51,7 @@ function remarksOf({ places, loop, leases }: PartitionsRoom): string[] {
   const { memory, recursive } = places;
   const remarks: string[] = [];
   if (leases.problem !== undefined) remarks.push(leases.problem);
+  if (leases.unguarded !== undefined) remarks.push(leases.unguarded);
   if (memory === undefined)
     remarks.push('no cgroup hierarchy with the memory controller: the sides cannot be seen');
   if (memory?.version === 1)

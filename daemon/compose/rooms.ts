@@ -40,6 +40,8 @@ export interface RoomsParts extends BackupParts {
   uppers: UpperPlace;
   /** Why nothing may be changed. */
   degraded: string | undefined;
+  /** A service manager clears away what this process leaves when it is killed. */
+  service?: boolean | undefined;
 }
 
 /** All rooms of a daemon, composed. */

@@ -10,6 +10,8 @@ export interface Paths {
   run: string;
   /** Files shipped with the program. */
   share: string;
+  /** The folder they are all below, where they are not the machine's own. */
+  root?: string;
 }
 
 /** Where things are: the machine's own trees, or, when `root` is given, four folders below it. */
@@ -27,6 +29,7 @@ export function pathsOf(root: string | undefined): Paths {
     state: join(root, 'state'),
     run: join(root, 'run'),
     share: join(root, 'share'),
+    root,
   };
 }
 

@@ -5,7 +5,7 @@ import type { Options, Subprocess } from 'execa';
 import { declareInt } from './libc.ts';
 
 /** Every program runs with these and what its caller adds; nothing of the daemon's own environment. */
-const CLEAN_ENV = {
+export const CLEAN_ENV = {
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
   LC_ALL: 'C',
   TZ: 'UTC',

@@ -11,6 +11,7 @@ import {
 } from '../kernel/unit-properties.ts';
 import { isOurs, type Lease, leaseKey, sameValue } from './lease.ts';
 import type { LeaseBook } from './lease-book.ts';
+import type { LeaseGuard } from './lease-guard.ts';
 
 /** One knob of one group. */
 export interface KnobPlace {
@@ -49,6 +50,8 @@ export interface LeaseParts {
   /** Milliseconds since boot. */
   now(): number;
   deadlineMs?: number;
+  /** Absent: somebody else looks after what is left when this process is killed. */
+  guard?: LeaseGuard | undefined;
 }
 
 /** A write that takes longer reclaims as fast as it can: it goes on, and nobody waits for it. */
@@ -75,6 +78,11 @@ export class Leases {
     return this.#parts.book.problem;
   }
 
+  /** Why leases would outlive a daemon that is killed, or undefined. */
+  get unguarded(): string | undefined {
+    return this.#parts.guard?.problem;
+  }
+
   /** Gives a knob this value: the lease first, then the knob, then what it reads. */
   set(knob: KnobPlace, value: string): Promise<Written> {
     return this.#turn(() => this.#set(knob, value));
@@ -90,6 +98,7 @@ export class Leases {
     return this.#turn(async () => {
       const done: Returned[] = [];
       for (const lease of this.all()) done.push(await this.#giveBack(lease));
+      if (this.all().length === 0) await this.#parts.guard?.callOff();
       return done;
     });
   }
@@ -142,6 +151,7 @@ export class Leases {
       if (before !== undefined && sameValue(value, before.old)) return await this.#end(before);
       if (sameValue(now, value)) return { state: 'unchanged' };
       const lease = before ? { ...before, wanted: value } : this.#leaseOf(knob, held, now, value);
+      await this.#parts.guard?.watch();
       await book.put(lease);
       return await this.#write(lease, held, value);
     } finally {

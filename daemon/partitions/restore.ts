@@ -5,12 +5,13 @@ import { bootId, boottimeMs } from '../kernel/clock.ts';
 import { lockFile } from '../kernel/files.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import { LeaseBook } from './lease-book.ts';
+import type { LeaseGuard } from './lease-guard.ts';
 import { Leases, type Returned } from './leases.ts';
 
 /** The leases of this machine, with those that a daemon that was killed has left. Throws when the file is none of ours. */
-export function openLeases(run: string): Leases {
+export function openLeases(run: string, guard?: LeaseGuard): Leases {
   const book = LeaseBook.open(join(run, runPlaces.leases));
-  return new Leases({ book, manager: managerRuns(), boot: bootId(), now: boottimeMs });
+  return new Leases({ book, manager: managerRuns(), boot: bootId(), now: boottimeMs, guard });
 }
 
 /**

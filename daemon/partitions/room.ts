@@ -6,6 +6,7 @@ import { boottimeMs, wallMs } from '../kernel/clock.ts';
 import type { Store } from '../store/store.ts';
 import { type HistoryRow, historySteps, meansOf, type Sample } from './history.ts';
 import { readHistory } from './history-rows.ts';
+import { restoreAfterDeath } from './lease-guard.ts';
 import type { Returned } from './leases.ts';
 import { MemoryLoop, reportReturned } from './loop.ts';
 import { lookAtMachine, openGlance } from './machine-look.ts';
@@ -23,6 +24,8 @@ export interface PartitionsParts {
   log: Log;
   /** Why nothing may be changed: memory is observed then, and nothing is kept. */
   degraded: string | undefined;
+  /** A service manager runs `--restore` after every end of this process. */
+  service?: boolean | undefined;
 }
 
 /** How the caller wants memory to be shared. */
@@ -54,13 +57,13 @@ function policyOf(name: string): Policy {
 
 /** Opens the room, and gives back what a daemon that was killed has left. */
 export async function openPartitions(parts: PartitionsParts): Promise<PartitionsRoom> {
-  const { paths, settings, store, log, degraded } = parts;
+  const { paths, settings, store, log, degraded, service = false } = parts;
   const { values } = settings;
   const places = findPlaces({
     user: values['partitions.user'],
     system: values['partitions.system'],
   });
-  const leases = openLeases(paths.run);
+  const leases = openLeases(paths.run, service ? undefined : restoreAfterDeath(paths));
   if (leases.problem !== undefined) log.error({}, leases.problem);
   reportReturned(await leases.releaseAll(), log);
   const kept = degraded === undefined ? store : undefined;

@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { PersonaError } from '../../ipc/errors.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Fd } from '../kernel/fd.ts';
@@ -15,6 +16,10 @@ const stateFolders = [
   statePlaces.staging,
   statePlaces.quarantine,
 ];
+
+/** Knobs of the machine are given back within this time. */
+const restoreMs = 5_000;
+const restoreEveryMs = 50;
 
 function folderMode(path: string): number | undefined {
   try {
@@ -55,7 +60,14 @@ export async function lockState({ state, run }: Paths): Promise<Fd> {
   await settle(state, 0o700);
   await settle(run, 0o755);
   // On the state tree itself: two run folders must not make two daemons of one state.
-  const lock = await lockFile(join(state, statePlaces.lock));
+  const file = join(state, statePlaces.lock);
+  let lock = await lockFile(file);
+  // What a killed daemon has left may be on its way back, under this very lock.
+  const end = performance.now() + restoreMs;
+  while (lock === undefined && existsSync(join(run, runPlaces.leases)) && performance.now() < end) {
+    await pause(restoreEveryMs);
+    lock = await lockFile(file);
+  }
   if (lock === undefined) throw new PersonaError('already-running', { path: state });
   return lock;
 }

@@ -82,6 +82,7 @@ test('a file that others can write is refused', (t) => {
 
 test('one setting relocates all trees', (t) => {
   t.deepEqual(pathsOf('/x'), {
+    root: '/x',
     etc: '/x/etc',
     state: '/x/state',
     run: '/x/run',

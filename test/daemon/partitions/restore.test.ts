@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { pathsOf, runPlaces, statePlaces } from '../../../daemon/config/paths.ts';
 import {
   createGroup,
   readHierarchies,
@@ -14,8 +16,23 @@ import { bootId } from '../../../daemon/kernel/clock.ts';
 import { lockFile } from '../../../daemon/kernel/files.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
+import { lockState } from '../../../daemon/system/state-tree.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
+
+test('a start waits for whoever gives back what a killed daemon has left, and for nobody else', async (t) => {
+  const paths = pathsOf(temporaryFolder(t));
+  for (const folder of [paths.run, paths.state]) mkdirSync(folder);
+  const lock = join(paths.state, statePlaces.lock);
+  const other = await lockFile(lock);
+  await t.throwsAsync(lockState(paths), { message: /another daemon uses/ });
+  writeFileSync(join(paths.run, runPlaces.leases), '[]');
+  const starting = lockState(paths);
+  const first = await Promise.race([starting.then(() => 'started'), nextTurn('waiting')]);
+  t.is(first, 'waiting');
+  other?.close();
+  (await starting).close();
+});
 
 const program = fileURLToPath(new URL('../../../daemon/main.ts', import.meta.url));
 const soft = 'memory.soft_limit_in_bytes';
