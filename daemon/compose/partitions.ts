@@ -48,14 +48,18 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
 
 /** What a person should know about the numbers. */
 function remarksOf({ places, loop, leases }: PartitionsRoom): string[] {
-  const { memory, recursive } = places;
+  const { memory, recursive, hardLimits } = places;
   const remarks: string[] = [];
   if (leases.problem !== undefined) remarks.push(leases.problem);
   if (leases.unguarded !== undefined) remarks.push(leases.unguarded);
   if (memory === undefined)
     remarks.push('no cgroup hierarchy with the memory controller: the sides cannot be seen');
   if (memory?.version === 1)
-    remarks.push('cgroup version 1 has hard limits only: memory is observed, not managed');
+    remarks.push(
+      hardLimits
+        ? 'cgroup version 1: there is no protection, and limits are hard ones, set to what a side uses and 512 MiB more at least; without free swap there are none'
+        : 'cgroup version 1 has hard limits only: memory is observed, not managed (partitions.hard_limits = "on" lets it be)',
+    );
   if (memory?.version === 2 && !recursive)
     remarks.push(
       'the cgroup mount lacks memory_recursiveprot: a protection does not reach the groups inside a side',

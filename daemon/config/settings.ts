@@ -73,6 +73,11 @@ export const settingTable = {
     ['observe', 'manage'],
     'observe: memory is looked at, and nothing of the machine is set. manage: the policy sets memory.low and memory.high of both sides.',
   ),
+  'partitions.hard_limits': word(
+    'off',
+    ['off', 'on'],
+    'Where memory has cgroup version 1 only. on: limits of a side are memory.limit_in_bytes, never below what it uses and 512 MiB more; programs of a side that outgrows it faster than it is lifted are ended. off: memory is only observed there.',
+  ),
   'partitions.policy': word(
     'protective',
     ['protective', 'threshold', 'static'],

@@ -1,5 +1,5 @@
 import { knobKey, type TheirKnobs } from './knob-owners.ts';
-import type { Knob, KnobWrite } from './knobs.ts';
+import { type Knob, type KnobWrite, knobFile, knobText } from './knobs.ts';
 import type { KnobPlace, Leases, Written } from './leases.ts';
 import type { Side } from './observation.ts';
 import type { Places } from './places.ts';
@@ -15,7 +15,8 @@ export interface Applied extends KnobWrite {
 export function knobPlace({ memory, groups }: Places, side: Side, knob: Knob): KnobPlace {
   if (memory === undefined) throw new Error('internal error: a write without a hierarchy');
   const { root, version } = memory;
-  return { root, version, controller: 'memory', group: groups[side], knob };
+  const file = knobFile(version, knob);
+  return { root, version, controller: 'memory', group: groups[side], knob: file };
 }
 
 /** Writes a plan in its order, one after the other; a write that fails does not stop the next. */
@@ -33,7 +34,7 @@ export async function applyWrites(
       continue;
     }
     const place = knobPlace(places, write.side, write.knob);
-    const written = await leases.set(place, String(write.value));
+    const written = await leases.set(place, knobText(place.version, write.value));
     applied.push({ ...write, state: written.state, ...detailOf(written) });
   }
   return applied;

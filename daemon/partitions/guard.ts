@@ -28,6 +28,11 @@ export interface GuardState {
 
 export const guardStart: GuardState = { sides: {} };
 
+/** A hard limit takes nothing away: it only stops a side from growing. It moves in steps, not with every page. */
+function hardFloor(usedBytes: number, { guard: { hardRoomBytes, hardStepBytes } }: PolicySettings) {
+  return Math.ceil((usedBytes + hardRoomBytes) / hardStepBytes) * hardStepBytes;
+}
+
 /** The lowest limit that a side can live with. Bytes. */
 export function floorBytes(
   side: SideObservation,
@@ -40,6 +45,7 @@ export function floorBytes(
     least,
     held * (1 + floorRoomShare) + floorRoomBytes,
     settings.minShare * now.totalBytes,
+    side.hard === true ? hardFloor(side.currentBytes, settings) : 0,
   );
 }
 

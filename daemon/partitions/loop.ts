@@ -1,8 +1,7 @@
 import type { Log } from '../changes/log.ts';
-import { parseAmount } from '../kernel/group-memory.ts';
 import { type Applied, applyWrites, knobPlace } from './apply.ts';
 import { knobKey, leaveAloneMs, type Theirs, whoseKnobs } from './knob-owners.ts';
-import type { Knob } from './knobs.ts';
+import { knobAmount, knobOfFile } from './knobs.ts';
 import { isOurs } from './lease.ts';
 import type { Leases, Returned } from './leases.ts';
 import type { Glance } from './machine-look.ts';
@@ -229,7 +228,9 @@ export class MemoryLoop {
     return leases.all().some((lease) => {
       const side = sides.find((one) => places.groups[one] === lease.group);
       const seen = side && now.sides[side];
-      const value = lease.knob === 'memory.low' ? seen?.low : seen?.high;
+      const knob = knobOfFile(lease.knob);
+      if (knob === undefined) return false;
+      const value = knob === 'memory.low' ? seen?.low : seen?.high;
       return seen?.group !== lease.inode || value === undefined || !isOurs(lease, String(value));
     });
   }
@@ -239,9 +240,10 @@ export class MemoryLoop {
     reportReturned(returned, this.#parts.log);
     for (const { lease, state, detail } of returned) {
       const side = sides.find((one) => this.#parts.places.groups[one] === lease.group);
-      const value = parseAmount(detail ?? '');
+      const value = knobAmount(detail ?? '');
+      const knob = knobOfFile(lease.knob);
       if (state !== 'changed-since' || side === undefined || value === undefined) continue;
-      const knob = lease.knob as Knob;
+      if (knob === undefined) continue;
       const untilMs = now.atMs + leaveAloneMs;
       this.#theirs.set(knobKey(side, knob), { side, knob, value, untilMs });
     }

@@ -1,8 +1,9 @@
 import { groupId, readKnob } from '../kernel/cgroups.ts';
-import { parseAmount, readGroupMemory } from '../kernel/group-memory.ts';
+import { readGroupMemory } from '../kernel/group-memory.ts';
 import { KeptFile } from '../kernel/kept-file.ts';
 import { readMeminfo } from '../kernel/meminfo.ts';
 import { type Pressure, parsePressure, readPressure } from '../kernel/pressure.ts';
+import { type Knob, knobAmount, knobFile } from './knobs.ts';
 import type { LostTime, Observation, Side, SideObservation } from './observation.ts';
 import type { Places } from './places.ts';
 
@@ -34,16 +35,17 @@ function lookAtSide(places: Places, side: Side): SideObservation | undefined {
   if (id === undefined || seen === undefined) return undefined;
   const file = `${pressureRoot}/${places.groups[side]}/memory.pressure`;
   const pressure = pressureRoot === undefined ? undefined : lostTime(readPressure(file));
-  const [low, high] =
-    memory.version === 1
-      ? []
-      : ['memory.low', 'memory.high'].map((knob) => parseAmount(readKnob(folder, knob) ?? ''));
+  const hard = memory.version === 1;
+  const amount = (knob: Knob) => knobAmount(readKnob(folder, knobFile(memory.version, knob)) ?? '');
+  const low = hard ? undefined : amount('memory.low');
+  const high = hard && places.hardLimits !== true ? undefined : amount('memory.high');
   return {
     ...seen,
     group: String(id),
     ...(pressure && { pressure }),
     ...(low === undefined ? {} : { low }),
     ...(high === undefined ? {} : { high }),
+    ...(hard && { hard }),
   };
 }
 

@@ -28,6 +28,8 @@ export interface SideObservation extends GroupMemory {
   /** The knobs as they were read, whoever wrote them. */
   low?: Amount;
   high?: Amount;
+  /** The limit is a hard one: whoever outgrows it is ended. */
+  hard?: boolean;
 }
 
 /** What one tick saw. All sizes in bytes. */

@@ -9,6 +9,8 @@ export interface Places {
   groups: Record<Side, string>;
   /** The hierarchy with the memory controller; absent: a side's memory cannot be told. */
   memory?: { root: string; version: 1 | 2 };
+  /** The limits of version 1 may be set. They are hard ones. */
+  hardLimits?: boolean;
   /** Where groups tell their pressure: the hierarchy of version 2, also without controllers. */
   pressureRoot?: string;
   /** A side's protection reaches the groups below it by itself (mount option memory_recursiveprot). */
@@ -34,7 +36,7 @@ export function memoryHierarchy(all: readonly Hierarchy[]): Hierarchy | undefine
 }
 
 /** Finds the hierarchies of this machine. They do not change while it runs; groups come and go. */
-export function findPlaces(groups: Record<Side, string>): Places {
+export function findPlaces(groups: Record<Side, string>, hardLimits = false): Places {
   const all = readHierarchies();
   const memory = memoryHierarchy(all);
   const unified = all.find(({ version }) => version === 2);
@@ -42,6 +44,7 @@ export function findPlaces(groups: Record<Side, string>): Places {
   const own = memory && ownGroup(readFileSync('/proc/self/cgroup', 'utf8'), memory.version);
   return {
     groups,
+    hardLimits,
     recursive: mount?.superOptions.includes('memory_recursiveprot') ?? false,
     ...(memory && { memory: { root: memory.at, version: memory.version } }),
     ...(unified && { pressureRoot: unified.at }),
@@ -53,10 +56,10 @@ export function findPlaces(groups: Record<Side, string>): Places {
  * Why nothing of this machine's memory may be turned, or undefined. A limit on a group that the daemon itself is in could
  * stall the one who has to take it off again (SECURITY 17).
  */
-export function notManageable({ memory, groups, own }: Places): string | undefined {
+export function notManageable({ memory, groups, own, hardLimits }: Places): string | undefined {
   if (memory === undefined) return 'no cgroup hierarchy with the memory controller is mounted';
-  if (memory.version === 1)
-    return 'the memory controller is of cgroup version 1, which has hard limits only: memory is observed, not managed';
+  if (memory.version === 1 && hardLimits !== true)
+    return 'the memory controller is of cgroup version 1, which has hard limits only: memory is observed, not managed, unless partitions.hard_limits = "on"';
   const { user, system } = groups;
   if (`${user}/`.startsWith(`${system}/`) || `${system}/`.startsWith(`${user}/`))
     return `one side is inside the other: ${user} and ${system}`;

@@ -69,6 +69,9 @@ export interface PolicySettings {
     /** Room above what cannot be taken from a side: bytes, and a share of it. */
     floorRoomBytes: number;
     floorRoomShare: number;
+    /** Room above all that a side uses, where its limit is a hard one; and the steps in which such a limit moves. */
+    hardRoomBytes: number;
+    hardStepBytes: number;
     /** With less free swap no limit stands: it would only stall (memavaild lets go at 100 MiB). */
     swapFreeBytes: number;
     /** Of the total: the sum of protections is not greater, so that there is something to move. */
@@ -125,6 +128,8 @@ export const policySettings: PolicySettings = {
     floorBytes: 100 * MiB,
     floorRoomBytes: 64 * MiB,
     floorRoomShare: 0.05,
+    hardRoomBytes: 512 * MiB,
+    hardStepBytes: 256 * MiB,
     swapFreeBytes: 100 * MiB,
     protectedShare: 0.9,
     stallMs: 10_000,

@@ -59,10 +59,8 @@ function policyOf(name: string): Policy {
 export async function openPartitions(parts: PartitionsParts): Promise<PartitionsRoom> {
   const { paths, settings, store, log, degraded, service = false } = parts;
   const { values } = settings;
-  const places = findPlaces({
-    user: values['partitions.user'],
-    system: values['partitions.system'],
-  });
+  const groups = { user: values['partitions.user'], system: values['partitions.system'] };
+  const places = findPlaces(groups, values['partitions.hard_limits'] === 'on');
   const leases = openLeases(paths.run, service ? undefined : restoreAfterDeath(paths));
   if (leases.problem !== undefined) log.error({}, leases.problem);
   reportReturned(await leases.releaseAll(), log);
