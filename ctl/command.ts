@@ -5,6 +5,7 @@ export type Completion =
   | 'base'
   | 'change'
   | 'command'
+  | 'fast'
   | 'file'
   | 'folder'
   | 'generation'
@@ -59,6 +60,7 @@ export interface Command {
     | 'Bases'
     | 'Changes'
     | 'Partitions'
+    | 'Fast partitions'
     | 'Machine'
     | 'Tool';
   summary: string;

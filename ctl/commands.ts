@@ -1,6 +1,7 @@
 import type { Command } from './command.ts';
 import { baseCommands } from './commands/bases.ts';
 import { changeCommands } from './commands/changes.ts';
+import { fastCommands } from './commands/fast.ts';
 import { machineCommands } from './commands/machine.ts';
 import { partitionCommands } from './commands/partitions.ts';
 import { personaCommands } from './commands/personas.ts';
@@ -16,6 +17,7 @@ export const commands: readonly Command[] = [
   ...baseCommands,
   ...changeCommands,
   ...partitionCommands,
+  ...fastCommands,
   ...replayCommands,
   ...toolCommands,
 ];

@@ -146,10 +146,10 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     if (degraded !== undefined)
       log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
     const restart = restartWish(() => engine);
-    const room = { ...parts, store, space, machine, uppers, degraded };
+    const accountOf = accounts();
+    const room = { ...parts, store, space, machine, uppers, accountOf, degraded };
     const rooms = await openRooms({ ...room, takenUp: restart.wish });
     undo.defer(() => rooms.close());
-    const accountOf = accounts();
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
     const quiet = whenQuiet(() => {
       if (process.memoryUsage.rss() > residentBytesKept)

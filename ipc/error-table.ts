@@ -105,6 +105,11 @@ export const errorTable = {
     'See `personactl persona list`.',
   ),
   'slot-not-found': row(notFound, 'cannot find slot {slot}', 'See `personactl slot list`.'),
+  'fast-not-found': row(
+    notFound,
+    'cannot find fast partition {name}',
+    'See `personactl fast list`.',
+  ),
   'change-not-found': row(notFound, 'cannot find change {change}', 'See `personactl change list`.'),
   'generation-not-found': row(
     notFound,
@@ -174,6 +179,11 @@ export const errorTable = {
     conflict,
     'cannot start: {needed} needed, {free} free in {path} (a reserve is kept)',
     'Free some space: `personactl gc --dry-run` shows what personad can give back.',
+  ),
+  'no-memory': row(
+    conflict,
+    'cannot set {needed} of memory aside: {spare} can be spared without starving a side',
+    'Make it smaller, or remove another: `personactl fast list`.',
   ),
   'limit-exceeded': row(
     failure,

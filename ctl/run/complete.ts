@@ -31,6 +31,8 @@ async function namesOf(
         one.name,
         one.active?.persona?.name ?? one.state,
       ]);
+    case 'fast':
+      return (await client.call('fast.list', {})).partitions.map((one) => [one.name, one.on]);
     case 'change':
       return (await client.call('change.list', {})).changes.map((one) => [
         String(one.id),

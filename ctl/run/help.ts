@@ -71,6 +71,7 @@ function overviewLines(width: number, style: Style): Safe[] {
     'Bases',
     'Changes',
     'Partitions',
+    'Fast partitions',
     'Machine',
     'Tool',
   ] as const;

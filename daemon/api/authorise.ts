@@ -17,7 +17,7 @@ export function levelOf(caller: Caller, groupGid: number | undefined): Access {
   return member ? 'group' : 'any';
 }
 
-type Concern = 'slot' | 'persona' | 'base' | 'change';
+type Concern = 'slot' | 'persona' | 'base' | 'fast' | 'change';
 
 /** Whose thing a method touches: besides root only its owner may. `key` is the parameter that names it. */
 type Owned = { [M in MethodName]?: { of: Concern; key: keyof Checked<M> & string } };
@@ -36,6 +36,7 @@ export const owned: Owned = {
   'slot.rollback': { of: 'slot', key: 'slot' },
   'slot.history': { of: 'slot', key: 'slot' },
   'slot.exec': { of: 'slot', key: 'slot' },
+  'fast.rm': { of: 'fast', key: 'name' },
 };
 
 /** Parameters that only root may use: what makes the call root's, or undefined. */
@@ -65,6 +66,14 @@ export const rootParameters: RootParameters = {
 /** Who owns what a method names; undefined when it does not exist. */
 export type OwnerOf = (of: Concern, key: string | number) => Promise<number | undefined>;
 
+const called: Record<Concern, string> = {
+  slot: 'slot',
+  persona: 'persona',
+  base: 'base',
+  fast: 'fast partition',
+  change: 'change',
+};
+
 const denied = (reason: string) => new PersonaError('permission-denied', { reason });
 
 /** Throws `permission-denied` unless the caller may do exactly this. `params` are checked. */
@@ -92,5 +101,5 @@ export async function authorise(
   if (thing === undefined || caller.uid === 0) return;
   const owner = await ownerOf(thing.of, params[thing.key] as string | number);
   if (owner !== undefined && owner !== caller.uid)
-    throw denied(`this ${thing.of} belongs to another user`);
+    throw denied(`this ${called[thing.of]} belongs to another user`);
 }

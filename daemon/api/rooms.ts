@@ -87,5 +87,6 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     slot(name: string): Promise<number | undefined>;
     persona(reference: string): Promise<number | undefined>;
     base(reference: string): Promise<number | undefined>;
+    fast(name: string): Promise<number | undefined>;
   };
 }

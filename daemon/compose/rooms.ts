@@ -22,6 +22,7 @@ import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
 import { type BackupParts, openBackup } from './backup.ts';
+import { openFast } from './fast.ts';
 import { memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
@@ -38,6 +39,8 @@ export interface RoomsParts extends BackupParts {
   machine: Capabilities;
   /** Where slots keep what is written in them. */
   uppers: UpperPlace;
+  /** The user a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
   /** Why nothing may be changed. */
   degraded: string | undefined;
   /** A service manager clears away what this process leaves when it is killed. */
@@ -79,6 +82,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
   const backup = openBackup(parts);
   const partitions = await openPartitions(parts);
+  const fast = openFast(parts, partitions);
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -90,8 +94,9 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...slots.tasks,
       ...collectTasks(collectors),
       ...backup.tasks,
+      ...fast.tasks,
     ],
-    recover: () => slots.recover(),
+    recover: () => slots.recover().then(fast.recover),
     phase: (now) => {
       phase = now;
       if (now === 'ready') partitions.start();
@@ -104,6 +109,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...slotMethods(slots.room),
       ...backup.methods,
       ...partitionMethods(partitions),
+      ...fast.methods,
       ...systemMethods({ paths, store, space, machine, uppers, collectors, degraded }),
       status: statusParts({
         state: paths.state,
@@ -119,15 +125,18 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         damaged: personas.damaged,
         memory: () => memoryPart(partitions),
         memoryNotices: () => memoryNotices(partitions),
+        fastNotices: fast.notices,
       }),
       owners: {
         slot: async (name) => slots.room.book.find(name)?.owner,
         ...personaOwners(personas),
+        fast: fast.ownerOf,
       },
     }),
     async close() {
       recheck?.stop();
       await recheck?.done;
+      fast.close();
       await partitions.stop();
       await slots.stop();
     },

@@ -27,6 +27,7 @@ export interface StatusParts {
   damaged: ReadonlyMap<string, string>;
   memory: Rooms['status']['memory'];
   memoryNotices(): { text: string; command: string }[];
+  fastNotices(): Promise<{ text: string; command: string }[]>;
 }
 
 /** The name the distribution gives itself; read anew never: it changes with an update of the system only. */
@@ -99,6 +100,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
       ...uppers.notices(),
       ...quarantineNotices(state),
       ...parts.memoryNotices(),
+      ...(await parts.fastNotices()),
       ...[...damaged].map(([digest, problem]) => ({
         text: `the layer ${digest} is damaged (${problem}): nothing on it is activated`,
         command: 'personactl persona verify PERSONA',

@@ -60,6 +60,8 @@ export const runPlaces = {
   controlSocket: 'control.sock',
   lock: 'lock',
   slots: 'slots',
+  /** Fast partitions, each mounted at its name. */
+  fast: 'fast',
   /** Knobs of the machine that are ours for now, and how they go back. */
   leases: 'leases.json',
 } as const;

@@ -85,6 +85,18 @@ export const settingTable = {
   ),
   'partitions.user': word('user.slice', groupPath, 'The cgroup that is the user side.'),
   'partitions.system': word('system.slice', groupPath, 'The cgroup that is the system side.'),
+  'fast.memory_percent': number(
+    50,
+    'percent',
+    80,
+    'Fast partitions in memory of all users together take at most this part of the memory that the user side may have.',
+  ),
+  'fast.owner_percent': number(
+    25,
+    'percent',
+    80,
+    'The same for those of one user. Root is bound only by what both sides must keep.',
+  ),
   'uploads.bytes_max': size(64 * GiB, 'Largest upload; one user may have this much in staging.'),
 } as const satisfies Record<string, Setting<number> | Setting<string>>;
 

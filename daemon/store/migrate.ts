@@ -3,6 +3,7 @@ import { changesMigration } from './migrations/001-changes.ts';
 import { personasMigration } from './migrations/002-personas.ts';
 import { slotsMigration } from './migrations/003-slots.ts';
 import { partitionsMigration } from './migrations/004-partitions.ts';
+import { fastMigration } from './migrations/005-fast.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -17,6 +18,7 @@ export const migrations: readonly Migration[] = [
   personasMigration,
   slotsMigration,
   partitionsMigration,
+  fastMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

@@ -3,6 +3,7 @@ import { baseMethods } from './base.ts';
 import { bulkMethods } from './bulk.ts';
 import { changeMethods } from './change.ts';
 import { daemonMethods } from './daemon.ts';
+import { fastMethods } from './fast.ts';
 import { keyMethods } from './key.ts';
 import { partitionMethods } from './partitions.ts';
 import { personaMethods } from './persona.ts';
@@ -20,6 +21,7 @@ export const methods = {
   ...keyMethods,
   ...slotMethods,
   ...partitionMethods,
+  ...fastMethods,
 };
 
 /** The table by type. */

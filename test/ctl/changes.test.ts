@@ -264,3 +264,22 @@ test('a daemon that goes away in the middle is not waited for', async (t) => {
   });
   t.is((await personactl({ root }, 'status')).status, 3);
 });
+
+test('a fast partition is asked for in bytes, and what it cannot keep is said', async (t) => {
+  const [partition] = samples.fastPartitions;
+  if (partition === undefined) throw new Error('there is a sample');
+  const { root, calls } = await fakeDaemon(t, {
+    'fast.create': () => ({ changeId: 12, result: { partition } }),
+    'fast.rm': () => ({ changeId: 13, result: { name: 'build' } }),
+  });
+  const words = ['fast', 'create', 'build', '--size', '2G', '--on', 'ram'];
+  golden(t, 'fast-create', await personactl({ root }, ...words));
+  golden(t, 'fast-create.json', await personactl({ root }, ...words, '--json'));
+  golden(t, 'fast-rm', await personactl({ root }, 'fast', 'rm', 'build'));
+  const params = { name: 'build', bytes: 2_147_483_648, on: 'ram', wait: true };
+  t.deepEqual(calls[0], { method: 'fast.create', params });
+  t.is((await personactl({ root }, 'fast', 'create', 'build', '--size', '2G')).status, 2);
+  const odd = await personactl({ root }, 'fast', 'create', 'build', '--size', 'x', '--on', 'ram');
+  t.is(odd.status, 2);
+  t.regex(odd.err, /size/);
+});

@@ -82,6 +82,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   'partitions.show': () => samples.partitions,
   'partitions.explain': () => samples.explained,
   'partitions.history': () => samples.seen,
+  'fast.list': () => ({ partitions: samples.fastPartitions }),
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -113,6 +114,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['partitions-show', 'partitions', 'show'],
   ['partitions-explain', 'partitions', 'explain', '--all'],
   ['partitions-history', 'partitions', 'history'],
+  ['fast-list', 'fast', 'list'],
 ];
 
 for (const [name, ...words] of pages) {

@@ -2,6 +2,7 @@ import type { Answer } from '../../ipc/methods/index.ts';
 import type {
   BasePage,
   ChangeLine,
+  FastPage,
   Generation,
   KeyPage,
   PersonaPage,
@@ -249,6 +250,24 @@ export const partitions: Answer<'partitions.show'> = {
   ],
   remarks: ['the cgroup mount lacks memory_recursiveprot'],
 };
+
+const fastPartition: FastPage = {
+  name: 'build',
+  owner: { uid: 1000, name: 'alice' },
+  on: 'ram',
+  bytes: 2_147_483_648,
+  usedBytes: 536_870_912,
+  path: '/run/persona/fast/build',
+  state: 'ready',
+  createdMs: nowMs - 90 * minute,
+};
+
+export const fastPartitions: FastPage[] = [
+  fastPartition,
+  { ...fastPartition, name: 'cache', emptiedMs: nowMs - minute, swaps: true },
+  { ...fastPartition, name: 'gone', usedBytes: 0, state: 'missing', problem: 'no \x1b[2J memory' },
+  { ...fastPartition, name: 'old', owner: { uid: 31_000 }, state: 'ending' },
+];
 
 export const seen: Answer<'partitions.history'> = {
   stepMs: 10_000,

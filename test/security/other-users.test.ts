@@ -60,7 +60,7 @@ function expectClosed(t: ExecutionContext, { state, run }: LiveDaemon): void {
     t.is(mode & 0o077, 0, `${name} has mode ${(mode & 0o7777).toString(8)}`);
   }
   t.is(statSync(run).mode & 0o7777, 0o755);
-  t.is(statSync(`${run}/slots`).mode & 0o7777, 0o711);
+  for (const open of ['slots', 'fast']) t.is(statSync(`${run}/${open}`).mode & 0o7777, 0o711);
   t.like(statSync(`${run}/slots/work`), { uid: 0, gid: users.owner });
   t.is(statSync(`${run}/slots/work`).mode & 0o7777, 0o750);
   t.is(statSync(`${run}/user.sock`).mode & 0o7777, 0o666);
@@ -68,7 +68,7 @@ function expectClosed(t: ExecutionContext, { state, run }: LiveDaemon): void {
   t.is(statSync(`${run}/control.sock`).gid, group.gid);
   for (const name of readdirSync(run)) {
     const stat = lstatSync(join(run, name));
-    if (['slots', 'user.sock', 'control.sock'].includes(name)) continue;
+    if (['slots', 'fast', 'user.sock', 'control.sock'].includes(name)) continue;
     t.is(stat.mode & 0o077, 0, `run/${name} has mode ${(stat.mode & 0o7777).toString(8)}`);
   }
 }

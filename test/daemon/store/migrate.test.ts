@@ -27,6 +27,8 @@ const rows: Record<number, string> = {
       INSERT INTO generations (slot, number, result, created) VALUES ('work', 1, 'good', 1);
       INSERT INTO uppers (id, slot, stack, state, created) VALUES ('u', 'work', 's', 'active', 1);`,
   4: `INSERT INTO partition_history VALUES (10000, 3, 30000, '{}');`,
+  5: `INSERT INTO fast (name, id, owner, medium, bytes, state, boot, created)
+        VALUES ('f', 'u', 5, 'ram', 4096, 'ready', 'b', 1);`,
 };
 
 function place(t: ExecutionContext): string {

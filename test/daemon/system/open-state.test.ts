@@ -200,7 +200,7 @@ test('the state tree is 0700, the slots can be passed, one daemon holds the lock
     const path = join(paths.state, name);
     t.is(mode(path) & 0o077, 0, name);
   }
-  t.is(mode(join(paths.run, 'slots')), 0o711);
+  for (const open of ['slots', 'fast']) t.is(mode(join(paths.run, open)), 0o711);
   const second = await t.throwsAsync(lockState(paths));
   t.is((second as unknown as { code: string }).code, 'already-running');
   const otherRun = { ...paths, run: join(paths.run, 'other') };

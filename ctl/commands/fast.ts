@@ -1,0 +1,42 @@
+import { type Command, changeFlags } from '../command.ts';
+
+/** Commands about fast partitions. */
+export const fastCommands: readonly Command[] = [
+  {
+    name: 'fast create',
+    group: 'Fast partitions',
+    summary: 'Make a small place for data that is to be fast.',
+    about: [
+      'A fast partition is a folder of yours alone, of a bounded size. What you put there is lost when the machine is restarted, and when the partition is removed: use it for caches, builds and databases that can be made again.',
+      'On `ram` it is memory that stays out of swap where the kernel can promise that. Writes that wait for the disk gain most; what is only read is in memory anyway after the first time.',
+    ],
+    operands: [{ name: 'NAME', summary: 'Name of the new fast partition.' }],
+    flags: [
+      { name: 'size', value: 'SIZE', summary: 'The most that it will hold, such as 512M or 2G.' },
+      { name: 'on', value: 'MEDIUM', summary: 'What it lies on.', choices: ['ram'] },
+      ...changeFlags,
+    ],
+    required: [['size'], ['on']],
+    examples: [['personactl fast create build --size 2G --on ram', '']],
+    load: async () => (await import('../run/fast.ts')).create,
+  },
+  {
+    name: 'fast list',
+    group: 'Fast partitions',
+    summary: 'List fast partitions: yours, or all of them for root.',
+    operands: [],
+    flags: [],
+    examples: [['personactl fast list', '']],
+    load: async () => (await import('../run/fast.ts')).list,
+  },
+  {
+    name: 'fast rm',
+    group: 'Fast partitions',
+    summary: 'Remove a fast partition with all it holds.',
+    about: ['Refused while a program is inside; it is named.'],
+    operands: [{ name: 'NAME', summary: 'Name of the fast partition.', complete: 'fast' }],
+    flags: [...changeFlags],
+    examples: [['personactl fast rm build', '']],
+    load: async () => (await import('../run/fast.ts')).remove,
+  },
+];

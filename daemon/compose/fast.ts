@@ -1,0 +1,77 @@
+import type { FastPage } from '../../ipc/methods/shapes.ts';
+import type { Rooms } from '../api/rooms.ts';
+import type { Settings } from '../config/settings.ts';
+import { fastTasks } from '../fast/fast-tasks.ts';
+import { planCreate, planRemove } from '../fast/plan.ts';
+import { type FastParts, FastRoom, type FastView } from '../fast/room.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { wallMs } from '../kernel/clock.ts';
+import { policySettings } from '../partitions/policy-settings.ts';
+import type { PartitionsRoom } from '../partitions/room.ts';
+import { type Spare, spareOf } from '../partitions/spare.ts';
+
+type FastMethods = Pick<Rooms, Extract<keyof Rooms, `fast.${string}`>>;
+
+function pageOf(view: FastView): FastPage {
+  const { name, owner, medium, bytes, usedBytes, path, state, problem } = view;
+  const { createdMs, emptiedMs, swaps } = view;
+  const ownerName = accountOf(owner)?.name;
+  return {
+    name,
+    owner: { uid: owner, ...(ownerName === undefined ? {} : { name: ownerName }) },
+    on: medium,
+    bytes,
+    usedBytes,
+    path,
+    state: problem === undefined ? state : 'missing',
+    ...(problem === undefined ? {} : { problem }),
+    createdMs,
+    ...(emptiedMs === undefined ? {} : { emptiedMs }),
+    ...(swaps === undefined ? {} : { swaps }),
+  };
+}
+
+/** The methods of fast partitions. */
+function fastMethods(room: FastRoom): FastMethods {
+  return {
+    'fast.create': async ({ name, bytes, on }, { caller }) => ({
+      plan: await planCreate(room, { name, bytes, medium: on }, caller),
+      answer: async () => ({ partition: pageOf(await room.view(name)) }),
+    }),
+    'fast.list': async (_, { caller }) => ({
+      partitions: (await room.views(caller.uid === 0 ? undefined : caller.uid)).map(pageOf),
+    }),
+    'fast.rm': async ({ name }, { caller }) => ({ plan: await planRemove(room, name, caller) }),
+  };
+}
+
+/** What is shown is not older than this. */
+const freshMs = 500;
+
+/** Memory that fast partitions may take, by what the room of memory shares sees now. */
+async function spareMemory({ loop }: PartitionsRoom): Promise<Spare> {
+  await loop.lookAgain(freshMs);
+  if (loop.last === undefined) throw new Error('the memory of the machine cannot be seen');
+  return spareOf(loop.last, policySettings);
+}
+
+/** What the room of fast partitions is opened with. */
+type Parts = Omit<FastParts, 'settings' | 'memory' | 'now'> & { settings: Settings };
+
+/** Opens the room of fast partitions: its steps and methods, and what the daemon does with it. */
+export function openFast(parts: Parts, partitions: PartitionsRoom) {
+  const room = new FastRoom({
+    ...parts,
+    settings: parts.settings.values,
+    memory: () => spareMemory(partitions),
+    now: wallMs,
+  });
+  return {
+    tasks: fastTasks(room),
+    methods: fastMethods(room),
+    recover: () => room.recover(),
+    notices: () => room.notices(),
+    ownerOf: async (name: string) => (await room.find(name))?.owner,
+    close: () => room.close(),
+  };
+}

@@ -1,0 +1,23 @@
+/** What a fast partition lies on. */
+export type MediumName = 'ram';
+
+/** A short-lived place for data that is to be fast, private to one user. What it holds dies with the boot. */
+export interface FastPartition {
+  name: string;
+  /** Our own mark: by it a partition is found again, never by a number. */
+  id: string;
+  owner: number;
+  gid: number;
+  medium: MediumName;
+  /** It never holds more. */
+  bytes: number;
+  /** `ending`: given up, and its file system may not have ended yet. */
+  state: 'ready' | 'ending';
+  /** The boot in which what it holds was begun. */
+  boot: string;
+  createdMs: number;
+  /** When it was made again, empty, after a boot. */
+  emptiedMs?: number;
+  /** The kernel may move its pages to swap. */
+  swaps?: boolean;
+}

@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto';
+import { PersonaError } from '../../ipc/errors.ts';
+import { checkName, formatSize } from '../../ipc/values.ts';
+import type { Plan } from '../changes/change.ts';
+import type { Json } from '../changes/task.ts';
+import { bootId } from '../kernel/clock.ts';
+import type { FastPartition, MediumName } from './partition.ts';
+import { BYTES_MIN } from './quota.ts';
+import type { FastRoom } from './room.ts';
+
+/** Who asks, as the kernel recorded it. */
+export interface FastCaller {
+  uid: number;
+  gid: number;
+}
+
+const PAGE = 4096;
+/** Rows of one change. */
+const ROW_BYTES = 64 * 1024;
+
+/** Makes a partition for the caller. Throws already-exists, bad-name, bad-value, limit-exceeded, no-memory. */
+export async function planCreate(
+  room: FastRoom,
+  params: { name: string; bytes: number; medium: MediumName },
+  caller: FastCaller,
+): Promise<Plan> {
+  const name = checkName(params.name);
+  if (params.bytes < BYTES_MIN)
+    throw new PersonaError('bad-value', {
+      name: 'the size',
+      reason: `a fast partition has at least ${formatSize(BYTES_MIN)}`,
+    });
+  if ((await room.find(name)) !== undefined)
+    throw new PersonaError('already-exists', { what: `fast partition ${name}` });
+  const partition: FastPartition = {
+    name,
+    id: randomUUID(),
+    owner: caller.uid,
+    gid: caller.gid,
+    medium: params.medium,
+    bytes: Math.ceil(params.bytes / PAGE) * PAGE,
+    state: 'ready',
+    boot: bootId(),
+    createdMs: room.now(),
+  };
+  await room.admit(partition);
+  return {
+    kind: 'fast.create',
+    summary: `make fast partition ${name} of ${formatSize(partition.bytes)} on ${partition.medium}`,
+    ownerUid: caller.uid,
+    // What is left is given out one at a time.
+    holds: [`fast:${name}`, 'fast-space:all'],
+    tasks: [{ kind: 'fast.make', params: { partition } as unknown as Json }],
+    needs: { bytes: ROW_BYTES },
+  };
+}
+
+/** Removes a partition with all it holds. Throws fast-not-found, and in-use when somebody is inside. */
+export async function planRemove(
+  room: FastRoom,
+  name: string,
+  caller: Pick<FastCaller, 'uid'>,
+): Promise<Plan> {
+  const partition = await room.partition(name);
+  await room.place.vacate(partition, room.medium(partition));
+  const params = { name };
+  return {
+    kind: 'fast.rm',
+    summary: `remove fast partition ${name}`,
+    ownerUid: caller.uid,
+    holds: [`fast:${name}`],
+    tasks: ['fast.vacate', 'fast.give-up', 'fast.remove'].map((kind) => ({ kind, params })),
+    needs: { rescue: true },
+  };
+}

@@ -1,0 +1,183 @@
+import { join } from 'node:path';
+import { PersonaError, toWire } from '../../ipc/errors.ts';
+import type { Log } from '../changes/log.ts';
+import { type Paths, runPlaces } from '../config/paths.ts';
+import type { Settings } from '../config/settings.ts';
+import { bootId } from '../kernel/clock.ts';
+import { localSpaceOf } from '../kernel/disk-usage.ts';
+import type { Store } from '../store/store.ts';
+import { findPartition, putPartition, readPartitions } from './fast-rows.ts';
+import type { Medium } from './medium.ts';
+import type { FastPartition, MediumName } from './partition.ts';
+import { FastPlace } from './place.ts';
+import { type Claim, checkCount, checkMemory, type MemoryNow } from './quota.ts';
+import { ram } from './ram.ts';
+
+/** What the room is opened with. */
+export interface FastParts {
+  paths: Pick<Paths, 'run'>;
+  settings: Settings['values'];
+  store: Store;
+  log: Log;
+  /** Memory at this moment, as the room of memory shares knows it. */
+  memory(): Promise<MemoryNow>;
+  /** The user a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
+  now(): number;
+}
+
+/** A fast partition with how full it is. */
+export interface FastView extends FastPartition {
+  path: string;
+  usedBytes: number;
+  /** Why it is not there. */
+  problem?: string;
+}
+
+/** The room of fast partitions. */
+export class FastRoom {
+  readonly place: FastPlace;
+  readonly now: () => number;
+  readonly #parts: FastParts;
+  readonly #media: Record<MediumName, Medium> = { ram };
+  readonly #problems = new Map<string, string>();
+
+  constructor(parts: FastParts) {
+    this.#parts = parts;
+    this.now = parts.now;
+    this.place = new FastPlace(join(parts.paths.run, runPlaces.fast));
+  }
+
+  medium({ medium }: Pick<FastPartition, 'medium'>): Medium {
+    return this.#media[medium];
+  }
+
+  /** The partition of this name. Throws `fast-not-found`. */
+  async partition(name: string): Promise<FastPartition> {
+    const found = await this.find(name);
+    if (found === undefined) throw new PersonaError('fast-not-found', { name });
+    return found;
+  }
+
+  find(name: string): Promise<FastPartition | undefined> {
+    return findPartition(this.#parts.store, name);
+  }
+
+  /** Throws when the partition is too much: for its owner, for all users together, or for a side of the machine's memory. */
+  async admit(partition: FastPartition): Promise<void> {
+    const { store, settings, accountOf, memory } = this.#parts;
+    const others = (await readPartitions(store)).filter(({ id }) => id !== partition.id);
+    const claim = ({ owner, bytes }: FastPartition): Claim => ({
+      account: accountOf(owner),
+      bytes,
+    });
+    checkCount(claim(partition), others.map(claim));
+    const percent = {
+      allPercent: settings['fast.memory_percent'],
+      ownerPercent: settings['fast.owner_percent'],
+    };
+    const promised = this.#promisedBytes(others);
+    checkMemory(claim(partition), others.map(claim), promised, await memory(), percent);
+  }
+
+  /** What these may still take. */
+  #promisedBytes(partitions: readonly FastPartition[]): number {
+    return partitions.reduce((sum, one) => sum + one.bytes - this.#usedBytes(one), 0);
+  }
+
+  /** All partitions, or those of one user. */
+  async views(owner?: number): Promise<FastView[]> {
+    const all = await readPartitions(this.#parts.store);
+    return all
+      .filter((one) => owner === undefined || one.owner === owner)
+      .map((one) => this.#view(one));
+  }
+
+  async view(name: string): Promise<FastView> {
+    return this.#view(await this.partition(name));
+  }
+
+  #view(partition: FastPartition): FastView {
+    const problem = this.#problems.get(partition.id);
+    return {
+      ...partition,
+      path: this.place.at(partition.name),
+      usedBytes: this.#usedBytes(partition),
+      ...(problem === undefined ? {} : { problem }),
+    };
+  }
+
+  #usedBytes({ name }: FastPartition): number {
+    if (!this.place.mounts().has(name)) return 0;
+    const { totalBytes, availableBytes } = localSpaceOf(this.place.at(name));
+    return totalBytes - availableBytes;
+  }
+
+  /**
+   * Takes up what is still mounted, and makes again, empty, what a boot has ended. What cannot be had is told, and stays away
+   * until the next start. Before the engine recovers.
+   */
+  async recover(): Promise<void> {
+    const { store, log } = this.#parts;
+    const back: FastPartition[] = [];
+    for (const partition of await readPartitions(store)) {
+      if (partition.state === 'ending') continue; // the engine goes on with it
+      try {
+        await this.#bringBack(partition, this.#promisedBytes(back));
+        back.push(partition);
+      } catch (err) {
+        const { message } = toWire(err);
+        this.#problems.set(partition.id, message);
+        log.error({ err, partition: partition.name }, 'cannot bring a fast partition back');
+      }
+    }
+  }
+
+  async #bringBack(partition: FastPartition, promisedBytes: number): Promise<void> {
+    const { store, log, memory } = this.#parts;
+    const medium = this.medium(partition);
+    if ((await this.place.shown(partition, medium)) !== undefined) return;
+    const anew: FastPartition = { ...partition, boot: bootId(), emptiedMs: this.now() };
+    // What was granted once is not asked for again, but no side may starve.
+    const granted = { account: 0, bytes: partition.bytes };
+    const none = { allPercent: 0, ownerPercent: 0 };
+    checkMemory(granted, [], promisedBytes, await memory(), none);
+    const facts = await this.place.show(anew, medium);
+    await store.commit((tx) => putPartition(tx, { ...anew, ...facts }));
+    const why = partition.boot === bootId() ? 'its mount was taken off' : 'the machine has started';
+    log.warn({ partition: partition.name, why }, 'a fast partition was made again, empty');
+  }
+
+  /** What of it wants a person. */
+  async notices(): Promise<{ text: string; command: string }[]> {
+    const known = await readPartitions(this.#parts.store);
+    const names = new Set(known.map(({ name }) => name));
+    const strange = [...this.place.mounts().keys()].filter((name) => !names.has(name));
+    return [
+      ...known.flatMap(({ id, name }) => {
+        const problem = this.#problems.get(id);
+        if (problem === undefined) return [];
+        return [
+          {
+            text: `fast partition ${name} is not there: ${problem}`,
+            command: `personactl fast rm ${name}`,
+          },
+        ];
+      }),
+      ...strange.map((name) => ({
+        text: `mounted among the fast partitions, unknown to the database: ${name}`,
+        command: `umount ${this.place.at(name)}`,
+      })),
+    ];
+  }
+
+  /** A partition that was removed has no problem any more. */
+  forget({ id }: FastPartition): void {
+    this.#problems.delete(id);
+  }
+
+  /** Partitions stay mounted. */
+  close(): void {
+    this.place.close();
+  }
+}

@@ -1,0 +1,108 @@
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Request } from '../../daemon/api/rooms.ts';
+import type { Plan } from '../../daemon/changes/change.ts';
+import { silentLog } from '../../daemon/changes/log.ts';
+import type { Json } from '../../daemon/changes/task.ts';
+import { pathsOf } from '../../daemon/config/paths.ts';
+import { settingsOf } from '../../daemon/config/settings.ts';
+import { readMountinfo } from '../../daemon/kernel/mountinfo.ts';
+import { type Daemon, startDaemon } from '../../daemon/wiring.ts';
+import { unmountBelow } from '../support/mount-scratch.ts';
+import { type Hooks, plain, type Subject } from './machine.ts';
+
+// The changes of fast partitions, on the real daemon: real mounts, real rows, without sockets.
+
+const settings = settingsOf([
+  { key: 'space.reserve', value: 0, origin: 'proofs:1' },
+  { key: 'space.keep_free', value: 0, origin: 'proofs:2' },
+  { key: 'space.keep_free_percent', value: 0, origin: 'proofs:3' },
+]);
+
+/** A user who is not root, asking through the socket of everybody. */
+const request: Request = {
+  caller: { pid: process.pid, uid: 31_001, gid: 31_001, groups: [], socket: 'user' },
+  level: 'any',
+  dryRun: false,
+  input() {
+    throw new Error('nothing is sent here');
+  },
+  output() {
+    throw new Error('nobody fetches anything here');
+  },
+};
+
+type Methods = ReturnType<Daemon['rooms']['methods']>;
+type Asked = (methods: Methods) => Promise<{ plan: Plan }> | { plan: Plan };
+
+const start = (folder: string, hooks: Hooks) =>
+  startDaemon({
+    paths: pathsOf(folder),
+    settings,
+    log: silentLog,
+    version: '0',
+    hooks: { ...hooks, silent: true },
+  });
+
+async function run({ engine, rooms }: Daemon, asked: Asked): Promise<void> {
+  const { plan } = await asked(rooms.methods(engine));
+  const result = await (await engine.submit(plan)).done;
+  if (result.status !== 'done') throw new Error(JSON.stringify(result));
+}
+
+const noteOf = (folder: string, name: string) => join(pathsOf(folder).run, 'fast', name, 'note');
+
+/** Rows, mounts and folders, and what was written: a change that is taken back has lost none of it. */
+async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json> {
+  const place = `${join(pathsOf(folder).run, 'fast')}/`;
+  const { partitions } = await rooms.methods(engine)['fast.list']({}, request);
+  return {
+    partitions: partitions.map(({ name, on, bytes, state, path }) => {
+      const note = noteOf(folder, name);
+      const { uid, mode } = statSync(path);
+      return {
+        ...{ name, on, bytes, state, uid, mode },
+        note: existsSync(note) ? readFileSync(note, 'utf8') : null,
+      };
+    }),
+    mounts: readMountinfo()
+      .filter(({ at }) => at.startsWith(place))
+      .map(({ at, type }) => ({ at: at.slice(place.length), type })),
+    folders: ['kept', 'other'].filter((name) => existsSync(join(place, name))),
+  };
+}
+
+function subject(on: 'ram', asked: Asked): Subject {
+  return {
+    async prepare(folder) {
+      mkdirSync(folder, { recursive: true });
+      const daemon = await start(folder, plain);
+      await run(daemon, (methods) =>
+        methods['fast.create']({ name: 'kept', bytes: 4 * 2 ** 20, on }, request),
+      );
+      writeFileSync(noteOf(folder, 'kept'), 'written before');
+      await daemon.stop();
+    },
+    async open(folder, hooks) {
+      const daemon = await start(folder, hooks);
+      return {
+        engine: daemon.engine,
+        plan: async () => (await asked(daemon.rooms.methods(daemon.engine))).plan,
+        observe: () => observe(daemon, folder),
+        close: () => daemon.stop(),
+      };
+    },
+    cleanUp: unmountBelow,
+  };
+}
+
+const create =
+  (on: 'ram'): Asked =>
+  (methods) =>
+    methods['fast.create']({ name: 'other', bytes: 2 ** 21, on }, request);
+const remove: Asked = (methods) => methods['fast.rm']({ name: 'kept' }, request);
+
+/** A second partition beside one that holds something. */
+export const ramCreate = subject('ram', create('ram'));
+/** A partition that holds something, given up. */
+export const ramRemove = subject('ram', remove);

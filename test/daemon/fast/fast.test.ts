@@ -1,0 +1,178 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, lstatSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
+import { unmount } from '../../../daemon/kernel/mounts.ts';
+import {
+  type Asked,
+  asUser,
+  done,
+  type Given,
+  privateTree,
+  startLive,
+  users,
+} from '../../security/live-daemon.ts';
+import { partner } from '../../support/mount-scratch.ts';
+import { when } from '../../support/needs.ts';
+
+// Fast partitions on a running daemon, asked for by ordinary users on the socket of everybody.
+
+const MiB = 2 ** 20;
+const rooted = when(test, { root: true, tools: ['setpriv', 'unshare'] });
+const codes = (given: readonly Given[]) => given.map(({ error }) => error?.code ?? 'ok');
+const create = (name: string, bytes = 4 * MiB): Asked => [
+  'fast.create',
+  { name, bytes, on: 'ram', wait: true },
+];
+const remove = (name: string): Asked => ['fast.rm', { name, wait: true }];
+
+function as(uid: number, ...command: string[]) {
+  const ids = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups'];
+  return spawnSync('setpriv', [...ids, ...command], { encoding: 'utf8', cwd: '/' });
+}
+
+async function ready(t: ExecutionContext, more = '') {
+  const root = privateTree(t, more);
+  const daemon = await startLive(t, root);
+  const ask = (uid: number, ...asked: Asked[]) => asUser(uid, [], daemon.run, asked);
+  return { root, daemon, ask, at: (name: string) => join(daemon.run, 'fast', name) };
+}
+
+rooted(
+  'a user makes a partition of its own, and nobody else gets in or takes it off',
+  async (t) => {
+    const { ask, at, daemon } = await ready(t);
+    const [made] = await ask(users.user, create('mine'));
+    t.is(made?.error, undefined);
+    t.like(made?.result as object | undefined, {
+      result: {
+        partition: { name: 'mine', on: 'ram', bytes: 4 * MiB, state: 'ready', path: at('mine') },
+      },
+    });
+    const { uid, gid, mode } = lstatSync(at('mine'));
+    t.deepEqual([uid, gid, mode & 0o7777], [users.user, users.user, 0o700]);
+    const line = readMountinfo().find((one) => one.at === at('mine'));
+    t.is(line?.type, 'tmpfs');
+    for (const option of ['nosuid', 'nodev']) t.true(line?.options.includes(option), option);
+    const { blocks, bsize } = statfsSync(at('mine'));
+    t.is(blocks * bsize, 4 * MiB);
+    t.is(as(users.user, 'touch', join(at('mine'), 'file')).status, 0);
+    t.not(as(users.other, 'ls', at('mine')).status, 0);
+    t.not(as(users.user, 'ls', join(daemon.run, 'fast')).status, 0);
+    t.not(as(users.user, 'mv', at('mine'), at('moved')).status, 0);
+
+    t.deepEqual(codes(await ask(users.other, remove('mine'), create('mine'))), [
+      'permission-denied',
+      'already-exists',
+    ]);
+    const [theirs] = await ask(users.other, ['fast.list', {}]);
+    t.deepEqual(theirs?.result, { partitions: [] });
+    const client = await daemon.client();
+    t.is((await client.call('fast.list', {})).partitions.length, 1);
+    t.deepEqual(codes(await ask(users.user, remove('mine'), remove('mine'))), [
+      'ok',
+      'fast-not-found',
+    ]);
+    t.false(existsSync(at('mine')));
+    t.false(readMountinfo().some((one) => one.at.startsWith(at(''))));
+  },
+);
+
+rooted('what is in it outlives the daemon, however that ends', async (t) => {
+  const { root, daemon, ask, at } = await ready(t);
+  await ask(users.user, create('kept'));
+  writeFileSync(join(at('kept'), 'note'), 'still here');
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    await daemon.end(signal);
+    const again = await startLive(t, root);
+    t.is(readFileSync(join(at('kept'), 'note'), 'utf8'), 'still here');
+    const { partitions } = await (await again.client()).call('fast.list', {});
+    t.like(partitions[0], { name: 'kept', state: 'ready' });
+    t.is(partitions[0]?.emptiedMs, undefined);
+    await again.end(signal);
+  }
+});
+
+rooted('after a boot it is there again, empty, and says so', async (t) => {
+  const { root, daemon, ask, at } = await ready(t);
+  await ask(users.user, create('kept'));
+  writeFileSync(join(at('kept'), 'note'), 'lost');
+  await daemon.end('SIGKILL');
+  // What a boot does to it.
+  await unmount(at('kept'));
+  const again = await startLive(t, root);
+  t.false(existsSync(join(at('kept'), 'note')));
+  t.is(lstatSync(at('kept')).uid, users.user);
+  const { partitions } = await (await again.client()).call('fast.list', {});
+  t.like(partitions[0], { name: 'kept', state: 'ready' });
+  t.true((partitions[0]?.emptiedMs ?? 0) >= (partitions[0]?.createdMs ?? Number.NaN));
+  t.regex(again.output(), /made again, empty/);
+});
+
+rooted('a partition with a program inside stays, and the program is named', async (t) => {
+  const { ask, at } = await ready(t);
+  await ask(users.user, create('busy'));
+  writeFileSync(join(at('busy'), 'note'), 'kept');
+  const inside = partner(t, 'sh', '-c', `cd ${at('busy')} && echo in && read word`);
+  t.is(await inside.line(), 'in');
+  const [refused] = await ask(users.user, remove('busy'));
+  t.is(refused?.error?.code, 'in-use');
+  t.regex(refused?.error?.message ?? '', new RegExp(`sh \\(pid ${inside.process.pid}\\)`));
+  t.is(readFileSync(join(at('busy'), 'note'), 'utf8'), 'kept');
+  await inside.end();
+  t.deepEqual(codes(await ask(users.user, remove('busy'))), ['ok']);
+});
+
+rooted(
+  'a namespace that keeps it for itself keeps its memory, so it counts as inside',
+  async (t) => {
+    const { ask, at } = await ready(t);
+    await ask(users.user, create('held'));
+    const script = 'echo in && read word';
+    const holder = partner(t, 'unshare', '--mount', '--propagation', 'private', 'sh', '-c', script);
+    t.is(await holder.line(), 'in');
+    const [refused] = await ask(users.user, remove('held'));
+    t.is(refused?.error?.code, 'in-use');
+    t.regex(refused?.error?.message ?? '', /pid/);
+    t.true(existsSync(at('held')));
+    await holder.end();
+    t.deepEqual(codes(await ask(users.user, remove('held'))), ['ok']);
+  },
+);
+
+rooted('a user has its quota; a side is not starved, not even by root', async (t) => {
+  const { ask, daemon } = await ready(t, '[fast]\nowner_percent = 1\nmemory_percent = 1\n');
+  const client = await daemon.client();
+  const { totalBytes } = await client.call('partitions.show', {});
+  const part = Math.floor((totalBytes * 0.8) / 100);
+  const given = await ask(users.user, create('much', part + MiB), create('some', part - 2 * MiB));
+  t.deepEqual(codes(given), ['limit-exceeded', 'ok']);
+  t.deepEqual(codes(await ask(users.user, create('more', 3 * MiB))), ['limit-exceeded']);
+  t.deepEqual(codes(await ask(users.other, create('theirs', 3 * MiB))), ['limit-exceeded']);
+  await t.throwsAsync(done(client, 'fast.create', { name: 'all', bytes: totalBytes, on: 'ram' }), {
+    code: 'no-memory',
+    message: /without starving a side/,
+  });
+  t.deepEqual(codes(await ask(users.user, create('tiny', 1000), create('No', MiB))), [
+    'bad-value',
+    'bad-request',
+  ]);
+});
+
+rooted('a strange mount at its name is left alone, and told', async (t) => {
+  const { root, daemon, ask, at } = await ready(t);
+  await ask(users.user, create('taken'));
+  await daemon.end('SIGTERM');
+  await unmount(at('taken'));
+  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'strange', at('taken')]);
+  spawnSync('mkdir', [at('more')]);
+  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'strange', at('more')]);
+  const again = await startLive(t, root);
+  const client = await again.client();
+  t.like((await client.call('fast.list', {})).partitions[0], { name: 'taken', state: 'missing' });
+  const { notices } = await client.call('daemon.status', {});
+  t.true(notices.some(({ text }) => text.includes('fast partition taken is not there')));
+  t.true(notices.some(({ text, command }) => text.endsWith('more') && command?.includes('umount')));
+  t.is(readMountinfo().find((one) => one.at === at('taken'))?.source, 'strange');
+});
