@@ -12,6 +12,7 @@ const longMs: Partial<Record<MethodName, number>> = {
   'change.abort': 1_260_000,
   'change.continue': 1_260_000,
   'system.df': 70_000,
+  'system.inventory': 70_000,
   'partitions.policy': 70_000,
   'persona.export': 70_000,
   'persona.diff': 310_000,

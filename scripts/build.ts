@@ -71,6 +71,7 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
   // Programs that the daemon starts in children of their own.
   'worker.mjs': ['daemon/images/worker.ts', module(requireBanner)],
   'walker.mjs': ['daemon/walker.ts', module(requireBanner)],
+  'inventory.mjs': ['daemon/inventory.ts', module(requireBanner)],
   // The simulator, which the tool starts as its caller.
   'replay.mjs': ['daemon/replay.ts', module(requireBanner)],
 };

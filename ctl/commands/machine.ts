@@ -33,6 +33,19 @@ export const machineCommands: readonly Command[] = [
     load: async () => (await import('../run/system.ts')).df,
   },
   {
+    name: 'system inventory',
+    aliases: ['inventory'],
+    group: 'Machine',
+    summary: 'Show what the machine is made of: processor, memory, disks.',
+    about: [
+      'Asked of the machine when somebody wants to know, and kept for ten minutes. Modules of memory are told by the firmware, through `dmidecode` where it is installed. Serial numbers are left out: everybody may ask.',
+    ],
+    operands: [],
+    flags: [],
+    examples: [['personactl system inventory', '']],
+    load: async () => (await import('../run/inventory.ts')).inventory,
+  },
+  {
     name: 'system gc',
     aliases: ['gc'],
     group: 'Machine',

@@ -2,10 +2,13 @@ import { release } from 'node:os';
 import { apiVersion } from '../../ipc/methods/daemon.ts';
 import type { Rooms } from '../api/rooms.ts';
 import type { Paths } from '../config/paths.ts';
+import { wallMs } from '../kernel/clock.ts';
+import { readInventory } from '../kernel/inventory.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
 import { type Collector, collectables, planCollect } from '../system/collect.ts';
 import { capabilityPages, stateChecks } from '../system/doctor.ts';
+import { inventoryOf } from '../system/inventory.ts';
 import type { Space } from '../system/space.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
 import { type Usage, usageOf } from '../system/usage.ts';
@@ -21,7 +24,7 @@ export interface SystemParts {
   degraded: string | undefined;
 }
 
-type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'daemon.doctor'>;
+type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'system.inventory' | 'daemon.doctor'>;
 
 /** The methods about the machine and the state tree. */
 export function systemMethods(parts: SystemParts): SystemMethods {
@@ -30,7 +33,9 @@ export function systemMethods(parts: SystemParts): SystemMethods {
   let counting: Promise<Usage> | undefined;
   const usage = async (): Promise<Usage> =>
     usageOf(paths.state, store, space, await collectables(collectors), uppers);
+  const inventory = inventoryOf({ read: readInventory, now: wallMs });
   return {
+    'system.inventory': () => inventory(),
     'system.df': () => {
       counting ??= usage().finally(() => {
         counting = undefined;

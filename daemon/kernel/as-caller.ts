@@ -41,7 +41,8 @@ function limitArguments(limits: CallerLimits, ownProcesses: boolean): string[] {
   ];
 }
 
-async function startLimited(
+/** Starts a program of ours with bounds, a deadline and a group of its own: all of it ends with it. */
+export async function startLimited(
   argv: readonly string[],
   options: {
     deadlineMs: number;

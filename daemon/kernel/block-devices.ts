@@ -107,3 +107,34 @@ export function blockDevices(root = '/sys/block'): BlockDevice[] {
     })
     .filter(({ bytes }) => bytes > 0);
 }
+
+/** A namespace of an NVMe disk: what the kernel shows as a disk of its own. */
+export interface NvmeNamespace {
+  name: string;
+  /** The disk it is a part of, as the kernel names it, and by its maker. */
+  controller: string;
+  model: string;
+  /** Its number on that disk; absent where the kernel does not tell. */
+  nsid?: number;
+  bytes: number;
+  /** What the disk reads and writes at a time. */
+  blockBytes: number;
+}
+
+/** The namespaces of the machine's NVMe disks, by name. */
+export function nvmeNamespaces(root = '/sys/block'): NvmeNamespace[] {
+  return blockDevices(root)
+    .filter(({ nvme }) => nvme)
+    .map(({ name, bytes }) => {
+      const word = (file: string) => (textOf(`${root}/${name}/${file}`) ?? '').trim();
+      const nsid = Number(word('nsid') || Number.NaN);
+      return {
+        name,
+        controller: name.replace(/n\d+$/, ''),
+        model: word('device/model').slice(0, 128),
+        ...(Number.isSafeInteger(nsid) && nsid > 0 ? { nsid } : {}),
+        bytes,
+        blockBytes: Number(word('queue/logical_block_size')) || SECTOR,
+      };
+    });
+}

@@ -1,41 +1,76 @@
-/** What the machine is, for `status` and `doctor`. */
-export interface SystemFacts {
-  osName: string;
-  kernel: string;
-  arch: string;
-  hostname: string;
-  cpuModel: string;
-  cpus: number;
-  memoryBytes: number;
+import si from 'systeminformation';
+import type { InventoryDisk, MachineFacts, MemoryModule } from './machine-facts.ts';
+
+/**
+ * The one importer of a library that starts shells for its answers: no caller's text ever reaches it. It runs
+ * in a short-lived child (`../inventory.ts`), never in the daemon: its memory and its programs end with that child.
+ */
+
+/** More is no machine, and no name. */
+const listed = 256;
+const textChars = 128;
+
+const text = (value: string | undefined): string => (value ?? '').trim().slice(0, textChars);
+const whole = (value: number | null | undefined): number =>
+  typeof value === 'number' && Number.isSafeInteger(Math.round(value)) && value > 0
+    ? Math.round(value)
+    : 0;
+
+/** Modules of memory; none where the firmware does not tell, or `dmidecode` is missing. Needs root. */
+export async function memoryModules(): Promise<MemoryModule[]> {
+  const found = await si.memLayout();
+  return found
+    .filter(({ type, bank, size }) => size > 0 && (text(type) !== '' || text(bank) !== ''))
+    .slice(0, listed)
+    .map(({ size, bank, type, clockSpeed, ecc }) => ({
+      slot: text(bank),
+      bytes: whole(size),
+      kind: text(type),
+      ...(whole(clockSpeed) > 0 ? { mhz: whole(clockSpeed) } : {}),
+      ...(typeof ecc === 'boolean' ? { ecc } : {}),
+    }));
 }
 
-/** The library starts programs for its answers: never twice within this time. */
-const FRESH_MS = 30_000;
-let kept: { facts: Promise<SystemFacts>; at: number } | undefined;
+/** What is made of other disks or of memory is none of its own. */
+const madeOfOthers = /^(loop|ram|zram|dm-|md|nbd|sr|fd)\d*/;
 
-async function ask(): Promise<SystemFacts> {
-  // Loaded on first use: it costs 33 ms, and a daemon that nobody asks never needs it.
-  const { default: si } = await import('systeminformation');
-  const [os, cpu, memory] = await Promise.all([si.osInfo(), si.cpu(), si.mem()]);
+function kindOf(physical: string, protocol: string): InventoryDisk['kind'] {
+  if (protocol.toLowerCase() === 'nvme') return 'NVMe';
+  return physical === 'SSD' || physical === 'HDD' ? physical : 'other';
+}
+
+async function disks(): Promise<InventoryDisk[]> {
+  const found = await si.blockDevices();
+  return found
+    .filter(({ type, name, size }) => type === 'disk' && size > 0 && !madeOfOthers.test(name))
+    .slice(0, listed)
+    .map(({ name, physical, protocol, size, model, removable }) => ({
+      name: text(name),
+      kind: kindOf(text(physical), name.startsWith('nvme') ? 'nvme' : text(protocol)),
+      bytes: whole(size),
+      model: text(model),
+      transport: text(protocol).toLowerCase(),
+      removable: removable === true,
+    }));
+}
+
+/** Everything else. Needs no rights. */
+export async function machineFacts(modules: MemoryModule[]): Promise<MachineFacts> {
+  const [system, cpu, memory, all] = await Promise.all([si.system(), si.cpu(), si.mem(), disks()]);
+  const maxMhz = whole(cpu.speedMax * 1000);
   return {
-    osName: `${os.distro} ${os.release}`.trim(),
-    kernel: os.kernel,
-    arch: os.arch,
-    hostname: os.hostname,
-    cpuModel: `${cpu.manufacturer} ${cpu.brand}`.trim(),
-    cpus: cpu.cores,
-    memoryBytes: memory.total,
+    system: {
+      maker: text(system.manufacturer),
+      model: text(system.model),
+      virtual: system.virtual === true,
+    },
+    cpu: {
+      model: text(`${cpu.manufacturer} ${cpu.brand}`),
+      cores: whole(cpu.cores),
+      physicalCores: whole(cpu.physicalCores),
+      ...(maxMhz > 0 ? { maxMhz } : {}),
+    },
+    memory: { totalBytes: whole(memory.total), modules },
+    disks: all,
   };
-}
-
-/** Facts of this machine, at most 30 s old. No caller's text ever reaches the library: it runs shells. */
-export function systemFacts(now: number = performance.now()): Promise<SystemFacts> {
-  if (kept === undefined || now - kept.at > FRESH_MS) {
-    const facts = ask();
-    kept = { facts, at: now };
-    facts.catch(() => {
-      kept = undefined;
-    });
-  }
-  return kept.facts;
 }

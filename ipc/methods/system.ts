@@ -40,6 +40,57 @@ export const systemMethods = {
     },
     { timeoutMs: 60_000 },
   ),
+  'system.inventory': sync(
+    'any',
+    'Shows what the machine is made of.',
+    {},
+    {
+      /** When it was looked at: the answer may be some minutes old. */
+      readMs: count,
+      system: v.strictObject({ maker: v.string(), model: v.string(), virtual: v.boolean() }),
+      cpu: v.strictObject({
+        model: v.string(),
+        cores: count,
+        physicalCores: count,
+        maxMhz: v.optional(count),
+      }),
+      memory: v.strictObject({
+        totalBytes: count,
+        /** Empty where the firmware does not tell, or `dmidecode` is missing. */
+        modules: v.array(
+          v.strictObject({
+            slot: v.string(),
+            bytes: count,
+            kind: v.string(),
+            mhz: v.optional(count),
+            ecc: v.optional(v.boolean()),
+          }),
+        ),
+      }),
+      disks: v.array(
+        v.strictObject({
+          name: v.string(),
+          kind: v.picklist(['NVMe', 'SSD', 'HDD', 'other']),
+          bytes: count,
+          model: v.string(),
+          transport: v.string(),
+          removable: v.boolean(),
+        }),
+      ),
+      /** NVMe namespaces. */
+      namespaces: v.array(
+        v.strictObject({
+          name: v.string(),
+          controller: v.string(),
+          model: v.string(),
+          nsid: v.optional(count),
+          bytes: count,
+          blockBytes: count,
+        }),
+      ),
+    },
+    { timeoutMs: 60_000 },
+  ),
   'system.gc': change(
     'root',
     'Removes what nothing uses any more.',

@@ -83,6 +83,46 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   'partitions.explain': () => samples.explained,
   'partitions.history': () => samples.seen,
   'fast.list': () => ({ partitions: samples.fastPartitions }),
+  'system.inventory': () => ({
+    readMs: samples.nowMs - 60_000,
+    system: { maker: 'Maker', model: 'Desk \x1b[2J 9', virtual: false },
+    cpu: { model: 'Maker Fast 8', cores: 16, physicalCores: 8, maxMhz: 4700 },
+    memory: {
+      totalBytes: 33_328_332_800,
+      modules: [
+        { slot: 'DIMM A1', bytes: 17_179_869_184, kind: 'DDR5', mhz: 5600, ecc: false },
+        { slot: 'DIMM B1', bytes: 17_179_869_184, kind: 'DDR5' },
+      ],
+    },
+    disks: [
+      {
+        name: 'nvme0n1',
+        kind: 'NVMe' as const,
+        bytes: 512_110_190_592,
+        model: 'Maker 980',
+        transport: 'nvme',
+        removable: false,
+      },
+      {
+        name: 'sdb',
+        kind: 'HDD' as const,
+        bytes: 2_000_398_934_016,
+        model: '',
+        transport: 'usb',
+        removable: true,
+      },
+    ],
+    namespaces: [
+      {
+        name: 'nvme0n1',
+        controller: 'nvme0',
+        model: 'Maker 980',
+        nsid: 1,
+        bytes: 512_110_190_592,
+        blockBytes: 512,
+      },
+    ],
+  }),
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -111,6 +151,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['change-show', 'change', 'show', '9'],
   ['key-list', 'key', 'list'],
   ['df', 'df'],
+  ['inventory', 'system', 'inventory'],
   ['partitions-show', 'partitions', 'show'],
   ['partitions-explain', 'partitions', 'explain', '--all'],
   ['partitions-history', 'partitions', 'history'],

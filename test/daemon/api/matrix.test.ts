@@ -28,6 +28,7 @@ const rows: Record<string, Row> = {
   'daemon.status': row(everybody),
   'daemon.doctor': row(everybody),
   'system.df': row(everybody),
+  'system.inventory': row(everybody),
   'system.gc': row(root),
   'system.backup': row(root),
   'system.restore': row(root, { file: '/srv/x.backup' }),

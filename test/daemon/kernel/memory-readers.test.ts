@@ -1,10 +1,11 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
 import {
   blockDevices,
   blockRates,
+  nvmeNamespaces,
   parseBlockStat,
   readBlockCounters,
 } from '../../../daemon/kernel/block-devices.ts';
@@ -159,6 +160,34 @@ test('disks are those with something in them that are not made of others', (t) =
   t.is(readBlockCounters('nvme0n1', root)?.inFlight, 9);
   t.is(readBlockCounters('gone', root), undefined);
   t.deepEqual(blockDevices(join(root, 'none')), []);
+});
+
+test('namespaces of NVMe disks are told, with what the kernel knows of each', (t) => {
+  const root = temporaryFolder(t);
+  const files: Record<string, string> = {
+    'nvme0n1/size': '1000',
+    'nvme0n1/nsid': '1',
+    'nvme0n1/device/model': 'Maker 980   ',
+    'nvme0n1/queue/logical_block_size': '4096',
+    'nvme1n2/size': '8',
+    'nvme1n2/nsid': 'odd',
+    'sda/size': '8',
+  };
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), `${text}\n`);
+  }
+  t.deepEqual(nvmeNamespaces(root), [
+    {
+      name: 'nvme0n1',
+      controller: 'nvme0',
+      model: 'Maker 980',
+      nsid: 1,
+      bytes: 512_000,
+      blockBytes: 4096,
+    },
+    { name: 'nvme1n2', controller: 'nvme1', model: '', bytes: 4096, blockBytes: 512 },
+  ]);
 });
 
 test('this machine is read', (t) => {
