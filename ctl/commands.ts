@@ -8,6 +8,7 @@ import { personaCommands } from './commands/personas.ts';
 import { replayCommands } from './commands/replay.ts';
 import { slotCommands } from './commands/slots.ts';
 import { toolCommands } from './commands/tool.ts';
+import { volumeCommands } from './commands/volumes.ts';
 
 /** Every command of the tool, in the order of the overview. */
 export const commands: readonly Command[] = [
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   ...partitionCommands,
   ...fastCommands,
   ...replayCommands,
+  ...volumeCommands,
   ...toolCommands,
 ];
 

@@ -116,6 +116,7 @@ export const errorTable = {
     'cannot find generation {generation} of slot {slot}',
     'See `personactl history {slot}`.',
   ),
+  'volume-not-found': row(notFound, 'cannot find volume {volume}', 'See `personactl volume list`.'),
   'key-not-found': row(notFound, 'cannot find key {key}', 'See `personactl key list`.'),
   'ticket-not-found': row(
     notFound,

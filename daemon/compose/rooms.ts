@@ -6,7 +6,7 @@ import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { bootId, wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
-import { openPartitions } from '../partitions/room.ts';
+import { openPartitions, type PartitionsRoom } from '../partitions/room.ts';
 import { personaSource } from '../personas/activation.ts';
 import { type Recheck, startRecheck } from '../personas/layer-recheck.ts';
 import { openSlots } from '../personas/open-slots.ts';
@@ -21,6 +21,8 @@ import { collectTasks } from '../system/collect.ts';
 import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
+import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
+import { volumeTasks } from '../volumes/tasks/index.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openFast } from './fast.ts';
 import { memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
@@ -28,6 +30,7 @@ import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
 import { systemMethods } from './system.ts';
+import { volumeChecks, volumeMethods, volumeNotices } from './volumes.ts';
 
 /** What the rooms are opened with. */
 export interface RoomsParts extends BackupParts {
@@ -61,7 +64,7 @@ export interface OpenedRooms {
 
 /** Opens all rooms and hands one's functions to another: the only place where they meet. */
 export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
-  const { paths, log, store, space, machine, uppers, degraded } = parts;
+  const { paths, log, store, space, machine, degraded } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
   let recheck: Recheck | undefined;
@@ -83,6 +86,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const backup = openBackup(parts);
   const partitions = await openPartitions(parts);
   const fast = openFast(parts, partitions);
+  const volumes = await openVolumes({ paths, log, now: wallMs });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -95,6 +99,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...collectTasks(collectors),
       ...backup.tasks,
       ...fast.tasks,
+      ...volumeTasks(volumes),
     ],
     recover: () => slots.recover().then(fast.recover),
     phase: (now) => {
@@ -110,22 +115,18 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...backup.methods,
       ...partitionMethods(partitions),
       ...fast.methods,
-      ...systemMethods({ paths, store, space, machine, uppers, collectors, degraded }),
+      ...volumeMethods(volumes),
+      ...systemMethods({ ...parts, collectors, moreChecks: () => volumeChecks(volumes) }),
       status: statusParts({
+        ...parts,
         state: paths.state,
-        store,
-        space,
-        machine,
-        uppers,
         slots: slots.room,
         startedMs,
         engine,
         phase: () => phase,
-        degraded,
         damaged: personas.damaged,
         memory: () => memoryPart(partitions),
-        memoryNotices: () => memoryNotices(partitions),
-        fastNotices: fast.notices,
+        moreNotices: () => noticesOf(partitions, fast, volumes),
       }),
       owners: {
         slot: async (name) => slots.room.book.find(name)?.owner,
@@ -141,4 +142,13 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       await slots.stop();
     },
   };
+}
+
+/** What the rooms beside slots have to tell a person. */
+async function noticesOf(
+  partitions: PartitionsRoom,
+  fast: ReturnType<typeof openFast>,
+  volumes: VolumesRoom,
+): Promise<{ text: string; command: string }[]> {
+  return [...memoryNotices(partitions), ...(await fast.notices()), ...volumeNotices(volumes)];
 }

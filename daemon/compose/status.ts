@@ -26,8 +26,8 @@ export interface StatusParts {
   /** Damaged layers by digest, with what is wrong. */
   damaged: ReadonlyMap<string, string>;
   memory: Rooms['status']['memory'];
-  memoryNotices(): { text: string; command: string }[];
-  fastNotices(): Promise<{ text: string; command: string }[]>;
+  /** What of other rooms wants a person. */
+  moreNotices(): Promise<{ text: string; command: string }[]>;
 }
 
 /** The name the distribution gives itself; read anew never: it changes with an update of the system only. */
@@ -99,8 +99,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
         : [{ text: `nothing is changed: ${degraded}`, command: 'personactl doctor' }]),
       ...uppers.notices(),
       ...quarantineNotices(state),
-      ...parts.memoryNotices(),
-      ...(await parts.fastNotices()),
+      ...(await parts.moreNotices()),
       ...[...damaged].map(([digest, problem]) => ({
         text: `the layer ${digest} is damaged (${problem}): nothing on it is activated`,
         command: 'personactl persona verify PERSONA',

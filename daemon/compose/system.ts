@@ -7,7 +7,7 @@ import { readInventory } from '../kernel/inventory.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
 import { type Collector, collectables, planCollect } from '../system/collect.ts';
-import { capabilityPages, stateChecks } from '../system/doctor.ts';
+import { type Check, capabilityPages, stateChecks } from '../system/doctor.ts';
 import { inventoryOf } from '../system/inventory.ts';
 import type { Space } from '../system/space.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
@@ -22,6 +22,8 @@ export interface SystemParts {
   uppers: UpperPlace;
   collectors: readonly Collector[];
   degraded: string | undefined;
+  /** What other rooms have looked at. */
+  moreChecks(): Promise<Check[]>;
 }
 
 type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'system.inventory' | 'daemon.doctor'>;
@@ -47,7 +49,10 @@ export function systemMethods(parts: SystemParts): SystemMethods {
       apiVersion,
       kernel: release(),
       capabilities: capabilityPages(machine),
-      checks: await stateChecks(paths, space, degraded, uppers),
+      checks: [
+        ...(await stateChecks(paths, space, degraded, uppers)),
+        ...(await parts.moreChecks()),
+      ],
     }),
   };
 }

@@ -47,6 +47,7 @@ export const statePlaces = {
   slots: 'slots',
   upperImage: 'uppers.ext4',
   upperRecord: 'uppers.json',
+  volumes: 'volumes',
   staging: 'staging',
   quarantine: 'quarantine',
   /** A backup that was read and waits to take the place of everything else, and what slots hold in it. */
@@ -62,6 +63,9 @@ export const runPlaces = {
   slots: 'slots',
   /** Fast partitions, each mounted at its name. */
   fast: 'fast',
+  volumes: 'volumes',
+  /** All of each volume, for root alone. */
+  wholeVolumes: 'volumes/.whole',
   /** Knobs of the machine that are ours for now, and how they go back. */
   leases: 'leases.json',
 } as const;

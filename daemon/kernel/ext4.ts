@@ -59,15 +59,36 @@ export function ext4Maker(): string | undefined {
   return findProgram('mkfs.ext4');
 }
 
+/** How the tables of a new file system are cut; absent: as for a tree of small files. */
+export interface Ext4Shape {
+  /** One inode for so many bytes. */
+  bytesPerInode?: number;
+  journalBytes?: number;
+}
+
 /**
  * Makes an ext4 file system in the file, which must be ours alone: nothing kept for root, nothing left to be written later, and no block
  * given back. All the same some mkfs punch holes: allocate the file again afterwards. Throws ProgramFailed.
  */
-export async function makeExt4(maker: string, path: string, uuid: string, label: string) {
+export async function makeExt4(
+  maker: string,
+  path: string,
+  uuid: string,
+  label: string,
+  { bytesPerInode = 16384, journalBytes }: Ext4Shape = {},
+) {
   const options = 'nodiscard,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0';
-  const shape = ['-b', '4096', '-i', '16384', '-I', '256', '-m', '0', '-e', 'remount-ro'];
+  const inodes = ['-i', String(bytesPerInode), '-I', '256'];
+  const journal = journalBytes === undefined ? [] : ['-J', `size=${journalBytes / 2 ** 20}`];
+  const shape = ['-b', '4096', ...inodes, ...journal, '-m', '0', '-e', 'remount-ro'];
   const args = ['-q', '-F', ...shape, '-E', options, '-U', uuid, '-L', label, path];
   await runProgram({ file: maker, args, deadlineMs: MAKE_MS });
+}
+
+/** How a mounted image is read and written. */
+export interface Ext4Options {
+  /** Past the page cache of the file system that the image lies on, where that can. */
+  directIo?: boolean;
 }
 
 /**
@@ -76,18 +97,22 @@ export async function makeExt4(maker: string, path: string, uuid: string, label:
  * `kept` says that the kernel will not give blocks of the file back.
  * @param name the last part of the image's path.
  */
-export async function mountExt4(image: Fd, name: string): Promise<{ mount: Fd; kept: boolean }> {
-  const loop = (await findLoop(image, name)) ?? (await attached(image));
+export async function mountExt4(
+  image: Fd,
+  name: string,
+  options: Ext4Options = {},
+): Promise<{ mount: Fd; kept: boolean }> {
+  const loop = (await findLoop(image, name)) ?? (await attached(image, options));
   try {
     const kept = keepBlocks(loop);
     const flags = MOUNT_ATTR.nosuid | MOUNT_ATTR.nodev | MOUNT_ATTR.noatime;
-    const options = [
+    const wanted = [
       { key: 'source', text: loop.path },
       { key: 'nodiscard' },
       { key: 'noinit_itable' },
       { key: 'errors', text: 'remount-ro' },
     ];
-    const mount = await createMount('ext4', options, flags);
+    const mount = await createMount('ext4', wanted, flags);
     return { mount, kept: kept && keepExtents(loop) };
   } finally {
     await loop.device.closeLater(); // the mount keeps the device; without a mount it frees itself
@@ -95,8 +120,8 @@ export async function mountExt4(image: Fd, name: string): Promise<{ mount: Fd; k
 }
 
 /** Some kernels mount no device that anyone has open for writing, so only a reading descriptor stays. */
-async function attached(image: Fd): Promise<Loop> {
-  const loop = await attachLoop(image, { writable: true });
+async function attached(image: Fd, { directIo = false }: Ext4Options): Promise<Loop> {
+  const loop = await attachLoop(image, { writable: true, directIo });
   try {
     return { ...loop, device: openDevice(loop.number, false) };
   } finally {
@@ -112,6 +137,11 @@ function keepExtents({ number }: Loop): boolean {
   } catch {
     return false;
   }
+}
+
+/** What `mountExt4` sees to, for a device that is mounted already. False when the kernel may give blocks of the file back. */
+export function keepExt4Blocks(loop: Loop): boolean {
+  return keepBlocks(loop) && keepExtents(loop);
 }
 
 /** True when the mounted file system with this device (`major:minor`) is the one in the image. */

@@ -71,3 +71,12 @@ export function keepBlocks({ number }: Loop): boolean {
     return false; // /sys may be read-only in a container
   }
 }
+
+/** True when what is read and written through the device passes by the page cache of the file below it. */
+export function isDirect({ number }: Pick<Loop, 'number'>): boolean {
+  try {
+    return readFileSync(`${SYS_BLOCK}/loop${number}/loop/dio`, 'utf8').startsWith('1');
+  } catch {
+    return false; // nothing is attached to it, or /sys is hidden
+  }
+}

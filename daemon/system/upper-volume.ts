@@ -1,4 +1,4 @@
-import { chmodSync, constants, lstatSync, openSync, readdirSync, rmdirSync } from 'node:fs';
+import { constants, lstatSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
@@ -6,15 +6,14 @@ import type { Log } from '../changes/log.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { diskUsageOf } from '../kernel/disk-usage.ts';
-import { failedWith } from '../kernel/errno.ts';
-import { growExt4, isExt4Of, mountExt4, readExt4 } from '../kernel/ext4.ts';
+import { growExt4, readExt4 } from '../kernel/ext4.ts';
 import { Fd } from '../kernel/fd.ts';
+import { holdExt4 } from '../kernel/held-ext4.ts';
 import { findLoop } from '../kernel/loop-find.ts';
 import { readMountinfo } from '../kernel/mountinfo.ts';
-import { attach, changeMount, unmount } from '../kernel/mounts.ts';
+import { unmount } from '../kernel/mounts.ts';
 import { type Capabilities, capabilities } from '../kernel/probe.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
-import { statMount } from '../kernel/stat-mount.ts';
 import type { Store } from '../store/store.ts';
 import type { Space } from './space.ts';
 import {
@@ -130,31 +129,13 @@ export class UpperPlace {
     const { log } = this.#parts;
     const flags = constants.O_RDWR | constants.O_NOFOLLOW;
     using file = new Fd(openSync(this.image, flags), this.image);
-    const { isMountRoot, device } = statMount(this.at);
-    if (!isMountRoot) await this.#attach(file);
-    else if (!(await isExt4Of(file, upperImageName, device))) throw new HeldElsewhere(this.at);
+    const held = await holdExt4(file, upperImageName, this.at);
+    if (held === undefined) throw new HeldElsewhere(this.at);
+    if (!held.kept)
+      log.info({ image: this.image }, 'the kernel may give blocks of the volume back');
     if (missingBytes > 0)
       log.warn({ image: this.image, missingBytes }, 'the volume does not own all its blocks');
     this.volume = { image: this.image, at: this.at, missingBytes };
-  }
-
-  async #attach(file: Fd): Promise<void> {
-    const { mount, kept } = await mountExt4(file, upperImageName);
-    try {
-      attach(mount, this.at);
-    } finally {
-      await mount.closeLater();
-    }
-    try {
-      changeMount(this.at, { propagation: 'private' });
-      chmodSync(this.at, 0o700);
-      dropEmpty(join(this.at, 'lost+found'));
-    } catch (error) {
-      await unmount(this.at, { detach: true });
-      throw error;
-    }
-    if (!kept)
-      this.#parts.log.info({ image: this.image }, 'the kernel may give blocks of the volume back');
   }
 
   /** Makes the volume as large as the setting says; it never shrinks. What fails is told, and the volume stays as it is. */
@@ -236,15 +217,6 @@ export class UpperPlace {
 class HeldElsewhere extends Error {
   constructor(at: string) {
     super(`${at} holds, or has held, data of another file system`);
-  }
-}
-
-/** ext4 has it for its repairs, which make it again; here it would be the folder of a slot. */
-function dropEmpty(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch (error) {
-    if (!failedWith(error, 'ENOENT', 'ENOTEMPTY', 'EROFS')) throw error;
   }
 }
 

@@ -9,6 +9,7 @@ import { partitionMethods } from './partitions.ts';
 import { personaMethods } from './persona.ts';
 import { slotMethods } from './slot.ts';
 import { systemMethods } from './system.ts';
+import { volumeMethods } from './volume.ts';
 
 /** The one table: every operation that the daemon knows, and nothing else. */
 export const methods = {
@@ -22,6 +23,7 @@ export const methods = {
   ...slotMethods,
   ...partitionMethods,
   ...fastMethods,
+  ...volumeMethods,
 };
 
 /** The table by type. */

@@ -22,6 +22,8 @@ import type { Hooks, Machine, Subject } from './proofs.ts';
 
 // The changes of the real daemon: real images, real mounts, real rows, without sockets.
 
+const MiB = 1024 ** 2;
+
 /** Generations keep the paths of their layers, so every machine of a run lives in the one folder. */
 const fixedFolder =
   process.env.PERSONAD_PROOF_FOLDER ?? join(tmpdir(), `personad-proofs-${process.pid}`);
@@ -132,6 +134,7 @@ function list(folder: string): string[] {
 async function observe({ store, rooms, engine }: Daemon, folder: string): Promise<Json> {
   const { state, run: runFolder } = pathsOf(folder);
   const { slots } = await rooms.methods(engine)['slot.list']({}, request);
+  const { volumes } = await rooms.methods(engine)['volume.list']({}, request);
   const rows = (sql: string) => store.all(sql) as unknown as Promise<Json>;
   const named = new Map(
     (await store.all('SELECT name, digest FROM personas')).map(({ name, digest }) => [
@@ -152,11 +155,21 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
     generations: await rows(
       'SELECT slot, number, persona, result FROM generations ORDER BY slot, number',
     ),
+    volumes: volumes.map(({ name, state: shows, space }) => ({
+      name,
+      shows,
+      size: space?.sizeBytes ?? null,
+      missing: space?.missingBytes ?? null,
+      // Its file system needs some blocks to find the others.
+      ownedMiB: Math.floor((space?.ownedBytes ?? 0) / 2 ** 20),
+      seen: list(join(runFolder, 'volumes', name)),
+    })),
+    volumePlaces: [list(join(runFolder, 'volumes')), list(join(runFolder, 'volumes/.whole'))],
     personas: [...named.values()].sort(),
     bases: await rows('SELECT name, digest FROM bases ORDER BY name'),
     layers: await rows('SELECT digest, kind, bytes FROM layers ORDER BY digest'),
     // The digest of a persona holds the time it was made: it goes by its name here.
-    files: ['layers', 'personas', 'staging', 'quarantine', 'slots'].map((place) =>
+    files: ['layers', 'personas', 'staging', 'quarantine', 'slots', 'volumes'].map((place) =>
       list(join(state, place))
         .map((file) => file.replace(/^sha256-\w+/, (text) => named.get(text) ?? text))
         .sort(),
@@ -164,7 +177,8 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
   };
 }
 
-function subject(asked: Asked): Subject {
+/** `first`: a change that makes the first state from the template. */
+function subject(asked: Asked, first?: Asked): Subject {
   return {
     folder: fixedFolder,
     async prepare(folder) {
@@ -176,6 +190,10 @@ function subject(asked: Asked): Subject {
         preserveTimestamps: true,
         verbatimSymlinks: true,
       });
+      if (first === undefined) return;
+      const daemon = await start(folder);
+      await run(daemon, first);
+      await daemon.stop();
     },
     async open(folder, hooks: Hooks): Promise<Machine> {
       const daemon = await start(folder, hooks);
@@ -210,3 +228,13 @@ export const personaRemove = subject((methods) =>
 );
 /** The past of slots. */
 export const collect = subject((methods) => methods['system.gc']({}, request));
+
+const makeVolume: Asked = (methods) =>
+  methods['volume.create']({ name: 'user', bytes: 64 * MiB, limitBytes: 128 * MiB }, request);
+/** A volume that is not there. */
+export const volumeCreate = subject(makeVolume);
+/** A volume, given up. */
+export const volumeRemove = subject(
+  (methods) => methods['volume.rm']({ name: 'user', discard: true }, request),
+  makeVolume,
+);

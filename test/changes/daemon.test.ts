@@ -10,6 +10,8 @@ import {
   swapBack,
   swapFirst,
   swapNew,
+  volumeCreate,
+  volumeRemove,
 } from './daemon-subjects.ts';
 import { course, proveFailures, proveKills, proveRepeat, proveStuck } from './proofs.ts';
 
@@ -23,6 +25,8 @@ const changes = {
   swapBack,
   swapFirst,
   swapNew,
+  volumeCreate,
+  volumeRemove,
 };
 
 test.after.always(removeTemplate);

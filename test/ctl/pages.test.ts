@@ -123,6 +123,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
       },
     ],
   }),
+  'volume.list': () => ({ volumes: samples.volumes }),
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -152,6 +153,8 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['key-list', 'key', 'list'],
   ['df', 'df'],
   ['inventory', 'system', 'inventory'],
+  ['volume-list', 'volume', 'list'],
+  ['volume-show', 'volume', 'show', 'user'],
   ['partitions-show', 'partitions', 'show'],
   ['partitions-explain', 'partitions', 'explain', '--all'],
   ['partitions-history', 'partitions', 'history'],

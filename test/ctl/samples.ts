@@ -279,3 +279,31 @@ export const seen: Answer<'partitions.history'> = {
     waiting: at / 100,
   })),
 };
+
+export const volumes: Answer<'volume.list'>['volumes'] = [
+  {
+    name: 'user',
+    state: 'ready',
+    at: '/run/persona/volumes/user',
+    image: '/var/lib/persona/volumes/user.ext4',
+    limitBytes: 85_899_345_920,
+    createdMs: nowMs - 60 * minute,
+    space: {
+      sizeBytes: 21_474_836_480,
+      freeBytes: 1_073_741_824,
+      ownedBytes: 21_474_840_576,
+      missingBytes: 0,
+      directIo: true,
+      keepsBlocks: true,
+    },
+  },
+  {
+    name: 'system',
+    state: 'broken',
+    problem: 'its image is damaged',
+    at: '/run/persona/volumes/system',
+    image: '/var/lib/persona/volumes/system.ext4',
+    limitBytes: 85_899_345_920,
+    createdMs: nowMs - 60 * minute,
+  },
+];

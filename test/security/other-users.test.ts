@@ -60,15 +60,17 @@ function expectClosed(t: ExecutionContext, { state, run }: LiveDaemon): void {
     t.is(mode & 0o077, 0, `${name} has mode ${(mode & 0o7777).toString(8)}`);
   }
   t.is(statSync(run).mode & 0o7777, 0o755);
-  for (const open of ['slots', 'fast']) t.is(statSync(`${run}/${open}`).mode & 0o7777, 0o711);
+  for (const open of ['slots', 'fast', 'volumes'])
+    t.is(statSync(`${run}/${open}`).mode & 0o7777, 0o711);
   t.like(statSync(`${run}/slots/work`), { uid: 0, gid: users.owner });
   t.is(statSync(`${run}/slots/work`).mode & 0o7777, 0o750);
+  t.is(statSync(`${run}/volumes/.whole`).mode & 0o7777, 0o700);
   t.is(statSync(`${run}/user.sock`).mode & 0o7777, 0o666);
   t.is(statSync(`${run}/control.sock`).mode & 0o7777, 0o660);
   t.is(statSync(`${run}/control.sock`).gid, group.gid);
   for (const name of readdirSync(run)) {
     const stat = lstatSync(join(run, name));
-    if (['slots', 'fast', 'user.sock', 'control.sock'].includes(name)) continue;
+    if (['slots', 'fast', 'volumes', 'user.sock', 'control.sock'].includes(name)) continue;
     t.is(stat.mode & 0o077, 0, `run/${name} has mode ${(stat.mode & 0o7777).toString(8)}`);
   }
 }

@@ -1,0 +1,226 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import type { Daemon } from '../../../daemon/wiring.ts';
+import { run, when } from '../../support/needs.ts';
+import {
+  ask,
+  type Methods,
+  mustDo,
+  rootRequest,
+  smallDisk,
+  startSilent,
+} from '../../support/silent-daemon.ts';
+
+// Volumes on a small disk of the test's own.
+
+const MiB = 1024 ** 2;
+const rooted = when(test, { root: true, tools: ['mkfs.ext4'] });
+
+const imageOf = (root: string) => join(root, 'state/volumes/user.ext4');
+const dataOf = (root: string) => join(root, 'run/volumes/user');
+/** Loop devices that show a file of this tree. */
+const loopsOf = (root: string) =>
+  run('losetup', '-a')
+    .split('\n')
+    .filter((line) => line.includes(`${root}/`));
+const owned = (path: string) => statSync(path).blocks * 512;
+
+const create =
+  (bytes = 96 * MiB, limitBytes = 256 * MiB) =>
+  (methods: Methods) =>
+    methods['volume.create']({ name: 'user', bytes, limitBytes }, rootRequest);
+const remove = (methods: Methods) =>
+  methods['volume.rm']({ name: 'user', discard: true }, rootRequest);
+
+async function page({ rooms, engine }: Daemon) {
+  const { volumes } = await rooms.methods(engine)['volume.list']({}, rootRequest);
+  return volumes[0];
+}
+
+async function daemonOn(t: ExecutionContext, root: string): Promise<Daemon> {
+  const daemon = await startSilent(root);
+  t.teardown(() => daemon.stop());
+  return daemon;
+}
+
+/** Writes and flushes until nothing more goes; the error that ended it, and how much went. */
+function fill(path: string): { bytes: number; code: string } {
+  const file = openSync(path, 'w');
+  const piece = Buffer.alloc(MiB, 1);
+  let bytes = 0;
+  try {
+    for (;;) {
+      bytes += writeSync(file, piece);
+      fsyncSync(file);
+    }
+  } catch (error) {
+    return { bytes, code: String((error as NodeJS.ErrnoException).code) };
+  } finally {
+    closeSync(file);
+  }
+}
+
+rooted('a volume owns its blocks, is seen, and goes without a trace', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create());
+  t.true(owned(imageOf(root)) >= 96 * MiB);
+  t.true(owned(imageOf(root)) < 100 * MiB);
+  const made = await page(daemon);
+  t.like(made, { name: 'user', state: 'ready', at: dataOf(root), limitBytes: 256 * MiB });
+  t.like(made?.space, { sizeBytes: 96 * MiB, missingBytes: 0, keepsBlocks: true });
+  t.true((made?.space?.freeBytes ?? 0) > 80 * MiB);
+  t.deepEqual(readdirSync(dataOf(root)), [], 'neither ballast nor lost+found');
+  writeFileSync(join(dataOf(root), 'file'), 'text');
+  await t.throwsAsync(
+    ask(daemon, (methods) => methods['volume.rm']({ name: 'user' }, rootRequest)),
+    { code: 'in-use' },
+  );
+  await mustDo(daemon, remove);
+  t.deepEqual(readdirSync(join(root, 'state/volumes')), []);
+  t.deepEqual(readdirSync(join(root, 'run/volumes')), ['.whole']);
+  t.deepEqual(loopsOf(root), []);
+});
+
+rooted('a full disk is never felt inside a volume', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create());
+  const outside = fill(join(root, 'filler'));
+  t.is(outside.code, 'ENOSPC');
+  const inside = fill(join(dataOf(root), 'data'));
+  t.is(inside.code, 'ENOSPC', 'the end of the volume, no error of the disk');
+  t.true(inside.bytes >= 80 * MiB, `${inside.bytes / MiB} MiB`);
+  for (let n = 0; n < 200; n += 1) run('touch', join(dataOf(root), `name-${n}`));
+  run('sync', '-f', dataOf(root));
+  t.true(existsSync(join(dataOf(root), 'name-199')));
+  t.is((await page(daemon))?.space?.missingBytes, 0);
+  const notices = await daemon.rooms.methods(daemon.engine).status.notices();
+  t.true(notices.some(({ text }) => text.includes('volume user is about to be full')));
+});
+
+rooted(
+  'a daemon that starts takes its volumes up again, by the image and never by a number',
+  async (t) => {
+    const { root } = smallDisk(t, 400);
+    const first = await startSilent(root);
+    await mustDo(first, create());
+    writeFileSync(join(dataOf(root), 'file'), 'text');
+    await first.stop();
+    t.is(readFileSync(join(dataOf(root), 'file'), 'utf8'), 'text', 'it stays without a daemon');
+    const loops = loopsOf(root);
+    t.is(loops.length, 1);
+    const second = await startSilent(root);
+    t.deepEqual(loopsOf(root), loops, 'the same device');
+    t.like((await page(second))?.space, { sizeBytes: 96 * MiB, missingBytes: 0 });
+    await second.stop();
+    run('umount', dataOf(root));
+    run('umount', join(root, 'run/volumes/.whole/user'));
+    t.deepEqual(loopsOf(root), [], 'as after a boot');
+    const third = await daemonOn(t, root);
+    t.is(readFileSync(join(dataOf(root), 'file'), 'utf8'), 'text');
+    await mustDo(third, remove);
+  },
+);
+
+rooted(
+  'blocks that were lost are taken again at a start; without room for them it is said',
+  async (t) => {
+    const { root } = smallDisk(t, 400);
+    const first = await startSilent(root);
+    await mustDo(first, create(96 * MiB, 96 * MiB));
+    await first.stop();
+    const before = owned(imageOf(root));
+    const lost = () =>
+      run('fallocate', '-p', '-o', String(72 * MiB), '-l', String(16 * MiB), imageOf(root));
+    lost();
+    t.true(owned(imageOf(root)) < before);
+    const second = await startSilent(root);
+    t.is((await page(second))?.space?.missingBytes, 0);
+    t.true(owned(imageOf(root)) >= before);
+    await second.stop();
+    lost();
+    const missing = before - owned(imageOf(root));
+    t.true(missing >= 15 * MiB);
+    fill(join(root, 'filler'));
+    // A start itself needs a little.
+    truncateSync(join(root, 'filler'), statSync(join(root, 'filler')).size - 2 * MiB);
+    const third = await daemonOn(t, root);
+    t.is((await page(third))?.space?.missingBytes, missing);
+    const { checks } = await third.rooms.methods(third.engine)['daemon.doctor']({}, rootRequest);
+    t.like(
+      checks.find(({ name }) => name === 'volume user'),
+      { state: 'failed' },
+    );
+  },
+);
+
+rooted('nothing that is deleted or trimmed in a volume gives its blocks away', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create());
+  const before = owned(imageOf(root));
+  t.throws(() => run('fstrim', dataOf(root)));
+  writeFileSync(join(dataOf(root), 'file'), Buffer.alloc(32 * MiB, 7));
+  run('sync', '-f', dataOf(root));
+  rmSync(join(dataOf(root), 'file'));
+  run('sync', '-f', dataOf(root));
+  t.is(owned(imageOf(root)), before);
+});
+
+rooted('a volume that a program has is not removed, and stays as it was', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create());
+  const file = openSync(join(dataOf(root), 'file'), 'w');
+  const { status, error } = await ask(daemon, remove);
+  t.is(status, 'failed');
+  t.is(error?.code, 'in-use');
+  t.is((await page(daemon))?.state, 'ready');
+  writeSync(file, 'goes on');
+  closeSync(file);
+  t.is(readFileSync(join(dataOf(root), 'file'), 'utf8'), 'goes on');
+  await mustDo(daemon, remove);
+});
+
+rooted('what cannot be is refused before anything is done', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  const refused = (bytes: number, limitBytes: number, code: string) =>
+    t.throwsAsync(ask(daemon, create(bytes, limitBytes)), { code });
+  await refused(32 * MiB, 64 * MiB, 'bad-value');
+  await refused(64 * MiB, 2048 * MiB, 'bad-value');
+  await refused(96 * MiB, 64 * MiB, 'bad-value');
+  await refused(390 * MiB, 400 * MiB, 'no-space');
+  await t.throwsAsync(ask(daemon, remove), { code: 'volume-not-found' });
+  await mustDo(daemon, create());
+  await refused(96 * MiB, 96 * MiB, 'already-exists');
+});
+
+rooted('another image in the place of a volume is not mounted', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const first = await startSilent(root);
+  await mustDo(first, create());
+  await first.stop();
+  run('umount', dataOf(root));
+  run('umount', join(root, 'run/volumes/.whole/user'));
+  run('mkfs.ext4', '-q', '-F', imageOf(root));
+  const second = await daemonOn(t, root);
+  t.is((await page(second))?.state, 'broken');
+  const notices = await second.rooms.methods(second.engine).status.notices();
+  t.true(notices.some(({ text }) => text.startsWith('volume user cannot be used')));
+  t.deepEqual(readdirSync(join(root, 'run/volumes/.whole')), ['user']);
+});
