@@ -7,7 +7,7 @@ import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { ago } from '../print/time.ts';
 
-const mediumNames = ['ram'] as const;
+const mediumNames = ['ram', 'zram'] as const;
 
 function mediumOf(call: Call): FastPage['on'] {
   const word = call.text('on');
@@ -39,7 +39,7 @@ export async function create(call: Call): Promise<number | undefined> {
 
 const titles = [
   ...['NAME', 'ON', 'OWNER'].map((title) => ({ title })),
-  ...['SIZE', 'USED'].map((title) => ({ title, side: 'right' as const })),
+  ...['SIZE', 'USED', 'MEMORY'].map((title) => ({ title, side: 'right' as const })),
   ...['STATE', 'EMPTY SINCE', 'PATH', ''].map((title) => ({ title })),
 ];
 
@@ -68,6 +68,7 @@ export async function list(call: Call): Promise<undefined> {
       one.owner.name ?? `uid ${one.owner.uid}`,
       formatSize(one.bytes),
       formatSize(one.usedBytes),
+      one.on === 'ram' ? '' : formatSize(one.memoryBytes),
       stateText(one, style),
       ago(one.emptiedMs ?? one.createdMs, now),
       one.path,

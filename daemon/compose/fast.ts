@@ -13,7 +13,7 @@ import { type Spare, spareOf } from '../partitions/spare.ts';
 type FastMethods = Pick<Rooms, Extract<keyof Rooms, `fast.${string}`>>;
 
 function pageOf(view: FastView): FastPage {
-  const { name, owner, medium, bytes, usedBytes, path, state, problem } = view;
+  const { name, owner, medium, bytes, usedBytes, memoryBytes, path, state, problem } = view;
   const { createdMs, emptiedMs, swaps } = view;
   const ownerName = accountOf(owner)?.name;
   return {
@@ -22,6 +22,7 @@ function pageOf(view: FastView): FastPage {
     on: medium,
     bytes,
     usedBytes,
+    memoryBytes,
     path,
     state: problem === undefined ? state : 'missing',
     ...(problem === undefined ? {} : { problem }),

@@ -1,5 +1,7 @@
+import type { Zram } from '../kernel/zram.ts';
+
 /** What a fast partition lies on. */
-export type MediumName = 'ram';
+export type MediumName = 'ram' | 'zram';
 
 /** A short-lived place for data that is to be fast, private to one user. What it holds dies with the boot. */
 export interface FastPartition {
@@ -16,8 +18,13 @@ export interface FastPartition {
   /** The boot in which what it holds was begun. */
   boot: string;
   createdMs: number;
-  /** When it was made again, empty, after a boot. */
+  /** When it was made again, empty: after a boot, or after its mount was taken off. */
   emptiedMs?: number;
   /** The kernel may move its pages to swap. */
   swaps?: boolean;
+  /** The device it lies on, which is ours in its boot alone. */
+  device?: Zram;
 }
+
+/** What a partition came to have when it was opened. */
+export type Opened = Pick<FastPartition, 'swaps' | 'device'>;

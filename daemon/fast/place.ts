@@ -8,7 +8,7 @@ import { attach, openPlace, unmount } from '../kernel/mounts.ts';
 import { type Inside, whoIsInside } from '../kernel/processes.ts';
 import { UnmountWatch } from '../kernel/unmount-watch.ts';
 import type { Medium } from './medium.ts';
-import type { FastPartition } from './partition.ts';
+import type { FastPartition, Opened } from './partition.ts';
 
 /** A namespace that is only being made lets go of what it has copied within this time; then it counts as inside. */
 const SETTLE_MS = 3_000;
@@ -41,20 +41,26 @@ export class FastPlace {
     return found;
   }
 
-  /** The partition's own mount, or undefined where there is none. */
-  async shown(partition: FastPartition, medium: Medium): Promise<MountLine | undefined> {
+  /** The partition's own mount and what is to be kept of it, or undefined where there is none. */
+  shown(partition: FastPartition, medium: Medium): (MountLine & { opened: Opened }) | undefined {
     const line = this.mounts().get(partition.name);
-    return line !== undefined && (await medium.isOf(partition, line)) ? line : undefined;
+    const opened = line && medium.openedOf(partition, line);
+    return line && opened && { ...line, opened };
   }
 
   /** Shows the partition at its name. Safe to repeat: one that is shown stays. Throws when something else is mounted there. */
-  async show(partition: FastPartition, medium: Medium): Promise<{ swaps?: boolean }> {
+  async show(
+    partition: FastPartition,
+    medium: Medium,
+    save: (opened: Opened) => Promise<void>,
+  ): Promise<{ empty: boolean; opened: Opened }> {
     const at = this.at(partition.name);
-    if ((await this.shown(partition, medium)) !== undefined) return {};
+    const shown = this.shown(partition, medium);
+    if (shown !== undefined) return { empty: false, opened: shown.opened };
     if (this.mounts().has(partition.name))
       throw new PersonaError('already-exists', { what: `a mount at ${at}` });
     mkdirSync(at, { recursive: true, mode: 0o700 });
-    const { mount, ...facts } = await medium.open(partition);
+    const { mount, ...facts } = await medium.open(partition, save);
     try {
       attach(mount, at);
     } finally {
@@ -65,7 +71,7 @@ export class FastPlace {
 
   /** Throws `in-use` when programs are inside, or a mount namespace keeps the partition for itself. */
   async vacate(partition: FastPartition, medium: Medium): Promise<void> {
-    const line = await this.shown(partition, medium);
+    const line = this.shown(partition, medium);
     if (line === undefined) return;
     const until = performance.now() + SETTLE_MS;
     for (;;) {
@@ -83,7 +89,7 @@ export class FastPlace {
    */
   async end(partition: FastPartition, medium: Medium): Promise<void> {
     const at = this.at(partition.name);
-    const line = await this.shown(partition, medium);
+    const line = this.shown(partition, medium);
     if (line !== undefined) {
       this.#expectEnd(partition, at);
       try {
@@ -112,7 +118,7 @@ export class FastPlace {
   /** Takes back a partition that was never committed: nobody was told of it, so whoever is inside is not waited for. Safe to repeat. */
   async takeBack(partition: FastPartition, medium: Medium): Promise<void> {
     const at = this.at(partition.name);
-    if ((await this.shown(partition, medium)) !== undefined) await unmount(at, { detach: true });
+    if (this.shown(partition, medium) !== undefined) await unmount(at, { detach: true });
     await medium.drop(partition);
     if (!this.mounts().has(partition.name)) this.#removeFolder(at);
   }

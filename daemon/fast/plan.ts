@@ -5,7 +5,6 @@ import type { Plan } from '../changes/change.ts';
 import type { Json } from '../changes/task.ts';
 import { bootId } from '../kernel/clock.ts';
 import type { FastPartition, MediumName } from './partition.ts';
-import { BYTES_MIN } from './quota.ts';
 import type { FastRoom } from './room.ts';
 
 /** Who asks, as the kernel recorded it. */
@@ -25,10 +24,13 @@ export async function planCreate(
   caller: FastCaller,
 ): Promise<Plan> {
   const name = checkName(params.name);
-  if (params.bytes < BYTES_MIN)
+  const { bytesMin, obstacle } = room.medium(params);
+  const missing = obstacle();
+  if (missing !== undefined) throw new PersonaError('capability-missing', missing);
+  if (params.bytes < bytesMin)
     throw new PersonaError('bad-value', {
       name: 'the size',
-      reason: `a fast partition has at least ${formatSize(BYTES_MIN)}`,
+      reason: `a fast partition on ${params.medium} has at least ${formatSize(bytesMin)}`,
     });
   if ((await room.find(name)) !== undefined)
     throw new PersonaError('already-exists', { what: `fast partition ${name}` });

@@ -6,13 +6,13 @@ const PER_OWNER_MAX = 16;
 /** Partitions of everybody, and how many of these places only root can take. */
 const ALL_MAX = 64;
 const FOR_ROOT_MIN = 16;
-/** Smaller ones would hold little more than their own tables. */
-export const BYTES_MIN = 1024 * 1024;
-
 /** What a partition takes, for the account it counts to. */
 export interface Claim {
   account: number;
+  /** What counts for the account. */
   bytes: number;
+  /** What it takes of the machine's memory at most. */
+  memoryBytes: number;
 }
 
 /** Memory as it is now. */
@@ -68,9 +68,9 @@ export function checkMemory(
       throw over('the memory of all fast partitions of users together', formatSize(all));
   }
   const left = Math.max(0, spareBytes - promisedBytes);
-  if (wanted.bytes > left)
+  if (wanted.memoryBytes > left)
     throw new PersonaError('no-memory', {
-      needed: formatSize(wanted.bytes),
+      needed: formatSize(wanted.memoryBytes),
       spare: formatSize(left),
     });
 }

@@ -1,3 +1,4 @@
+import { localSpaceOf } from '../kernel/disk-usage.ts';
 import { mountTmpfs } from '../kernel/tmpfs.ts';
 import type { Medium } from './medium.ts';
 
@@ -5,11 +6,24 @@ const sourceOf = ({ id }: { id: string }): string => `persona-fast:${id}`;
 
 /** Memory: a tmpfs of bounded size. The mark is its source in the mount table. */
 export const ram: Medium = {
-  open: (partition) => {
+  bytesMin: 1024 * 1024,
+  takesMemory: true,
+  countsAs: 1,
+  obstacle: () => undefined,
+  async open(partition) {
     const { bytes, owner, gid } = partition;
-    return mountTmpfs({ bytes, source: sourceOf(partition), uid: owner, gid });
+    const shape = { bytes, source: sourceOf(partition), uid: owner, gid };
+    const { mount, swaps } = await mountTmpfs(shape);
+    return { mount, empty: true, opened: { swaps } };
   },
-  isOf: (partition, { type, source }) => type === 'tmpfs' && source === sourceOf(partition),
+  openedOf: (partition, { type, source, superOptions }) => {
+    if (type !== 'tmpfs' || source !== sourceOf(partition)) return undefined;
+    return { swaps: !superOptions.includes('noswap') };
+  },
+  memoryBytes(_partition, at) {
+    const { totalBytes, availableBytes } = localSpaceOf(at);
+    return totalBytes - availableBytes;
+  },
   async drop() {
     // The memory is free when the mount has ended.
   },

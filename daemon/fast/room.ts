@@ -8,10 +8,11 @@ import { localSpaceOf } from '../kernel/disk-usage.ts';
 import type { Store } from '../store/store.ts';
 import { findPartition, putPartition, readPartitions } from './fast-rows.ts';
 import type { Medium } from './medium.ts';
-import type { FastPartition, MediumName } from './partition.ts';
+import type { FastPartition, MediumName, Opened } from './partition.ts';
 import { FastPlace } from './place.ts';
 import { type Claim, checkCount, checkMemory, type MemoryNow } from './quota.ts';
 import { ram } from './ram.ts';
+import { zram } from './zram.ts';
 
 /** What the room is opened with. */
 export interface FastParts {
@@ -30,6 +31,8 @@ export interface FastParts {
 export interface FastView extends FastPartition {
   path: string;
   usedBytes: number;
+  /** Memory that it takes now. */
+  memoryBytes: number;
   /** Why it is not there. */
   problem?: string;
 }
@@ -39,7 +42,7 @@ export class FastRoom {
   readonly place: FastPlace;
   readonly now: () => number;
   readonly #parts: FastParts;
-  readonly #media: Record<MediumName, Medium> = { ram };
+  readonly #media: Record<MediumName, Medium> = { ram, zram };
   readonly #problems = new Map<string, string>();
 
   constructor(parts: FastParts) {
@@ -67,10 +70,12 @@ export class FastRoom {
   async admit(partition: FastPartition): Promise<void> {
     const { store, settings, accountOf, memory } = this.#parts;
     const others = (await readPartitions(store)).filter(({ id }) => id !== partition.id);
-    const claim = ({ owner, bytes }: FastPartition): Claim => ({
-      account: accountOf(owner),
-      bytes,
-    });
+    const claim = (one: FastPartition): Claim => {
+      const { takesMemory, countsAs } = this.medium(one);
+      const { owner, bytes } = one;
+      const memoryBytes = takesMemory ? bytes : 0;
+      return { account: accountOf(owner), bytes: Math.ceil(bytes * countsAs), memoryBytes };
+    };
     checkCount(claim(partition), others.map(claim));
     const percent = {
       allPercent: settings['fast.memory_percent'],
@@ -80,9 +85,18 @@ export class FastRoom {
     checkMemory(claim(partition), others.map(claim), promised, await memory(), percent);
   }
 
-  /** What these may still take. */
+  /** Memory that these may still take. */
   #promisedBytes(partitions: readonly FastPartition[]): number {
-    return partitions.reduce((sum, one) => sum + one.bytes - this.#usedBytes(one), 0);
+    return partitions
+      .filter((one) => this.medium(one).takesMemory)
+      .reduce((sum, one) => sum + Math.max(0, one.bytes - this.#memoryBytes(one)), 0);
+  }
+
+  /** Memory that the partition takes now. */
+  #memoryBytes(partition: FastPartition): number {
+    const medium = this.medium(partition);
+    if (this.place.shown(partition, medium) === undefined) return 0;
+    return medium.memoryBytes(partition, this.place.at(partition.name));
   }
 
   /** All partitions, or those of one user. */
@@ -103,6 +117,7 @@ export class FastRoom {
       ...partition,
       path: this.place.at(partition.name),
       usedBytes: this.#usedBytes(partition),
+      memoryBytes: this.#memoryBytes(partition),
       ...(problem === undefined ? {} : { problem }),
     };
   }
@@ -136,16 +151,24 @@ export class FastRoom {
   async #bringBack(partition: FastPartition, promisedBytes: number): Promise<void> {
     const { store, log, memory } = this.#parts;
     const medium = this.medium(partition);
-    if ((await this.place.shown(partition, medium)) !== undefined) return;
-    const anew: FastPartition = { ...partition, boot: bootId(), emptiedMs: this.now() };
-    // What was granted once is not asked for again, but no side may starve.
-    const granted = { account: 0, bytes: partition.bytes };
-    const none = { allPercent: 0, ownerPercent: 0 };
-    checkMemory(granted, [], promisedBytes, await memory(), none);
-    const facts = await this.place.show(anew, medium);
-    await store.commit((tx) => putPartition(tx, { ...anew, ...facts }));
-    const why = partition.boot === bootId() ? 'its mount was taken off' : 'the machine has started';
-    log.warn({ partition: partition.name, why }, 'a fast partition was made again, empty');
+    if (this.place.shown(partition, medium) !== undefined) return;
+    const begun = partition.boot === bootId();
+    // Its ground, where it has outlived the boot, holds what is not to be seen again.
+    if (!begun) await medium.drop(partition);
+    if (medium.takesMemory) {
+      // What was granted once is not asked for again, but no side may starve.
+      const granted = { account: 0, bytes: 0, memoryBytes: partition.bytes };
+      const none = { allPercent: 0, ownerPercent: 0 };
+      checkMemory(granted, [], promisedBytes, await memory(), none);
+    }
+    const anew: FastPartition = { ...partition, boot: bootId() };
+    const put = (one: FastPartition) => store.commit((tx) => putPartition(tx, one));
+    const save = (opened: Opened) => put({ ...anew, ...opened });
+    const { empty, opened } = await this.place.show(anew, medium, save);
+    await put({ ...anew, ...opened, ...(empty ? { emptiedMs: this.now() } : {}) });
+    const why = begun ? 'its mount was taken off' : 'the machine has started';
+    const what = empty ? 'a fast partition was made again, empty' : 'a fast partition is back';
+    log.warn({ partition: partition.name, why }, what);
   }
 
   /** What of it wants a person. */

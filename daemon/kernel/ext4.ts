@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { runProgram } from './exec.ts';
 import type { Fd } from './fd.ts';
 import { createMount, MOUNT_ATTR } from './fs-context.ts';
@@ -54,6 +54,24 @@ export function readExt4(path: string): Ext4Identity | undefined {
   }
 }
 
+/**
+ * Writes whose it is into an empty device, in the words of a superblock, until a file system with the same words takes its place: from here on
+ * it is found again, whatever happens.
+ */
+export function markExt4(path: string, uuid: string, label: string): void {
+  const head = Buffer.alloc(SUPER + SUPER_SIZE);
+  head.writeUInt16LE(MAGIC, SUPER + MAGIC_AT);
+  head.write(uuid.replaceAll('-', ''), SUPER + UUID, 'hex');
+  head.write(label, SUPER + LABEL, LABEL_SIZE, 'latin1');
+  const device = openSync(path, 'r+');
+  try {
+    writeSync(device, head, 0, head.length, 0);
+    fsyncSync(device);
+  } finally {
+    closeSync(device);
+  }
+}
+
 /** The path of mkfs.ext4, or undefined where it is not installed. */
 export function ext4Maker(): string | undefined {
   return findProgram('mkfs.ext4');
@@ -63,7 +81,13 @@ export function ext4Maker(): string | undefined {
 export interface Ext4Shape {
   /** One inode for so many bytes. */
   bytesPerInode?: number;
+  /** 0: no journal, for what nobody wants back after a crash. */
   journalBytes?: number;
+}
+
+function journalOf(bytes: number | undefined): string[] {
+  if (bytes === 0) return ['-O', '^has_journal'];
+  return bytes === undefined ? [] : ['-J', `size=${bytes / 2 ** 20}`];
 }
 
 /**
@@ -79,7 +103,7 @@ export async function makeExt4(
 ) {
   const options = 'nodiscard,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0';
   const inodes = ['-i', String(bytesPerInode), '-I', '256'];
-  const journal = journalBytes === undefined ? [] : ['-J', `size=${journalBytes / 2 ** 20}`];
+  const journal = journalOf(journalBytes);
   const shape = ['-b', '4096', ...inodes, ...journal, '-m', '0', '-e', 'remount-ro'];
   const args = ['-q', '-F', ...shape, '-E', options, '-U', uuid, '-L', label, path];
   await runProgram({ file: maker, args, deadlineMs: MAKE_MS });
@@ -117,6 +141,16 @@ export async function mountExt4(
   } finally {
     await loop.device.closeLater(); // the mount keeps the device; without a mount it frees itself
   }
+}
+
+/**
+ * Mounts the ext4 file system on a device that lies in memory, attached nowhere: nosuid, nodev, noatime. Blocks of deleted files are given
+ * back to the device at once, and with them their memory.
+ */
+export function mountExt4Device(device: string): Promise<Fd> {
+  const flags = MOUNT_ATTR.nosuid | MOUNT_ATTR.nodev | MOUNT_ATTR.noatime;
+  const options = [{ key: 'source', text: device }, { key: 'discard' }, { key: 'noinit_itable' }];
+  return createMount('ext4', [...options, { key: 'errors', text: 'remount-ro' }], flags);
 }
 
 /** Some kernels mount no device that anyone has open for writing, so only a reading descriptor stays. */

@@ -3,7 +3,7 @@ import { change, sync } from '../method.ts';
 import { count, name, uid } from './values.ts';
 
 /** What a fast partition lies on. */
-const medium = v.picklist(['ram']);
+const medium = v.picklist(['ram', 'zram']);
 
 /** A fast partition. What it holds is lost when the machine is restarted. */
 export const fastPage = v.strictObject({
@@ -13,6 +13,8 @@ export const fastPage = v.strictObject({
   /** It never holds more. */
   bytes: count,
   usedBytes: count,
+  /** Memory that it takes now: on zram less than what it holds. */
+  memoryBytes: count,
   /** Where it is: open to its owner alone. */
   path: v.string(),
   /** `ending`: given up, and somebody still holds it. `missing`: it could not be made again. */

@@ -7,6 +7,7 @@ import type { Json } from '../../daemon/changes/task.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
 import { settingsOf } from '../../daemon/config/settings.ts';
 import { readMountinfo } from '../../daemon/kernel/mountinfo.ts';
+import { allZram, removeZram, type Zram } from '../../daemon/kernel/zram.ts';
 import { type Daemon, startDaemon } from '../../daemon/wiring.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
 import { type Hooks, plain, type Subject } from './machine.ts';
@@ -31,6 +32,27 @@ const request: Request = {
     throw new Error('nobody fetches anything here');
   },
 };
+
+type Medium = 'ram' | 'zram';
+
+/** Sizes that nobody else's devices have: a device that is left behind is known by its size. Children have the same. */
+const own = Number(process.env.PERSONAD_PROOF_PAGES ?? process.pid % 4096);
+process.env.PERSONAD_PROOF_PAGES = String(own);
+const keptBytes = 16 * 2 ** 20 + 4096 * own;
+const otherBytes = 32 * 2 ** 20 + 4096 * own;
+
+/** Zram devices of the sizes above. */
+const devices = (): Zram[] =>
+  allZram().filter(({ number }) => {
+    const bytes = Number(readFileSync(`/sys/block/zram${number}/disksize`, 'ascii'));
+    return [keptBytes, otherBytes].includes(bytes);
+  });
+
+/** What a killed daemon and its kernel still hold. */
+async function endFast(folder: string): Promise<void> {
+  await unmountBelow(folder);
+  for (const device of devices()) await removeZram(device);
+}
 
 type Methods = ReturnType<Daemon['rooms']['methods']>;
 type Asked = (methods: Methods) => Promise<{ plan: Plan }> | { plan: Plan };
@@ -68,17 +90,18 @@ async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json>
     mounts: readMountinfo()
       .filter(({ at }) => at.startsWith(place))
       .map(({ at, type }) => ({ at: at.slice(place.length), type })),
+    devices: devices().length,
     folders: ['kept', 'other'].filter((name) => existsSync(join(place, name))),
   };
 }
 
-function subject(on: 'ram', asked: Asked): Subject {
+function subject(on: Medium, asked: Asked): Subject {
   return {
     async prepare(folder) {
       mkdirSync(folder, { recursive: true });
       const daemon = await start(folder, plain);
       await run(daemon, (methods) =>
-        methods['fast.create']({ name: 'kept', bytes: 4 * 2 ** 20, on }, request),
+        methods['fast.create']({ name: 'kept', bytes: keptBytes, on }, request),
       );
       writeFileSync(noteOf(folder, 'kept'), 'written before');
       await daemon.stop();
@@ -92,17 +115,20 @@ function subject(on: 'ram', asked: Asked): Subject {
         close: () => daemon.stop(),
       };
     },
-    cleanUp: unmountBelow,
+    cleanUp: endFast,
   };
 }
 
 const create =
-  (on: 'ram'): Asked =>
+  (on: Medium): Asked =>
   (methods) =>
-    methods['fast.create']({ name: 'other', bytes: 2 ** 21, on }, request);
+    methods['fast.create']({ name: 'other', bytes: otherBytes, on }, request);
 const remove: Asked = (methods) => methods['fast.rm']({ name: 'kept' }, request);
 
 /** A second partition beside one that holds something. */
 export const ramCreate = subject('ram', create('ram'));
 /** A partition that holds something, given up. */
 export const ramRemove = subject('ram', remove);
+/** The same on compressed memory. */
+export const zramCreate = subject('zram', create('zram'));
+export const zramRemove = subject('zram', remove);

@@ -257,6 +257,7 @@ const fastPartition: FastPage = {
   on: 'ram',
   bytes: 2_147_483_648,
   usedBytes: 536_870_912,
+  memoryBytes: 536_870_912,
   path: '/run/persona/fast/build',
   state: 'ready',
   createdMs: nowMs - 90 * minute,
@@ -265,8 +266,22 @@ const fastPartition: FastPage = {
 export const fastPartitions: FastPage[] = [
   fastPartition,
   { ...fastPartition, name: 'cache', emptiedMs: nowMs - minute, swaps: true },
-  { ...fastPartition, name: 'gone', usedBytes: 0, state: 'missing', problem: 'no \x1b[2J memory' },
-  { ...fastPartition, name: 'old', owner: { uid: 31_000 }, state: 'ending' },
+  {
+    ...fastPartition,
+    name: 'gone',
+    usedBytes: 0,
+    memoryBytes: 0,
+    state: 'missing',
+    problem: 'no \x1b[2J memory',
+  },
+  {
+    ...fastPartition,
+    name: 'old',
+    on: 'zram',
+    memoryBytes: 134_217_728,
+    owner: { uid: 31_000 },
+    state: 'ending',
+  },
 ];
 
 export const seen: Answer<'partitions.history'> = {

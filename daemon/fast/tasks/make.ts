@@ -1,8 +1,12 @@
 import { formatSize } from '../../../ipc/values.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
+import type { Zram } from '../../kernel/zram.ts';
 import { putPartition } from '../fast-rows.ts';
-import type { FastPartition } from '../partition.ts';
+import type { FastPartition, Opened } from '../partition.ts';
 import type { FastRoom } from '../room.ts';
+
+/** What is to be given back: as the partition has it, in the words of the journal. */
+type Saved = { swaps?: boolean; device?: Zram };
 
 export interface MakeParams {
   partition: FastPartition;
@@ -10,7 +14,7 @@ export interface MakeParams {
 
 /** Makes a partition and shows it. Limits are looked at again: others may have taken what was free when it was planned. */
 export function makeTask(room: FastRoom): AnyTask {
-  return defineTask<MakeParams>({
+  return defineTask<MakeParams, Saved>({
     kind: 'fast.make',
     summary: ({ partition: { name, bytes, medium } }) =>
       `make fast partition ${name} of ${formatSize(bytes)} on ${medium}, and show it to its owner`,
@@ -18,12 +22,13 @@ export function makeTask(room: FastRoom): AnyTask {
     async do(context, { partition }) {
       await room.admit(partition);
       await context.fault('admitted');
-      const facts = await room.place.show(partition, room.medium(partition));
+      const save = (opened: Opened) => context.save({ ...opened });
+      const { opened } = await room.place.show(partition, room.medium(partition), save);
       await context.fault('shown');
-      return { record: (tx) => putPartition(tx, { ...partition, ...facts }, context.changeId) };
+      return { record: (tx) => putPartition(tx, { ...partition, ...opened }, context.changeId) };
     },
-    async undo(_context, { partition }) {
-      await room.place.takeBack(partition, room.medium(partition));
+    async undo(_context, { partition }, saved) {
+      await room.place.takeBack({ ...partition, ...saved }, room.medium(partition));
     },
   });
 }

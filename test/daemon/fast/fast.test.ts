@@ -1,9 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { unmount } from '../../../daemon/kernel/mounts.ts';
+import { allZram, hasZram, removeZram } from '../../../daemon/kernel/zram.ts';
+import type { Answer } from '../../../ipc/methods/index.ts';
 import {
   type Asked,
   asUser,
@@ -14,16 +16,16 @@ import {
   users,
 } from '../../security/live-daemon.ts';
 import { partner } from '../../support/mount-scratch.ts';
-import { when } from '../../support/needs.ts';
+import { run, when } from '../../support/needs.ts';
 
 // Fast partitions on a running daemon, asked for by ordinary users on the socket of everybody.
 
 const MiB = 2 ** 20;
 const rooted = when(test, { root: true, tools: ['setpriv', 'unshare'] });
 const codes = (given: readonly Given[]) => given.map(({ error }) => error?.code ?? 'ok');
-const create = (name: string, bytes = 4 * MiB): Asked => [
+const create = (name: string, bytes = 4 * MiB, on = 'ram'): Asked => [
   'fast.create',
-  { name, bytes, on: 'ram', wait: true },
+  { name, bytes, on, wait: true },
 ];
 const remove = (name: string): Asked => ['fast.rm', { name, wait: true }];
 
@@ -175,4 +177,65 @@ rooted('a strange mount at its name is left alone, and told', async (t) => {
   t.true(notices.some(({ text }) => text.includes('fast partition taken is not there')));
   t.true(notices.some(({ text, command }) => text.endsWith('more') && command?.includes('umount')));
   t.is(readMountinfo().find((one) => one.at === at('taken'))?.source, 'strange');
+});
+
+const onZram = when(test, {
+  root: true,
+  tools: ['setpriv', 'mkfs.ext4'],
+  other: () => (hasZram() ? undefined : 'needs zram, which this kernel has not'),
+});
+
+/** Takes away what a test has left: devices that were not there before it. */
+function endDevices(t: ExecutionContext): void {
+  const before = new Set(allZram().map(({ sequence }) => sequence));
+  t.teardown(async () => {
+    for (const one of allZram()) if (!before.has(one.sequence)) await removeZram(one);
+  });
+}
+
+onZram('compressed memory: what is written takes less, what is deleted comes back', async (t) => {
+  endDevices(t);
+  const known = allZram().length;
+  const { root, daemon, ask, at } = await ready(t);
+  t.deepEqual(codes(await ask(users.user, create('packed', 64 * MiB, 'zram'))), ['ok']);
+  t.deepEqual(codes(await ask(users.user, create('small', 4 * MiB, 'zram'))), ['bad-value']);
+  const { uid, mode } = lstatSync(at('packed'));
+  t.deepEqual([uid, mode & 0o7777], [users.user, 0o700]);
+  const line = readMountinfo().find((one) => one.at === at('packed'));
+  t.is(line?.type, 'ext4');
+  for (const option of ['nosuid', 'nodev']) t.true(line?.options.includes(option), option);
+  t.is(allZram().length, known + 1);
+  const text = 'all work and no play makes a dull page\n'.repeat(26_000);
+  for (let n = 0; n < 20; n += 1) writeFileSync(join(at('packed'), `${n}`), text);
+  run('sync', '-f', at('packed'));
+  const page = async () => {
+    const [answer] = await ask(users.user, ['fast.list', {}]);
+    return (answer?.result as Answer<'fast.list'> | undefined)?.partitions[0];
+  };
+  const full = await page();
+  t.true((full?.usedBytes ?? 0) > 19 * MiB);
+  t.true((full?.memoryBytes ?? Number.NaN) < (full?.usedBytes ?? 0) / 2);
+  for (let n = 0; n < 20; n += 1) rmSync(join(at('packed'), `${n}`));
+  run('sync', '-f', at('packed'));
+  t.true(((await page())?.memoryBytes ?? Number.NaN) < (full?.memoryBytes ?? 0) / 2);
+
+  writeFileSync(join(at('packed'), 'note'), 'still here');
+  await daemon.end('SIGKILL');
+  await startLive(t, root);
+  t.is(readFileSync(join(at('packed'), 'note'), 'utf8'), 'still here');
+  t.deepEqual(codes(await ask(users.user, remove('packed'))), ['ok']);
+  t.is(allZram().length, known);
+});
+
+onZram('one whose mount was taken off comes back with what it holds', async (t) => {
+  endDevices(t);
+  const { root, daemon, ask, at } = await ready(t);
+  await ask(users.user, create('packed', 16 * MiB, 'zram'));
+  writeFileSync(join(at('packed'), 'note'), 'still here');
+  await daemon.end('SIGTERM');
+  await unmount(at('packed'));
+  const again = await startLive(t, root);
+  t.is(readFileSync(join(at('packed'), 'note'), 'utf8'), 'still here');
+  const { partitions } = await (await again.client()).call('fast.list', {});
+  t.is(partitions[0]?.emptiedMs, undefined);
 });

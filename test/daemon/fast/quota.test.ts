@@ -4,7 +4,11 @@ import { type Claim, checkCount, checkMemory } from '../../../daemon/fast/quota.
 const GiB = 2 ** 30;
 const memory = { spareBytes: 6 * GiB, userShareBytes: 8 * GiB };
 const percent = { allPercent: 50, ownerPercent: 25 };
-const claim = (account: number, bytes: number): Claim => ({ account, bytes });
+const claim = (account: number, bytes: number, memoryBytes = bytes): Claim => ({
+  account,
+  bytes,
+  memoryBytes,
+});
 
 test('a user has a quarter of the user side, and not a byte more', (t) => {
   const mine = [claim(1000, GiB)];
@@ -45,4 +49,11 @@ test('places are limited for each user, and some are kept for root', (t) => {
   t.throws(() => checkCount(claim(4, 1), full), { code: 'limit-exceeded' });
   t.notThrows(() => checkCount(claim(0, 1), [...full, ...many(0, 15)]));
   t.throws(() => checkCount(claim(0, 1), [...full, ...many(0, 16)]), { code: 'limit-exceeded' });
+});
+
+test('what counts half for a user is held against the sides in full', (t) => {
+  t.notThrows(() => checkMemory(claim(1, GiB, 2 * GiB), [], 4 * GiB, memory, percent));
+  t.throws(() => checkMemory(claim(1, GiB, 2 * GiB + 1), [], 4 * GiB, memory, percent), {
+    code: 'no-memory',
+  });
 });
