@@ -59,9 +59,10 @@ const sideTitles = [
   ...['USED', 'PROCESSES', 'SWAP', 'WAITING', 'PROTECTED', 'LIMIT'].map(right),
 ];
 
-function diskRow({ name, nvme, bytes, rates }: Page['disks'][number], style: Style) {
+function diskRow({ name, nvme, bytes, rates }: Page['disks'][number], by: string, style: Style) {
   const kind = nvme ? 'NVMe' : 'disk';
-  if (rates === undefined) return [style.bold(name), kind, formatSize(bytes)];
+  if (rates === undefined)
+    return [style.bold(name), kind, formatSize(bytes), '', '', '', '', '', by];
   return [
     style.bold(name),
     kind,
@@ -71,12 +72,20 @@ function diskRow({ name, nvme, bytes, rates }: Page['disks'][number], style: Sty
     rates.latencyMs === undefined ? '' : `${rates.latencyMs.toFixed(1)} ms`,
     String(rates.inFlight),
     percent(rates.busy),
+    by,
   ];
+}
+
+/** Who gives the requests of a disk their turn by weights; empty where no weights are asked for. */
+function sharedBy({ io }: Page, disk: string): string {
+  if (io === undefined || io.weights.user + io.weights.system === 0) return '';
+  return io.disks.find(({ name }) => name === disk)?.by ?? '';
 }
 
 const diskTitles = [
   ...['DISK', 'KIND'].map(left),
   ...['SIZE', 'READ', 'WRITTEN', 'LATENCY', 'IN FLIGHT', 'BUSY'].map(right),
+  left('SHARED BY'),
 ];
 
 /** The page of `partitions show`. */
@@ -102,7 +111,7 @@ export function partitionsPage(answer: Page, call: Call): Safe[] {
       say``,
       ...columns(
         diskTitles,
-        disks.map((one) => diskRow(one, style)),
+        disks.map((one) => diskRow(one, sharedBy(answer, one.name), style)),
         style,
       ),
     );
@@ -111,8 +120,8 @@ export function partitionsPage(answer: Page, call: Call): Safe[] {
     const rows = leases.map(({ group, knob, value, old, by }) => [
       group,
       knob,
-      knobText(value),
-      knobText(old),
+      knobText(knob, value),
+      knobText(knob, old),
       by,
     ]);
     lines.push(say``, ...columns(titles, rows, style));
@@ -125,9 +134,12 @@ export function partitionsPage(answer: Page, call: Call): Safe[] {
   return lines;
 }
 
-/** A knob's text as people read it. */
-const knobText = (value: string): string =>
-  /^\d{1,15}$/.test(value) ? formatSize(Number(value)) : value === 'max' ? 'none' : value;
+/** A knob's text as people read it. Version 1 of control groups says no limit by a number, or by -1. */
+function knobText(knob: string, value: string): string {
+  if (!knob.startsWith('memory.')) return value;
+  if (value === 'max' || value === '-1' || /^\d{16,}$/.test(value)) return 'none';
+  return /^\d+$/.test(value) ? formatSize(Number(value)) : value;
+}
 
 /** `personactl partitions show` */
 export async function show(call: Call): Promise<undefined> {

@@ -8,6 +8,7 @@ import { otherManagers } from '../partitions/other-managers.ts';
 import { policies } from '../partitions/policies/index.ts';
 import { hostWaiting } from '../partitions/recorder.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
+import type { Check } from '../system/doctor.ts';
 
 type PartitionMethods = Pick<Rooms, Extract<keyof Rooms, `partitions.${string}`>>;
 
@@ -47,7 +48,8 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
 }
 
 /** What a person should know about the numbers. */
-function remarksOf({ places, loop, leases }: PartitionsRoom): string[] {
+function remarksOf(room: PartitionsRoom): string[] {
+  const { places, loop, leases } = room;
   const { memory, recursive, hardLimits } = places;
   const remarks: string[] = [];
   if (leases.problem !== undefined) remarks.push(leases.problem);
@@ -66,6 +68,7 @@ function remarksOf({ places, loop, leases }: PartitionsRoom): string[] {
     );
   if (loop.last !== undefined && loop.last.pressure === undefined)
     remarks.push('this kernel keeps no pressure files (psi=1 turns them on)');
+  for (const { text, fix } of ioProblems(room)) remarks.push(`${text}. ${fix}`);
   return [...remarks, ...otherManagers(places)];
 }
 
@@ -74,6 +77,75 @@ export function memoryNotices({ loop }: PartitionsRoom): { text: string; command
   const { obstacle } = loop;
   if (!loop.choice.manage || obstacle === undefined) return [];
   return [{ text: `memory is not managed: ${obstacle}`, command: 'personactl partitions show' }];
+}
+
+/** The root group has no name of its own. */
+const groupText = (group: string): string => (group === '.' ? '/' : group);
+const knobText = (knob: string, device?: string): string =>
+  device === undefined ? knob : `${knob} ${device}`;
+
+function ioPart({ io }: PartitionsRoom): Answer<'partitions.show'>['io'] {
+  const { weights, cost } = io.settings;
+  return {
+    weights,
+    cost,
+    set: io.shares().map(({ wish, state, detail }) => ({
+      group: groupText(wish.group),
+      knob: knobText(wish.knob, wish.device),
+      value: wish.value,
+      state,
+      ...(detail === undefined ? {} : { detail }),
+    })),
+    disks: io.sharing().map(({ name, by, scheduler }) => ({ name, by, scheduler })),
+  };
+}
+
+/** What keeps the weights of the settings from having an effect, each with its fix. */
+function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: string }[] {
+  const { weights, cost } = io.settings;
+  if (weights.user === 0 && weights.system === 0) return [];
+  if (places.io === undefined)
+    return [
+      {
+        text: 'weights of disks are set, and no cgroup hierarchy of version 2 has the io controller',
+        fix: 'Boot with `systemd.unified_cgroup_hierarchy=1`.',
+      },
+    ];
+  const refused = io
+    .shares()
+    .filter(({ state }) => state === 'refused')
+    .map(({ wish, detail = '' }) => ({
+      text: `${knobText(wish.knob, wish.device)} is not set: ${detail}`,
+      fix:
+        wish.knob === 'io.weight'
+          ? `Turn the controller on for it: \`systemctl set-property ${wish.group} IOAccounting=yes\`.`
+          : 'This kernel has no io.cost for the disk: use the scheduler bfq.',
+    }));
+  const without = io.sharing().filter(({ by }) => by === 'nothing');
+  if (without.length === 0 || (cost && !loop.manages)) return refused;
+  const names = without.map(({ name, scheduler }) => `${name} (scheduler ${scheduler})`);
+  return [
+    ...refused,
+    {
+      text: `io.weight has no effect on ${names.join(', ')}: nothing gives requests their turn by weights there`,
+      fix: cost
+        ? 'See why io.cost.qos is not on: `personactl partitions show`.'
+        : 'Set partitions.io_cost = "on", or use the scheduler bfq.',
+    },
+  ];
+}
+
+/** What of the shares `doctor` looks at. */
+export function memoryChecks(room: PartitionsRoom): Check[] {
+  const { weights } = room.io.settings;
+  const name = 'disk weights';
+  if (weights.user === 0 && weights.system === 0)
+    return [{ name, state: 'ok', detail: 'none are asked for' }];
+  const problems = ioProblems(room);
+  if (problems.length > 0)
+    return problems.map(({ text, fix }) => ({ name, state: 'warning', detail: text, fix }));
+  const detail = `user ${weights.user || 'left alone'}, system ${weights.system || 'left alone'}`;
+  return [{ name, state: 'ok', detail }];
 }
 
 function showPage(room: PartitionsRoom): Answer<'partitions.show'> {
@@ -91,15 +163,16 @@ function showPage(room: PartitionsRoom): Answer<'partitions.show'> {
     ...(waited === undefined ? {} : { waiting: waited }),
     ...(places.memory && { cgroupVersion: places.memory.version }),
     sides: sides.map((side) => sidePage(room, side)),
-    leases: leases.all().map(({ group, knob, old, wanted, read, unit }) => ({
-      group,
-      knob,
+    leases: leases.all().map(({ group, knob, device, old, wanted, read, unit }) => ({
+      group: groupText(group),
+      knob: knobText(knob, device),
       old,
       value: read ?? wanted,
       by: unit === undefined ? 'cgroupfs' : 'systemd',
     })),
     theirs: loop.theirs.map(({ side, knob, value }) => ({ side, knob, value })),
     disks: recorder.disks?.disks ?? [],
+    ...(places.io && { io: ioPart(room) }),
     remarks: remarksOf(room),
   };
 }
@@ -145,8 +218,8 @@ export function partitionMethods(room: PartitionsRoom): PartitionMethods {
       return {
         ...choiceOf(room),
         returned: returned.map(({ lease, state }) => ({
-          group: lease.group,
-          knob: lease.knob,
+          group: groupText(lease.group),
+          knob: knobText(lease.knob, lease.device),
           state,
         })),
       };

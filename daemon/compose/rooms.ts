@@ -18,6 +18,7 @@ import { readFacts } from '../personas/slot-rows.ts';
 import { baseTasks } from '../personas/tasks/base-tasks.ts';
 import type { Store } from '../store/store.ts';
 import { collectTasks } from '../system/collect.ts';
+import type { Check } from '../system/doctor.ts';
 import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
@@ -25,7 +26,7 @@ import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openFast } from './fast.ts';
-import { memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
+import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
 import { statusParts } from './status.ts';
@@ -116,7 +117,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...partitionMethods(partitions),
       ...fast.methods,
       ...volumeMethods(volumes),
-      ...systemMethods({ ...parts, collectors, moreChecks: () => volumeChecks(volumes) }),
+      ...systemMethods({ ...parts, collectors, moreChecks: () => checksOf(partitions, volumes) }),
       status: statusParts({
         ...parts,
         state: paths.state,
@@ -151,4 +152,9 @@ async function noticesOf(
   volumes: VolumesRoom,
 ): Promise<{ text: string; command: string }[]> {
   return [...memoryNotices(partitions), ...(await fast.notices()), ...volumeNotices(volumes)];
+}
+
+/** What the rooms beside slots have looked at, for `doctor`. */
+async function checksOf(partitions: PartitionsRoom, volumes: VolumesRoom): Promise<Check[]> {
+  return [...memoryChecks(partitions), ...(await volumeChecks(volumes))];
 }

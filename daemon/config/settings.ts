@@ -78,6 +78,18 @@ export const settingTable = {
     ['off', 'on'],
     'Where memory has cgroup version 1 only. on: limits of a side are memory.limit_in_bytes, never below what it uses and 512 MiB more; programs of a side that outgrows it faster than it is lifted are ended. off: memory is only observed there.',
   ),
+  'partitions.io_weight_user': number(
+    0,
+    'count',
+    10_000,
+    'Weight of the requests of the user side to disks (io.weight) while memory is managed; every group starts with 100. 0: left alone.',
+  ),
+  'partitions.io_weight_system': number(0, 'count', 10_000, 'The same of the system side.'),
+  'partitions.io_cost': word(
+    'off',
+    ['off', 'on'],
+    'on: where nothing gives requests their turn by weights, as on NVMe disks, io.cost.qos is turned on for the disk while weights are set.',
+  ),
   'partitions.policy': word(
     'protective',
     ['protective', 'threshold', 'static'],

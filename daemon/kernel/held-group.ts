@@ -15,6 +15,8 @@ export interface HeldGroup {
    * write still runs.
    */
   write(knob: string, value: string, deadlineMs: number): Promise<void>;
+  /** Resolves when no write runs any more, also one that was given up. */
+  settled(): Promise<void>;
   /** Lets go of the group, when the last write has returned. */
   close(): void;
 }
@@ -51,6 +53,9 @@ export function holdGroup(root: string, relative: string): HeldGroup | undefined
       } finally {
         clearTimeout(timer);
       }
+    },
+    async settled() {
+      await running;
     },
     close() {
       // A write finds its file by this very descriptor.

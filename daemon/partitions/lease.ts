@@ -1,3 +1,5 @@
+import { sameValue } from './knob-text.ts';
+
 /**
  * A knob of the machine that is ours for now, and how it goes back (SECURITY 19). Whatever it says is checked again
  * before anything is written: another boot, another group or another value end the lease without a write.
@@ -12,6 +14,8 @@ export interface Lease {
   inode: string;
   boot: string;
   knob: string;
+  /** The device, where the knob's file has a line for each. */
+  device?: string;
   /** What was there before us. */
   old: string;
   /** What was about to be written last: durable before it is. */
@@ -26,34 +30,22 @@ export interface Lease {
   sinceMs: number;
 }
 
-/** Knobs of both sides at most: more is no file of ours. */
-const leasesMax = 32;
-/** Version 1 has no word for "no limit": it reads as the largest number of pages. */
-const unlimited1 = 9_223_372_036_854_771_712n;
-const pageBytes = 4096n;
-
-/** A knob's value as a number; no limit is larger than all. */
-function amountOf(value: string): bigint | undefined {
-  if (value === 'max' || value === '-1') return unlimited1;
-  return /^\d{1,20}$/.test(value) ? BigInt(value) : undefined;
-}
-
-/** Two texts of a knob mean the same: limits are rounded to pages, and no limit has several names. Pure. */
-export function sameValue(one: string, other: string): boolean {
-  if (one === other) return true;
-  const [a, b] = [amountOf(one), amountOf(other)];
-  if (a === undefined || b === undefined) return false;
-  return a / pageBytes === b / pageBytes;
-}
-
+/** Knobs of both sides, and a switch of each disk, at most: more is no file of ours. */
+export const leasesMax = 32;
 /** The knob still has what we wrote: also what was about to be written when the daemon ended. Pure. */
-export function isOurs({ wanted, read }: Lease, now: string): boolean {
-  return (read !== undefined && sameValue(now, read)) || sameValue(now, wanted);
+export function isOurs(lease: Lease, now: string): boolean {
+  const { wanted, read } = lease;
+  return (read !== undefined && sameValue(now, read, lease)) || sameValue(now, wanted, lease);
 }
 
 /** One lease for each knob of each group. */
-export const leaseKey = ({ root, group, knob }: Pick<Lease, 'root' | 'group' | 'knob'>): string =>
-  `${root}/${group}/${knob}`;
+export const leaseKey = ({
+  root,
+  group,
+  knob,
+  device = '',
+}: Pick<Lease, 'root' | 'group' | 'knob' | 'device'>): string =>
+  `${root}/${group}/${knob} ${device}`;
 
 const texts = ['root', 'group', 'inode', 'boot', 'knob', 'old', 'wanted'] as const;
 
@@ -66,6 +58,7 @@ function isLease(value: unknown): value is Lease {
     (lease.controller === 'memory' || lease.controller === 'io') &&
     (lease.read === undefined || typeof lease.read === 'string') &&
     (lease.unit === undefined || typeof lease.unit === 'string') &&
+    (lease.device === undefined || /^\d{1,9}:\d{1,9}$/.test(String(lease.device))) &&
     typeof lease.sinceMs === 'number'
   );
 }

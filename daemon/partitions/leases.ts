@@ -9,7 +9,8 @@ import {
   setUnitProperty,
   unitOf,
 } from '../kernel/unit-properties.ts';
-import { isOurs, type Lease, leaseKey, sameValue } from './lease.ts';
+import { sameValue, textFor, valueIn } from './knob-text.ts';
+import { isOurs, type Lease, leaseKey } from './lease.ts';
 import type { LeaseBook } from './lease-book.ts';
 import type { LeaseGuard } from './lease-guard.ts';
 
@@ -20,6 +21,8 @@ export interface KnobPlace {
   controller: 'memory' | 'io';
   group: string;
   knob: string;
+  /** The device, where the knob's file has a line for each. */
+  device?: string;
 }
 
 /** What became of a wish. */
@@ -60,10 +63,18 @@ const writeDeadlineMs = 2_000;
 const readBackMs = 1_000;
 const readBackEveryMs = 20;
 
+/** What a knob of a held group has now. Undefined: there is no such knob. */
+function readOf(held: HeldGroup, place: Pick<KnobPlace, 'knob' | 'device'>): string | undefined {
+  const text = held.read(place.knob);
+  return text === undefined ? undefined : valueIn(text, place);
+}
+
 /** The knobs that are ours. Every call takes its turn: a knob has one writer. */
 export class Leases {
   readonly #parts: LeaseParts;
   #tail: Promise<unknown> = Promise.resolve();
+  /** Writes that were given up and still run: one that comes late would undo what was written after it. */
+  readonly #late = new Map<string, Promise<void>>();
 
   constructor(parts: LeaseParts) {
     this.#parts = parts;
@@ -83,9 +94,12 @@ export class Leases {
     return this.#parts.guard?.problem;
   }
 
-  /** Gives a knob this value: the lease first, then the knob, then what it reads. */
-  set(knob: KnobPlace, value: string): Promise<Written> {
-    return this.#turn(() => this.#set(knob, value));
+  /**
+   * Gives a knob this value: the lease first, then the knob, then what it reads. With `free` a knob that is not ours is
+   * taken only while it has that value.
+   */
+  set(knob: KnobPlace, value: string, free?: string): Promise<Written> {
+    return this.#turn(() => this.#set(knob, value, free));
   }
 
   /** The lease of a knob, if it is ours. */
@@ -109,7 +123,7 @@ export class Leases {
       const lost: Returned[] = [];
       for (const lease of this.all()) {
         const held = this.#hold(lease);
-        const found = held?.read(lease.knob);
+        const found = held && readOf(held, lease);
         held?.close();
         // With the group gone, or with another value, giving it back writes nothing but what systemd keeps.
         if (found === undefined || !isOurs(lease, found)) lost.push(await this.#giveBack(lease));
@@ -133,12 +147,12 @@ export class Leases {
     return undefined;
   }
 
-  async #set(knob: KnobPlace, value: string): Promise<Written> {
+  async #set(knob: KnobPlace, value: string, free?: string): Promise<Written> {
     const { book } = this.#parts;
     const held = holdGroup(knob.root, knob.group);
     if (held === undefined) return { state: 'refused', reason: `there is no group ${knob.group}` };
     try {
-      const now = held.read(knob.knob);
+      const now = readOf(held, knob);
       if (now === undefined)
         return { state: 'refused', reason: `the group ${knob.group} has no ${knob.knob}` };
       const known = book.find(leaseKey(knob));
@@ -148,8 +162,11 @@ export class Leases {
         await book.drop(before);
         return { state: 'foreign', found: now };
       }
-      if (before !== undefined && sameValue(value, before.old)) return await this.#end(before);
-      if (sameValue(now, value)) return { state: 'unchanged' };
+      if (before !== undefined && sameValue(value, before.old, knob))
+        return await this.#end(before);
+      if (sameValue(now, value, knob)) return { state: 'unchanged' };
+      if (before === undefined && free !== undefined && !sameValue(now, free, knob))
+        return { state: 'foreign', found: now };
       const lease = before ? { ...before, wanted: value } : this.#leaseOf(knob, held, now, value);
       await this.#parts.guard?.watch();
       await book.put(lease);
@@ -190,14 +207,17 @@ export class Leases {
     } catch (error) {
       failure = error;
     }
-    const read = held.read(lease.knob);
-    if (failedWith(failure, 'ETIMEDOUT')) return { state: 'blocked' };
-    if (read !== undefined && sameValue(read, value)) {
+    const read = readOf(held, lease);
+    if (failedWith(failure, 'ETIMEDOUT')) {
+      this.#remember(leaseKey(lease), held);
+      return { state: 'blocked' };
+    }
+    if (read !== undefined && sameValue(read, value, lease)) {
       await book.put({ ...lease, read });
       return { state: 'written', value: read };
     }
     // Nothing of ours is there: neither is a lease.
-    if (read === undefined || (lease.read === undefined && sameValue(read, lease.old)))
+    if (read === undefined || (lease.read === undefined && sameValue(read, lease.old, lease)))
       await book.drop(lease);
     const reason = failure instanceof Error ? failure.message : `it reads ${read ?? 'nothing'} now`;
     return {
@@ -206,36 +226,68 @@ export class Leases {
     };
   }
 
+  #remember(key: string, held: HeldGroup): void {
+    const late = held.settled().then(() => {
+      if (this.#late.get(key) === late) this.#late.delete(key);
+    });
+    this.#late.set(key, late);
+  }
+
+  /** Waits for a write of this knob that was given up. False: it still runs. */
+  async #outlasted(key: string): Promise<boolean> {
+    if (!this.#late.has(key)) return true;
+    const limit = new AbortController();
+    const { signal } = limit;
+    const passed = pause(this.#parts.deadlineMs ?? writeDeadlineMs, undefined, { signal });
+    await Promise.race([this.#late.get(key), passed.catch(() => undefined)]);
+    limit.abort();
+    return !this.#late.has(key);
+  }
+
   /** By systemd where the knob is a unit's, and waits until the kernel has it. */
-  async #put({ unit, knob }: Lease, held: HeldGroup, value: string): Promise<void> {
+  async #put(lease: Lease, held: HeldGroup, value: string): Promise<void> {
+    const { unit, knob } = lease;
     const property = propertyOf(knob);
+    const deadlineMs = this.#parts.deadlineMs ?? writeDeadlineMs;
     if (unit === undefined || property === undefined)
-      return await held.write(knob, value, this.#parts.deadlineMs ?? writeDeadlineMs);
+      return await held.write(knob, textFor(value, lease), deadlineMs);
     await setUnitProperty(unit, property, value);
     const end = performance.now() + readBackMs;
-    while (performance.now() < end && !sameValue(held.read(knob) ?? value, value))
+    while (performance.now() < end && !sameValue(readOf(held, lease) ?? value, value, lease))
       await pause(readBackEveryMs);
+  }
+
+  /** Writes the old value. What stands there instead, when another program has set it. Throws when it does not hold. */
+  async #writeBack(lease: Lease, held: HeldGroup): Promise<string | undefined> {
+    const key = leaseKey(lease);
+    for (;;) {
+      const now = readOf(held, lease);
+      if (now !== undefined && !sameValue(now, lease.old, lease)) {
+        if (!isOurs(lease, now)) return now;
+        await this.#put(lease, held, lease.old);
+        const read = readOf(held, lease);
+        if (read !== undefined && !sameValue(read, lease.old, lease))
+          throw new Error(`it reads ${read} after ${lease.old}`);
+      }
+      // One that comes late may have undone that.
+      if (!this.#late.has(key)) return undefined;
+      if (!(await this.#outlasted(key))) throw new Error('an earlier write has not returned yet');
+    }
   }
 
   async #giveBack(lease: Lease): Promise<Returned> {
     const { book } = this.#parts;
     const held = this.#hold(lease);
     try {
-      const now = held?.read(lease.knob);
-      if (held === undefined || now === undefined) {
+      if (held === undefined || readOf(held, lease) === undefined) {
         if (lease.boot === this.#parts.boot) await this.#forget(lease);
         await book.drop(lease);
         return { lease, state: 'gone' };
       }
-      if (!sameValue(now, lease.old)) {
-        if (!isOurs(lease, now)) {
-          await book.drop(lease);
-          return { lease, state: 'changed-since', detail: now };
-        }
-        await this.#put(lease, held, lease.old);
-        const read = held.read(lease.knob);
-        if (read !== undefined && !sameValue(read, lease.old))
-          return { lease, state: 'failed', detail: `it reads ${read} after ${lease.old}` };
+      const other = await this.#writeBack(lease, held);
+      if (other !== undefined) {
+        await book.drop(lease);
+        return { lease, state: 'changed-since', detail: other };
       }
       this.#removeDropIn(lease);
       await book.drop(lease);

@@ -1,5 +1,6 @@
 import type { Log } from '../changes/log.ts';
 import { type Applied, applyWrites, knobPlace } from './apply.ts';
+import type { IoShares } from './io-shares.ts';
 import { knobKey, leaveAloneMs, type Theirs, whoseKnobs } from './knob-owners.ts';
 import { knobAmount, knobOfFile } from './knobs.ts';
 import { isOurs } from './lease.ts';
@@ -34,6 +35,8 @@ export interface Decision {
 export interface LoopParts {
   places: Places;
   leases: Leases;
+  /** The shares of disks, where there is a controller for them. */
+  io?: IoShares;
   recorder: Recorder;
   log: Log;
   /** Milliseconds since boot, sleep included. */
@@ -173,6 +176,7 @@ export class MemoryLoop {
 
   async #giveBack(): Promise<Returned[]> {
     const returned = await this.#parts.leases.releaseAll();
+    this.#parts.io?.forget();
     reportReturned(returned, this.#parts.log);
     return returned;
   }
@@ -213,6 +217,7 @@ export class MemoryLoop {
     const writes: Applied[] = managed
       ? await applyWrites(leases, places, turn.writes, this.#theirs)
       : turn.writes.map((write) => ({ ...write, state: 'only-observed' }));
+    if (managed) await this.#parts.io?.apply(now.atMs);
     const { goals, why } = turn;
     this.#decision = { atMs: wallMs(), policy: policy.name, managed, goals, why, writes };
     if (writes.some(({ state }) => state !== 'theirs' && state !== 'only-observed'))

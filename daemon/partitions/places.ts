@@ -9,6 +9,8 @@ export interface Places {
   groups: Record<Side, string>;
   /** The hierarchy with the memory controller; absent: a side's memory cannot be told. */
   memory?: { root: string; version: 1 | 2 };
+  /** The hierarchy with the io controller; of version 2 only. */
+  io?: { root: string };
   /** The limits of version 1 may be set. They are hard ones. */
   hardLimits?: boolean;
   /** Where groups tell their pressure: the hierarchy of version 2, also without controllers. */
@@ -48,6 +50,7 @@ export function findPlaces(groups: Record<Side, string>, hardLimits = false): Pl
     recursive: mount?.superOptions.includes('memory_recursiveprot') ?? false,
     ...(memory && { memory: { root: memory.at, version: memory.version } }),
     ...(unified && { pressureRoot: unified.at }),
+    ...(unified?.controllers.includes('io') && { io: { root: unified.at } }),
     ...(own === undefined ? {} : { own }),
   };
 }

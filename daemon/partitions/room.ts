@@ -3,9 +3,11 @@ import type { Log } from '../changes/log.ts';
 import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { boottimeMs, wallMs } from '../kernel/clock.ts';
+import { type DiskSharing, diskSharing } from '../kernel/disk-sharing.ts';
 import type { Store } from '../store/store.ts';
 import { type HistoryRow, historySteps, meansOf, type Sample } from './history.ts';
 import { readHistory } from './history-rows.ts';
+import { type IoSettings, type IoShare, IoShares, ioWishes } from './io-shares.ts';
 import { restoreAfterDeath } from './lease-guard.ts';
 import type { Returned } from './leases.ts';
 import { MemoryLoop, reportReturned } from './loop.ts';
@@ -40,6 +42,13 @@ export interface PartitionsRoom {
   recorder: Recorder;
   places: Places;
   leases: ReturnType<typeof openLeases>;
+  io: {
+    settings: IoSettings;
+    /** What became of what the settings ask for. */
+    shares(): readonly IoShare[];
+    /** What gives the disks' requests their turn; empty without the io controller. */
+    sharing(): DiskSharing[];
+  };
   /** Throws `bad-value` for a policy that there is not. */
   choose(wanted: Wanted): Promise<Returned[]>;
   /** Rows of a ring, the oldest first. */
@@ -68,10 +77,21 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
   const recorder = new Recorder({ store: kept, folder: paths.state, log, wallMs });
   await recorder.start();
   const { glance, close } = openGlance();
+  const ioSettings: IoSettings = {
+    weights: {
+      user: values['partitions.io_weight_user'],
+      system: values['partitions.io_weight_system'],
+    },
+    cost: values['partitions.io_cost'] === 'on',
+  };
+  const diskNames = () => (recorder.disks?.disks ?? []).map(({ name }) => name);
+  const sharing = () => (places.io ? diskSharing(places.io.root, diskNames()) : []);
+  const io = new IoShares({ leases, wishes: () => ioWishes(places, ioSettings, sharing()) });
   const loop = new MemoryLoop(
     {
       places,
       leases,
+      io,
       recorder,
       log,
       nowMs: boottimeMs,
@@ -89,6 +109,7 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
     recorder,
     places,
     leases,
+    io: { settings: ioSettings, shares: () => io.shares, sharing },
     async choose({ policy, mode }) {
       if (mode === 'manage' && degraded !== undefined)
         throw new PersonaError('daemon-degraded', { reason: degraded });

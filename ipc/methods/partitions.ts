@@ -146,6 +146,32 @@ export const partitionMethods = {
       /** Knobs that another program has set: they are left alone. */
       theirs: v.array(v.strictObject({ side, knob: v.string(), value: amount })),
       disks: v.array(disk),
+      /** The io controller; absent where no hierarchy of version 2 has it. */
+      io: v.optional(
+        v.strictObject({
+          /** Weights that the settings ask for; 0: left alone. */
+          weights: v.strictObject({ user: count, system: count }),
+          cost: v.boolean(),
+          /** What became of what they ask for, while memory is managed. */
+          set: v.array(
+            v.strictObject({
+              group: v.string(),
+              knob: v.string(),
+              value: v.string(),
+              state: v.picklist(['written', 'unchanged', 'foreign', 'blocked', 'refused']),
+              detail: v.optional(v.string()),
+            }),
+          ),
+          /** Who gives the requests of each disk their turn by weights. */
+          disks: v.array(
+            v.strictObject({
+              name: v.string(),
+              by: v.picklist(['io.cost', 'bfq', 'nothing']),
+              scheduler: v.string(),
+            }),
+          ),
+        }),
+      ),
       remarks: v.array(v.string()),
     },
   ),

@@ -231,6 +231,15 @@ export const partitions: Answer<'partitions.show'> = {
       value: '9663676416',
       by: 'systemd',
     },
+    {
+      group: 'user.slice',
+      knob: 'memory.limit_in_bytes',
+      old: '9223372036854771712',
+      value: '12884901888',
+      by: 'cgroupfs',
+    },
+    { group: 'user.slice', knob: 'io.weight', old: '100', value: '200', by: 'systemd' },
+    { group: '/', knob: 'io.cost.qos 259:0', old: '0', value: '1', by: 'cgroupfs' },
   ],
   theirs: [{ side: 'system', knob: 'memory.high', value: 1_073_741_824 }],
   disks: [
@@ -248,6 +257,12 @@ export const partitions: Answer<'partitions.show'> = {
     },
     { name: 'nvme1n1', nvme: true, bytes: 512_110_190_592 },
   ],
+  io: {
+    weights: { user: 200, system: 0 },
+    cost: false,
+    set: [{ group: 'user.slice', knob: 'io.weight', value: '200', state: 'written' }],
+    disks: [{ name: 'nvme0n1', by: 'nothing', scheduler: 'none' }],
+  },
   remarks: ['the cgroup mount lacks memory_recursiveprot'],
 };
 

@@ -9,7 +9,8 @@ import {
   removeGroup,
   writeKnob,
 } from '../../../daemon/kernel/cgroups.ts';
-import { parseLeases, sameValue } from '../../../daemon/partitions/lease.ts';
+import { sameValue } from '../../../daemon/partitions/knob-text.ts';
+import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { type KnobPlace, Leases } from '../../../daemon/partitions/leases.ts';
 import { partner } from '../../support/mount-scratch.ts';
@@ -43,12 +44,13 @@ function fixture(t: ExecutionContext) {
 }
 
 test('values of a knob are the same when the kernel would read the same', (t) => {
-  t.true(sameValue('max', '-1'));
-  t.true(sameValue('9223372036854771712', 'max'));
-  t.true(sameValue('4097', '4096'));
-  t.false(sameValue('8192', '4096'));
-  t.false(sameValue('max', '4096'));
-  t.false(sameValue('odd', '4096'));
+  const memory = { knob: 'memory.high' };
+  t.true(sameValue('max', '-1', memory));
+  t.true(sameValue('9223372036854771712', 'max', memory));
+  t.true(sameValue('4097', '4096', memory));
+  t.false(sameValue('8192', '4096', memory));
+  t.false(sameValue('max', '4096', memory));
+  t.false(sameValue('odd', '4096', memory));
 });
 
 test('a knob is taken with a lease, changed, and given back', async (t) => {

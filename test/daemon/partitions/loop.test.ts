@@ -2,6 +2,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
+import { type IoSettings, IoShares, ioWishes } from '../../../daemon/partitions/io-shares.ts';
 import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
@@ -14,7 +15,7 @@ import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
 const GiB = 2 ** 30;
 
 /** The loop over a tree of files, on a clock of the test. */
-function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean) {
+function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean, weights?: IoSettings) {
   const file = join(tree.folder, 'leases.json');
   const clock = { ms: 1_000_000 };
   const book = LeaseBook.open(file);
@@ -26,6 +27,9 @@ function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean) {
     {
       places: tree.places,
       leases,
+      ...(weights && {
+        io: new IoShares({ leases, wishes: () => ioWishes(tree.places, weights, []) }),
+      }),
       recorder: new Recorder({ store: undefined, folder: tree.folder, log: silentLog, wallMs }),
       log: silentLog,
       nowMs: () => clock.ms,
@@ -147,6 +151,28 @@ test('the way back to observing gives everything back at once', async (t) => {
   t.is(tree.knob('user', 'memory.low'), '0');
   await run(12);
   t.is(tree.knob('user', 'memory.low'), '0');
+});
+
+test('weights of disks are set while memory is managed, and only then', async (t) => {
+  const tree = cgroupTree(t);
+  tree.places.io = { root: tree.places.memory!.root };
+  for (const side of ['user', 'system'] as const) tree.set(side, 'io.weight', 'default 100');
+  const weights = { weights: { user: 200, system: 0 }, cost: false };
+  const { loop, leases, run } = loopOver(t, tree, false, weights);
+  await run(2);
+  t.is(tree.knob('user', 'io.weight'), 'default 100');
+  await loop.choose({ manage: true });
+  await run(2);
+  t.is(tree.knob('user', 'io.weight'), '200');
+  t.is(tree.knob('system', 'io.weight'), 'default 100');
+  await loop.choose({ manage: false });
+  t.is(tree.knob('user', 'io.weight'), '100');
+  await loop.choose({ manage: true });
+  await run(2);
+  t.is(tree.knob('user', 'io.weight'), '200', 'and again');
+  await loop.stop();
+  t.is(tree.knob('user', 'io.weight'), '100');
+  t.deepEqual(leases.all(), []);
 });
 
 test('a machine with nothing to see is looked at every ten seconds, one that waits every second', async (t) => {
