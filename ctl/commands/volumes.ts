@@ -49,6 +49,21 @@ export const volumeCommands: readonly Command[] = [
     load: async () => (await import('../run/volumes.ts')).show,
   },
   {
+    name: 'volume resize',
+    group: 'Partitions',
+    summary: 'Make a volume larger or smaller while it is in use (root only).',
+    about: [
+      'What it gains is set aside on the disk before the volume may use it; what it gives back was free in it, and goes to the disk at once. No data is moved, and programs go on writing. Its size includes its own tables.',
+    ],
+    operands: [volume, { name: 'SIZE', summary: 'Its new size: 40G, 512M.' }],
+    flags: [...changeFlags],
+    examples: [
+      ['personactl volume resize user 40G', ''],
+      ['personactl volume resize user 40G --dry-run', 'the steps'],
+    ],
+    load: async () => (await import('../run/volumes.ts')).resize,
+  },
+  {
     name: 'volume rm',
     group: 'Partitions',
     summary: 'Remove a volume with all that lies in it (root only).',

@@ -102,6 +102,18 @@ export async function create(call: Call): Promise<number | undefined> {
   });
 }
 
+/** `personactl volume resize` */
+export async function resize(call: Call): Promise<number | undefined> {
+  const params = { name: nameOf(call), bytes: parseSize(call.operand('SIZE')) };
+  return runChange(call, 'volume.resize', params, (outcome) => {
+    const { name, space } = outcome.result.volume;
+    const size = formatSize(space?.sizeBytes ?? 0);
+    const free = formatSize(space?.freeBytes ?? 0);
+    call.out.done(outcome, () => [say`Volume ${name} has ${size} now, ${free} free.`]);
+    return undefined;
+  });
+}
+
 /** `personactl volume rm` */
 export async function remove(call: Call): Promise<number | undefined> {
   const params = { name: nameOf(call), ...(call.has('discard') && { discard: true }) };

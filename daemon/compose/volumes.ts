@@ -2,7 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { Rooms } from '../api/rooms.ts';
 import type { Check } from '../system/doctor.ts';
-import { planCreate, planRemove } from '../volumes/plans.ts';
+import { planCreate, planRemove, planResize } from '../volumes/plans.ts';
 import type { VolumesRoom } from '../volumes/room.ts';
 import type { VolumeName } from '../volumes/volume.ts';
 
@@ -23,6 +23,10 @@ export function volumeMethods(room: VolumesRoom): VolumeMethods {
       answer: async () => ({ volume: await pageOf(room, params.name) }),
     }),
     'volume.list': async () => ({ volumes: await room.pages() }),
+    'volume.resize': (params, { caller }) => ({
+      plan: planResize(room, params, caller.uid),
+      answer: async () => ({ volume: await pageOf(room, params.name) }),
+    }),
     'volume.rm': (params, { caller }) => ({ plan: planRemove(room, params, caller.uid) }),
   };
 }

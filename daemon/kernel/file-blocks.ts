@@ -82,9 +82,10 @@ export async function freeRange(file: Fd, { at, bytes }: Range): Promise<void> {
   await fallocate.later(file.number, KEEP_SIZE | PUNCH_HOLE, at, bytes);
 }
 
-/** Lets the file grow to `bytes` with blocks set aside; a shorter length changes nothing. Throws ENOSPC. */
+/** Lets the file grow to `bytes`, with blocks set aside for what it gains; a shorter length changes nothing. Throws ENOSPC. */
 export async function growFile(file: Fd, bytes: number): Promise<void> {
-  if (bytes > 0) await fallocate.later(file.number, 0, 0, bytes);
+  const { size } = fstatSync(file.number);
+  if (bytes > size) await fallocate.later(file.number, 0, size, bytes - size);
 }
 
 /** Gives the file this length; what a longer one gains is a hole. */

@@ -26,7 +26,7 @@ export async function giveBack(image: Fd, ranges: readonly Range[]): Promise<voi
   for (const range of ranges) await freeRange(image, range);
 }
 
-/** As `own`, as far as there is room. */
+/** As `own`, as far as there is room and time. */
 export async function ownWhatGoes(
   image: Fd,
   ranges: readonly Range[],
@@ -35,7 +35,7 @@ export async function ownWhatGoes(
   try {
     await own(image, ranges, signal);
   } catch (error) {
-    if (!failedWith(error, 'ENOSPC', 'EDQUOT')) throw error;
+    if (!signal.aborted && !failedWith(error, 'ENOSPC', 'EDQUOT')) throw error;
   }
 }
 

@@ -6,6 +6,7 @@ import type { Json, TaskSpec } from '../changes/task.ts';
 import { localSpaceOf } from '../kernel/disk-usage.ts';
 import type { VolumesRoom } from './room.ts';
 import {
+  keptFree,
   limitPerByte,
   limitPerByteMax,
   type Volume,
@@ -69,6 +70,52 @@ export function planCreate(
     ],
     needs: { bytes: bytes + SMALL_BYTES },
   };
+}
+
+/**
+ * Makes a volume larger or smaller, while it is in use. The size that it has already is fine: what should be the disk's is given back once more. Throws volume-not-found, bad-value, and no-space when it holds too much to become
+ * so small; the free space of the disk is looked at when the change is taken.
+ */
+export function planResize(
+  room: VolumesRoom,
+  { name, bytes }: { name: VolumeName; bytes: number },
+  ownerUid: number,
+): Plan {
+  const volume = room.ready(name);
+  const toBytes = sizeOf(bytes);
+  if (toBytes > volume.limitBytes)
+    throw wrong(
+      'the size',
+      `volume ${name} was made to grow to ${formatSize(volume.limitBytes)} at most`,
+    );
+  const fromBytes = room.sizeBytes(volume);
+  const params = { name, fromBytes, toBytes };
+  const grows = toBytes > fromBytes;
+  if (toBytes < fromBytes) checkRoom(room, name, fromBytes, toBytes);
+  const what = `make volume ${name} ${formatSize(toBytes)} large`;
+  return {
+    kind: 'volume.resize',
+    summary: what,
+    ownerUid,
+    holds: holdsOf(name),
+    tasks: [
+      task(grows ? 'volumes.reserve' : 'volumes.fill-ballast', params),
+      task('volumes.decide', { name, what }),
+      task(grows ? 'volumes.release-ballast' : 'volumes.give-back', params),
+    ],
+    needs: grows ? { bytes: toBytes - fromBytes } : { rescue: true },
+  };
+}
+
+/** Throws no-space unless what is free inside is enough to give back, with some left for programs that write meanwhile. */
+function checkRoom(room: VolumesRoom, name: VolumeName, fromBytes: number, toBytes: number): void {
+  const free = room.freeBytes(name);
+  if (free >= fromBytes - toBytes + keptFree(toBytes)) return;
+  throw new PersonaError('no-space', {
+    needed: `${formatSize(fromBytes - toBytes)} to give back and ${formatSize(keptFree(toBytes))} to go on`,
+    free: formatSize(free),
+    path: room.places(name).at,
+  });
 }
 
 /** Removes a volume with all that is in it. Throws volume-not-found, and in-use when it holds data and `discard` was not said. */

@@ -42,6 +42,12 @@ export const volumeMethods = {
     { volume: volumePage },
   ),
   'volume.list': sync('root', 'Lists the volumes.', {}, { volumes: v.array(volumePage) }),
+  'volume.resize': change(
+    'root',
+    'Makes a volume larger or smaller, while it is in use.',
+    { name, bytes: count },
+    { volume: volumePage },
+  ),
   'volume.rm': change(
     'root',
     'Removes a volume with all that lies in it.',

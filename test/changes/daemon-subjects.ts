@@ -238,3 +238,14 @@ export const volumeRemove = subject(
   (methods) => methods['volume.rm']({ name: 'user', discard: true }, request),
   makeVolume,
 );
+/** A volume made larger. */
+export const volumeGrow = subject(
+  (methods) => methods['volume.resize']({ name: 'user', bytes: 96 * MiB }, request),
+  makeVolume,
+);
+/** A volume that gives space back. */
+export const volumeShrink = subject(
+  (methods) => methods['volume.resize']({ name: 'user', bytes: 64 * MiB }, request),
+  (methods) =>
+    methods['volume.create']({ name: 'user', bytes: 96 * MiB, limitBytes: 128 * MiB }, request),
+);

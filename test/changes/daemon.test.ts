@@ -11,7 +11,9 @@ import {
   swapFirst,
   swapNew,
   volumeCreate,
+  volumeGrow,
   volumeRemove,
+  volumeShrink,
 } from './daemon-subjects.ts';
 import { course, proveFailures, proveKills, proveRepeat, proveStuck } from './proofs.ts';
 
@@ -26,7 +28,9 @@ const changes = {
   swapFirst,
   swapNew,
   volumeCreate,
+  volumeGrow,
   volumeRemove,
+  volumeShrink,
 };
 
 test.after.always(removeTemplate);

@@ -1,9 +1,11 @@
 import type { AnyTask } from '../../changes/task.ts';
 import type { VolumesRoom } from '../room.ts';
 import { decideTask } from './decide.ts';
+import { releaseBallastTask, reserveTask } from './grow.ts';
 import { makeImageTask } from './make-image.ts';
 import { removeImageTask } from './remove-image.ts';
 import { showVolumeTask, takeOffTask } from './show-volume.ts';
+import { fillBallastTask, giveBackTask } from './shrink.ts';
 
 /** The steps of all changes of volumes. */
 export function volumeTasks(room: VolumesRoom): AnyTask[] {
@@ -13,5 +15,9 @@ export function volumeTasks(room: VolumesRoom): AnyTask[] {
     takeOffTask(room),
     decideTask(),
     removeImageTask(room),
+    reserveTask(room),
+    releaseBallastTask(room),
+    fillBallastTask(room),
+    giveBackTask(room),
   ];
 }

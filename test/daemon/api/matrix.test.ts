@@ -41,6 +41,7 @@ const rows: Record<string, Row> = {
   'fast.rm': row(owners, { name: 'f' }),
   'volume.create': row(root, { name: 'user', bytes: 2 ** 26 }),
   'volume.list': row(root),
+  'volume.resize': row(root, { name: 'user', bytes: 2 ** 26 }),
   'volume.rm': row(root, { name: 'user' }),
   'change.list': row(everybody),
   'change.show': row(owners, { change }),

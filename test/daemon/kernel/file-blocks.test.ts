@@ -45,6 +45,8 @@ told('blocks are set aside and given back piece by piece, and each is told of', 
   t.is(await bytesOf(file, 4 * MiB), MiB);
   await growFile(file, 4 * MiB);
   t.is(sizeOf(file).bytes, 8 * MiB, 'never shorter');
+  await growFile(file, 11 * MiB);
+  t.is(sizeOf(file).bytes, 11 * MiB);
   t.is(await bytesOf(file), 5 * MiB);
   t.true(sizeOf(file).ownedBytes >= 5 * MiB);
 });

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -206,7 +207,8 @@ rooted('what cannot be is refused before anything is done', async (t) => {
   await refused(96 * MiB, 64 * MiB, 'bad-value');
   await refused(390 * MiB, 400 * MiB, 'no-space');
   await t.throwsAsync(ask(daemon, remove), { code: 'volume-not-found' });
-  await mustDo(daemon, create());
+  await mustDo(daemon, create(64 * MiB, 1024 * MiB));
+  t.true(((await page(daemon))?.space?.freeBytes ?? 0) > 24 * MiB, 'the largest limit');
   await refused(96 * MiB, 96 * MiB, 'already-exists');
 });
 
@@ -223,4 +225,82 @@ rooted('another image in the place of a volume is not mounted', async (t) => {
   const notices = await second.rooms.methods(second.engine).status.notices();
   t.true(notices.some(({ text }) => text.startsWith('volume user cannot be used')));
   t.deepEqual(readdirSync(join(root, 'run/volumes/.whole')), ['user']);
+});
+
+const resize = (bytes: number) => (methods: Methods) =>
+  methods['volume.resize']({ name: 'user', bytes }, rootRequest);
+const freeOf = (path: string) => {
+  const { bavail, bsize } = statfsSync(path);
+  return bavail * bsize;
+};
+
+rooted('a volume grows while it is written to, and what it gains is its own', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create());
+  const full = fill(join(dataOf(root), 'first'));
+  t.is(full.code, 'ENOSPC');
+  const file = openSync(join(dataOf(root), 'open'), 'w');
+  await mustDo(daemon, resize(160 * MiB));
+  t.like((await page(daemon))?.space, { sizeBytes: 160 * MiB, missingBytes: 0 });
+  fill(join(root, 'filler'));
+  for (let n = 0; n < 60; n += 1) {
+    writeSync(file, Buffer.alloc(MiB, n));
+    fsyncSync(file);
+  }
+  closeSync(file);
+  t.is((await page(daemon))?.space?.missingBytes, 0);
+});
+
+rooted('a volume gives space back while it is written to, and cannot take it again', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create(192 * MiB));
+  // Blocks that were written and deleted are given back as well as those that never were.
+  for (let n = 0; n < 16; n += 1)
+    writeFileSync(join(dataOf(root), `${n}`), Buffer.alloc(8 * MiB, n), { flush: true });
+  for (let n = 0; n < 16; n += 2) rmSync(join(dataOf(root), `${n}`));
+  const file = openSync(join(dataOf(root), 'open'), 'w');
+  writeSync(file, 'before');
+  const before = freeOf(root);
+  await mustDo(daemon, resize(112 * MiB));
+  t.true(freeOf(root) - before >= 79 * MiB, `${(freeOf(root) - before) / MiB} MiB`);
+  writeSync(file, ' and after');
+  closeSync(file);
+  t.is(readFileSync(join(dataOf(root), 'open'), 'utf8'), 'before and after');
+  fill(join(root, 'filler'));
+  t.is(fill(join(dataOf(root), 'rest')).code, 'ENOSPC', 'no error of the disk');
+  t.is((await page(daemon))?.space?.missingBytes, 0);
+  for (let n = 1; n < 16; n += 2)
+    t.true(readFileSync(join(dataOf(root), `${n}`)).equals(Buffer.alloc(8 * MiB, n)));
+});
+
+rooted('a size that cannot be is refused, and nothing has changed', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  await mustDo(daemon, create());
+  writeFileSync(join(dataOf(root), 'data'), Buffer.alloc(64 * MiB), { flush: true });
+  await t.throwsAsync(ask(daemon, resize(64 * MiB)), { code: 'no-space' });
+  await t.throwsAsync(ask(daemon, resize(512 * MiB)), { code: 'bad-value' });
+  fill(join(root, 'filler'));
+  await t.throwsAsync(ask(daemon, resize(256 * MiB)), { code: 'no-space' });
+  t.like((await page(daemon))?.space, { sizeBytes: 96 * MiB, missingBytes: 0 });
+});
+
+rooted('a disk that fills up while a volume grows takes nothing from it', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const faults = {
+    at: async (point: string) => {
+      if (point === 'do:volumes.reserve') fill(join(root, 'filler'));
+    },
+  };
+  const daemon = await startSilent(root, { faults });
+  t.teardown(() => daemon.stop());
+  await mustDo(daemon, create());
+  const { status, error } = await ask(daemon, resize(256 * MiB));
+  t.is(status, 'failed', JSON.stringify(error));
+  t.is(error?.code, 'no-space');
+  t.like((await page(daemon))?.space, { sizeBytes: 96 * MiB, missingBytes: 0 });
+  t.is(fill(join(dataOf(root), 'data')).code, 'ENOSPC');
+  t.true(owned(imageOf(root)) < 97 * MiB, 'what was set aside went back');
 });

@@ -1,0 +1,76 @@
+import { PersonaError } from '../../../ipc/errors.ts';
+import { formatSize } from '../../../ipc/values.ts';
+import { type AnyTask, defineTask, type TaskContext } from '../../changes/task.ts';
+import { localSpaceOf } from '../../kernel/disk-usage.ts';
+import { failedWith } from '../../kernel/errno.ts';
+import { giveBack, openImage, own } from '../backing.ts';
+import { ballastRanges, releaseBallast } from '../ballast.ts';
+import type { VolumesRoom } from '../room.ts';
+import type { VolumeName } from '../volume.ts';
+
+/** A volume on its way from one size to another. The ballast is what its limit leaves beside the size. */
+export interface ResizeParams {
+  name: VolumeName;
+  fromBytes: number;
+  toBytes: number;
+}
+
+/** Sets aside the blocks below the end of the ballast, which the volume is to get. Throws no-space. */
+async function reserve(
+  room: VolumesRoom,
+  { name, toBytes }: ResizeParams,
+  { signal, fault }: TaskContext,
+): Promise<void> {
+  const { limitBytes } = room.ready(name);
+  const { image, ballast } = room.places(name);
+  using file = openImage(image);
+  const [first, ...others] = await ballastRanges(ballast, limitBytes - toBytes);
+  if (first === undefined) return; // a start came after the ballast was cut
+  try {
+    await own(file, [first], signal);
+    await fault('volumes:reserving');
+    await own(file, others, signal);
+  } catch (error) {
+    if (!failedWith(error, 'ENOSPC', 'EDQUOT')) throw error;
+    throw new PersonaError('no-space', {
+      needed: `${formatSize(toBytes)} for volume ${name}`,
+      free: formatSize(localSpaceOf(room.folder).availableBytes),
+      path: room.folder,
+    });
+  }
+}
+
+/** Sets blocks of the disk aside for what a volume is to hold more. */
+export function reserveTask(room: VolumesRoom): AnyTask {
+  return defineTask<ResizeParams>({
+    kind: 'volumes.reserve',
+    summary: ({ name, fromBytes, toBytes }) =>
+      `set ${formatSize(toBytes - fromBytes)} of the disk aside for volume ${name}`,
+    async do(context, params) {
+      await reserve(room, params, context);
+      await context.fault('volumes:reserved');
+    },
+    async undo(_context, { name }) {
+      room.ready(name);
+      const { image, ballast } = room.places(name);
+      using file = openImage(image);
+      await giveBack(file, await ballastRanges(ballast));
+    },
+  });
+}
+
+/** Gives blocks that were set aside to the volume. They are asked for again: a start may lie in between. */
+export function releaseBallastTask(room: VolumesRoom): AnyTask {
+  return defineTask<ResizeParams>({
+    kind: 'volumes.release-ballast',
+    summary: ({ name, toBytes }) => `let volume ${name} use ${formatSize(toBytes)}`,
+    forward: true,
+    undo: 'nothing-to-undo',
+    async do(context, params) {
+      await reserve(room, params, context);
+      const { limitBytes } = room.ready(params.name);
+      await releaseBallast(room.places(params.name).ballast, limitBytes - params.toBytes);
+      await context.fault('volumes:released');
+    },
+  });
+}
