@@ -82,12 +82,13 @@ export function removeGroup(group: string): boolean {
   }
 }
 
-/** A knob's value without its line end, or undefined where this kernel or controller has none. */
+/** A knob's value without its line end, or undefined where this kernel, controller or group has none. */
 export function readKnob(group: string, knob: string): string | undefined {
   try {
     return readFileSync(fileOf(group, knob), 'latin1').replace(/\n$/, '');
   } catch (error) {
-    if (failedWith(error, 'ENOENT', 'EOPNOTSUPP')) return undefined;
+    // ENODEV: the group has gone since its file was opened.
+    if (failedWith(error, 'ENOENT', 'ENODEV', 'ENOTDIR', 'EOPNOTSUPP')) return undefined;
     throw error;
   }
 }

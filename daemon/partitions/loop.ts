@@ -6,7 +6,7 @@ import { knobAmount, knobOfFile } from './knobs.ts';
 import { isOurs } from './lease.ts';
 import type { Leases, Returned } from './leases.ts';
 import type { Glance } from './machine-look.ts';
-import { type Observation, sides } from './observation.ts';
+import { type Observation, type Side, sides } from './observation.ts';
 import { notManageable, type Places } from './places.ts';
 import type { Goals, Hint, Policy, Reason } from './policy.ts';
 import { policySettings } from './policy-settings.ts';
@@ -184,7 +184,7 @@ export class MemoryLoop {
   async #tick(): Promise<void> {
     const { nowMs, glance, look, recorder } = this.#parts;
     const atMs = nowMs();
-    const limited = sides.some((side) => typeof this.#last?.sides[side]?.high === 'number');
+    const limited = sides.some((side) => this.#isLimited(side));
     const seen = this.#due ? 'asked' : worthALook(this.#last, glance(), atMs, limited);
     this.#due = false;
     if (seen !== undefined && seen !== 'time') this.#sawMs = atMs;
@@ -199,6 +199,12 @@ export class MemoryLoop {
     this.#before = this.#last;
     this.#last = now;
     await this.#decide(now);
+  }
+
+  /** A limit stands, or was set since the last look. */
+  #isLimited(side: Side): boolean {
+    if (typeof this.#last?.sides[side]?.high === 'number') return true;
+    return this.manages && this.#state?.goals[side].highBytes !== undefined;
   }
 
   async #decide(now: Observation): Promise<void> {

@@ -23,6 +23,7 @@ export interface CgroupTree {
   sides: Record<Side, SideFiles>;
   availableBytes: number;
   swapBytes: number;
+  totalBytes: number;
   /** Writes all counters anew; knobs stay as they are. */
   show(): void;
   knob(side: Side, name: string): string;
@@ -54,6 +55,7 @@ export function cgroupTree(t: ExecutionContext): CgroupTree {
     sides: { user: one(), system: one() },
     availableBytes: 10 * GiB,
     swapBytes: 4 * GiB,
+    totalBytes: 16 * GiB,
     show() {
       for (const side of ['user', 'system'] as const) {
         const { currentBytes, anonBytes, refaults, waitedUs } = tree.sides[side];
@@ -75,7 +77,7 @@ export function cgroupTree(t: ExecutionContext): CgroupTree {
       const kib = (name: string, bytes: number) => `${name}: ${Math.round(bytes / 1024)} kB\n`;
       writeFileSync(
         tree.files.meminfo,
-        kib('MemTotal', 16 * GiB) +
+        kib('MemTotal', tree.totalBytes) +
           kib('MemFree', tree.availableBytes) +
           kib('MemAvailable', tree.availableBytes) +
           kib('SwapTotal', tree.swapBytes) +
