@@ -159,6 +159,8 @@ export class Leases {
       const before =
         known?.inode === held.id && known.boot === this.#parts.boot ? known : undefined;
       if (before !== undefined && !isOurs(before, now)) {
+        // What an earlier write leaves is known only when it has returned.
+        if (this.#late.has(leaseKey(knob))) return { state: 'blocked' };
         await book.drop(before);
         return { state: 'foreign', found: now };
       }
@@ -261,18 +263,19 @@ export class Leases {
   async #writeBack(lease: Lease, held: HeldGroup): Promise<string | undefined> {
     const key = leaseKey(lease);
     for (;;) {
+      const pending = this.#late.has(key);
       const now = readOf(held, lease);
-      if (now !== undefined && !sameValue(now, lease.old, lease)) {
-        if (!isOurs(lease, now)) return now;
-        await this.#put(lease, held, lease.old);
-        const read = readOf(held, lease);
-        if (read !== undefined && !sameValue(read, lease.old, lease))
-          throw new Error(`it reads ${read} after ${lease.old}`);
-      }
-      // One that comes late may have undone that.
-      if (!this.#late.has(key)) return undefined;
+      const back = now === undefined || sameValue(now, lease.old, lease);
+      if (!back && isOurs(lease, now)) await this.#put(lease, held, lease.old);
+      else if (!back && !pending) return now;
+      if (!pending) break;
+      // It may undo that, and what it leaves is known only when it has returned.
       if (!(await this.#outlasted(key))) throw new Error('an earlier write has not returned yet');
     }
+    const read = readOf(held, lease);
+    if (read !== undefined && !sameValue(read, lease.old, lease))
+      throw new Error(`it reads ${read} after ${lease.old}`);
+    return undefined;
   }
 
   async #giveBack(lease: Lease): Promise<Returned> {
