@@ -6,6 +6,7 @@ import { escapeText } from '../ipc/values.ts';
 import type { Log } from './changes/log.ts';
 import { pathsOf } from './config/paths.ts';
 import { describeSettings, readSettings } from './config/settings.ts';
+import { refuseCoreDumps } from './kernel/core-dumps.ts';
 import { useDelegatedGroup } from './kernel/delegated-group.ts';
 import { keepDescriptorsFromChildren } from './kernel/exec.ts';
 import { notifyManager } from './kernel/notify.ts';
@@ -79,6 +80,7 @@ async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
   const paths = pathsOf(env.PERSONA_ROOT);
   const settings = readSettings(paths.etc);
   keepDescriptorsFromChildren();
+  refuseCoreDumps();
   const passed = takePassedSockets(env);
   const level = settings.values['daemon.log_level'];
   const log = openLog({ level, journald: env.JOURNAL_STREAM !== undefined });

@@ -18,8 +18,10 @@ import type { Settings } from './config/settings.ts';
 import { wallMs } from './kernel/clock.ts';
 import { keepHeapsFew, returnMemory } from './kernel/memory.ts';
 import type { PassedSocket } from './kernel/passed-sockets.ts';
+import { readBootState } from './kernel/secure-boot.ts';
 import type { OpenOptions } from './store/database.ts';
 import type { Store } from './store/store.ts';
+import { bootRefusal } from './system/boot-policy.ts';
 import { markSoon, writeMark } from './system/mark.ts';
 import { openState } from './system/open-state.ts';
 import { clearAsides, clearStaging, quarantineUnknown } from './system/quarantine.ts';
@@ -99,7 +101,7 @@ function engineOf(
   space: Space,
   tasks: readonly AnyTask[],
   accountOf: (uid: number) => number,
-  ended: () => void,
+  told: { began(kind: string): void; ended(): void },
 ): Engine {
   const { faults = noFaults, wrapTask = (task) => task } = hooks;
   return startEngine({
@@ -111,7 +113,7 @@ function engineOf(
     now: wallMs,
     space: (bytes, rescue) => space.check(bytes, rescue),
     accountOf,
-    ended,
+    ...told,
   });
 }
 
@@ -132,22 +134,26 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     undo.defer(() => uppers.close());
     await uppers.bringBack();
     const { faults = noFaults } = hooks;
+    const boot = readBootState();
+    const insecure = bootRefusal(settings.values, boot);
     // With the volume of uppers missing a part of it would be, too.
-    if (uppers.problem === undefined)
+    if (uppers.problem === undefined && insecure === undefined)
       await takeUpRestored({ paths, log, fault: (point) => faults.at(point) });
     const { store, degraded: lost } = await openState(paths, {
       ...(hooks.openDriver && { open: hooks.openDriver }),
       ...(hooks.steps && { steps: hooks.steps }),
     });
     undo.defer(() => store.close());
-    if (lost === undefined) await space.refill();
-    const machine = await uppers.ready(store, lost === undefined);
-    const degraded = lost ?? uppers.problem?.text;
+    const mayChange = lost === undefined && insecure === undefined;
+    if (mayChange) await space.refill();
+    const machine = await uppers.ready(store, mayChange);
+    const degraded = lost ?? uppers.problem?.text ?? insecure;
     if (degraded !== undefined)
       log.error({ reason: degraded }, 'starting degraded: nothing will be changed');
     const restart = restartWish(() => engine);
     const accountOf = accounts();
-    const room = { ...parts, store, space, machine, uppers, accountOf, degraded };
+    const trouble = { degraded, lost, boot, insecure };
+    const room = { ...parts, ...trouble, store, space, machine, uppers, accountOf };
     const rooms = await openRooms({ ...room, takenUp: restart.wish });
     undo.defer(() => rooms.close());
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
@@ -156,13 +162,18 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
         store.shrink().then(returnMemory, (err: unknown) => log.warn({ err }, 'cannot shrink'));
     }, quietMs);
     undo.defer(() => quiet.stop());
-    const engine = engineOf(parts, store, space, rooms.tasks, accountOf, () => {
-      if (degraded === undefined) mark.ended();
-      quiet.tell();
-      restart.ended();
+    const engine = engineOf(parts, store, space, rooms.tasks, accountOf, {
+      began: (kind) => rooms.began(kind, engine),
+      ended() {
+        if (degraded === undefined) mark.ended();
+        quiet.tell();
+        restart.ended();
+      },
     });
     if (degraded === undefined) await recoverAll(parts, store, engine, rooms);
     else await engine.degrade(degraded);
+    // What repairs the state does nothing about the machine.
+    if (insecure !== undefined) engine.refuse(degraded ?? insecure);
     const api = hooks.silent
       ? undefined
       : await openApi(parts, engine, rooms, space, accountOf, () => quiet.tell());

@@ -72,6 +72,7 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
   'worker.mjs': ['daemon/images/worker.ts', module(requireBanner)],
   'walker.mjs': ['daemon/walker.ts', module(requireBanner)],
   'inventory.mjs': ['daemon/inventory.ts', module(requireBanner)],
+  'scrubber.mjs': ['daemon/scrubber.ts', module(requireBanner)],
   // The simulator, which the tool starts as its caller.
   'replay.mjs': ['daemon/replay.ts', module(requireBanner)],
 };

@@ -56,6 +56,35 @@ export const machineCommands: readonly Command[] = [
     load: async () => (await import('../run/system.ts')).gc,
   },
   {
+    name: 'system integrity',
+    group: 'Machine',
+    summary: 'Show when each image was last hashed, and what is damaged.',
+    about: ['Also how the machine was booted. Exit status 8 when something is damaged.'],
+    operands: [],
+    flags: [],
+    examples: [['personactl system integrity', '']],
+    load: async () => (await import('../run/integrity.ts')).integrity,
+  },
+  {
+    name: 'system scrub',
+    group: 'Machine',
+    summary: 'Hash all images again (root only).',
+    about: [
+      'It also happens by itself, slowly and in the background: after each boot, and every integrity.scrub_days. It stands aside while a slot is swapped. This command reads as fast as the disk has nothing else to do; when the daemon is stopped meanwhile the rest is done in the background.',
+      'What is damaged is not mounted any more, and stands in `personactl status` with the way to get it back. Exit status 8 when something is damaged.',
+    ],
+    operands: [],
+    flags: [
+      { name: 'status', summary: 'Only show how far it is: `personactl system integrity`.' },
+      ...changeFlags,
+    ],
+    examples: [
+      ['personactl system scrub', ''],
+      ['personactl system scrub --status', 'when each image was last hashed'],
+    ],
+    load: async () => (await import('../run/integrity.ts')).scrub,
+  },
+  {
     name: 'backup',
     group: 'Machine',
     summary: 'Write a backup of the state, while everything goes on (root only).',

@@ -7,6 +7,7 @@ import { columns, indented } from '../print/columns.ts';
 import { joined, padded, type Safe, say } from '../print/safe.ts';
 import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
 import { wrapped } from '../print/wrap.ts';
+import { scrubText } from './integrity.ts';
 import { choiceText, memoryBar } from './partitions.ts';
 
 type Status = Answer<'daemon.status'>;
@@ -85,6 +86,16 @@ function memoryLines({ memory }: Status, call: Call): Safe[] {
   ];
 }
 
+/** Images are silent while all is well. */
+function imageLines({ integrity }: Status, call: Call): Safe[] {
+  if (integrity === undefined) return [];
+  const { damaged, files, scrub } = integrity;
+  return [
+    ...(damaged > 0 ? [call.out.style.red(say`${damaged} of ${files} files are damaged`)] : []),
+    ...(scrub === undefined ? [] : [scrubText(scrub, call)]),
+  ];
+}
+
 function changeLines({ changes }: Status, call: Call): Safe[] {
   return changes.map((change) => changeLineText(change, call.out, call.io.now()));
 }
@@ -121,6 +132,7 @@ function page(status: Status, call: Call): Safe[] {
     ...section('Changes', changeLines(status, call)),
     ...section('Memory', memoryLines(status, call)),
     ...section('Space', spaceLines(status, call)),
+    ...section('Images', imageLines(status, call)),
     ...section('Fallbacks in use', fallbackLines(status, call)),
     ...section('Needs attention', noticeLines(status, call)),
   ];

@@ -60,10 +60,11 @@ function openFor(engine: Engine, request: Request): ChangeView[] {
 async function statusFor({ rooms, engine, version }: OwnParts, request: Request) {
   const { status } = rooms;
   const memory = status.memory();
-  const [slots, space, counts, notices] = await Promise.all([
+  const [slots, space, counts, integrity, notices] = await Promise.all([
     status.slots(),
     status.space(),
     status.counts(),
+    status.integrity(),
     request.level === 'root' ? status.notices() : [],
   ]);
   return {
@@ -75,6 +76,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     changes: openFor(engine, request).map(lineOf),
     space,
     ...(memory && { memory }),
+    ...(integrity && { integrity }),
     counts,
     fallbacks: status.fallbacks(),
     notices,

@@ -77,6 +77,8 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     space(): Promise<Status['space']>;
     /** Nothing before the first look. */
     memory(): Status['memory'];
+    /** Whether images are what they were. */
+    integrity(): Promise<Status['integrity']>;
     counts(): Promise<Status['counts']>;
     fallbacks(): Status['fallbacks'];
     /** For root: they name slots and changes of everybody. */

@@ -26,6 +26,8 @@ export async function checkUnpacked(state: string, from: string): Promise<void> 
     await sealImages(driver, places.fresh);
     await completeSlots(driver, places.slots);
     if (from !== state) await relocate(driver, from, state);
+    // These files are others than those that were looked at.
+    await driver.exec("DELETE FROM witnesses; DELETE FROM facts WHERE name = 'scrub-asked'");
   } finally {
     await driver.close();
   }

@@ -12,6 +12,8 @@ import { isEnded, isStuck, nextChange } from './status.ts';
 export interface QueueParts extends RunnerParts {
   /** The owner a uid counts to: a subordinate id counts to the user it was given to. */
   accountOf(uid: number): number;
+  /** Called before the first task of each change, with its kind. */
+  began?(kind: string): void;
   /** Called after each change that has ended. */
   ended?(): void;
 }
@@ -94,6 +96,7 @@ export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promis
   if (starts) {
     live.status = nextChange(live.status, 'start');
     queue.running.set(live.id, intent.promise);
+    parts.began?.(plan.kind);
   }
   const create = { step: 'create' as const };
   const begin = starts ? [{ step: 'start' as const }, ...declare(live, 0, parts.kinds)] : [];
@@ -147,6 +150,7 @@ export function startQueued(queue: Queue, parts: QueueParts): void {
     if (queue.refusal !== undefined) return;
     if (live.status !== 'queued' || !mayStart(queue, live, parts)) continue;
     live.status = nextChange(live.status, 'start');
+    parts.began?.(live.plan.kind);
     const events = [{ step: 'start' as const }, ...declare(live, 0, parts.kinds)];
     const started = parts.journal.append({ changeId: live.id, events, status: live.status }).then(
       () => launch(queue, live, parts),

@@ -4,14 +4,14 @@ import type { Log } from '../changes/log.ts';
 import type { AnyTask } from '../changes/task.ts';
 import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
-import { bootId, wallMs } from '../kernel/clock.ts';
+import { wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import type { BootState } from '../kernel/secure-boot.ts';
 import { openPartitions, type PartitionsRoom } from '../partitions/room.ts';
 import { personaSource } from '../personas/activation.ts';
-import { type Recheck, startRecheck } from '../personas/layer-recheck.ts';
-import { openSlots } from '../personas/open-slots.ts';
+import { openSlots, type Slots } from '../personas/open-slots.ts';
 import { personaTasks } from '../personas/persona-tasks.ts';
-import { openPersonasRoom } from '../personas/room.ts';
+import { openPersonasRoom, type PersonasRoom } from '../personas/room.ts';
 import { SlotCollector } from '../personas/slot-collect.ts';
 import { retentionOf } from '../personas/slot-retention.ts';
 import { readFacts } from '../personas/slot-rows.ts';
@@ -26,6 +26,7 @@ import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openFast } from './fast.ts';
+import { type Integrity, openIntegrity } from './integrity.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
@@ -45,10 +46,15 @@ export interface RoomsParts extends BackupParts {
   uppers: UpperPlace;
   /** The user a uid counts to: a subordinate id counts to the user it was given to. */
   accountOf(uid: number): number;
-  /** Why nothing may be changed. */
+  /** Why nothing may be changed, whatever it is. */
   degraded: string | undefined;
   /** A service manager clears away what this process leaves when it is killed. */
   service?: boolean | undefined;
+  /** Why the database cannot be used. */
+  lost: string | undefined;
+  /** How the machine was booted, and why nothing may be changed on one that was booted so. */
+  boot: BootState;
+  insecure: string | undefined;
 }
 
 /** All rooms of a daemon, composed. */
@@ -56,6 +62,8 @@ export interface OpenedRooms {
   tasks: AnyTask[];
   /** Brings back what rooms keep in memory and in the kernel. Before the engine recovers. */
   recover(): Promise<void>;
+  /** Hears of each change that begins. */
+  began(kind: string, engine: Engine): void;
   /** Says how far the daemon is, for the status page. */
   phase(now: 'starting' | 'ready' | 'stopping'): void;
   methods(engine: Engine): Rooms;
@@ -65,23 +73,14 @@ export interface OpenedRooms {
 
 /** Opens all rooms and hands one's functions to another: the only place where they meet. */
 export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
-  const { paths, log, store, space, machine, degraded } = parts;
+  const { paths, log, store, space, degraded } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
-  let recheck: Recheck | undefined;
   const personas = await openPersonasRoom({ store, paths, now: wallMs });
-  const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
-  const slots = await openSlots({
-    store,
-    source: personaSource(personas),
-    log,
-    paths,
-    ways: machine.ways,
-    able: (id) => works.has(id),
-    now: wallMs,
-  });
+  const slots = await slotsOver(parts, personas);
   // Nothing is brought back while degraded, but what the rows say is shown.
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
+  const integrity = openIntegrity({ ...parts, personas, slots: slots.room });
   const { values } = parts.settings;
   const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
   const backup = openBackup(parts);
@@ -98,17 +97,17 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       ...slots.tasks,
       ...collectTasks(collectors),
+      ...integrity.tasks,
       ...backup.tasks,
       ...fast.tasks,
       ...volumeTasks(volumes),
     ],
-    recover: () => slots.recover().then(fast.recover),
+    recover: () => integrity.look().then(slots.recover).then(fast.recover),
+    began: integrity.began,
     phase: (now) => {
       phase = now;
       if (now === 'ready') partitions.start();
-      // Not before callers are served: it reads for a long time.
-      if (now !== 'ready' || degraded !== undefined) return;
-      recheck ??= startRecheck(personas, { boot: bootId(), log });
+      integrity.phase(now);
     },
     methods: (engine) => ({
       ...personaMethods(personas),
@@ -117,7 +116,12 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...partitionMethods(partitions),
       ...fast.methods,
       ...volumeMethods(volumes),
-      ...systemMethods({ ...parts, collectors, moreChecks: () => checksOf(partitions, volumes) }),
+      ...integrity.methods,
+      ...systemMethods({
+        ...parts,
+        collectors,
+        moreChecks: () => checksOf(partitions, volumes, integrity),
+      }),
       status: statusParts({
         ...parts,
         state: paths.state,
@@ -125,7 +129,8 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         startedMs,
         engine,
         phase: () => phase,
-        damaged: personas.damaged,
+        integrity: integrity.status,
+        retention,
         memory: () => memoryPart(partitions),
         moreNotices: () => noticesOf(partitions, fast, volumes),
       }),
@@ -136,13 +141,28 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       },
     }),
     async close() {
-      recheck?.stop();
-      await recheck?.done;
+      await integrity.stop();
       fast.close();
       await partitions.stop();
       await slots.stop();
     },
   };
+}
+
+function slotsOver(
+  { store, log, paths, machine }: RoomsParts,
+  personas: PersonasRoom,
+): Promise<Slots> {
+  const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
+  return openSlots({
+    store,
+    source: personaSource(personas),
+    log,
+    paths,
+    ways: machine.ways,
+    able: (id) => works.has(id),
+    now: wallMs,
+  });
 }
 
 /** What the rooms beside slots have to tell a person. */
@@ -155,6 +175,14 @@ async function noticesOf(
 }
 
 /** What the rooms beside slots have looked at, for `doctor`. */
-async function checksOf(partitions: PartitionsRoom, volumes: VolumesRoom): Promise<Check[]> {
-  return [...memoryChecks(partitions), ...(await volumeChecks(volumes))];
+async function checksOf(
+  partitions: PartitionsRoom,
+  volumes: VolumesRoom,
+  integrity: Integrity,
+): Promise<Check[]> {
+  return [
+    ...memoryChecks(partitions),
+    ...(await volumeChecks(volumes)),
+    ...(await integrity.checks()),
+  ];
 }

@@ -3,13 +3,16 @@ import { hostname, release } from 'node:os';
 import type { Rooms } from '../api/rooms.ts';
 import type { Engine } from '../changes/engine.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import { type FailedGeneration, failedGenerations } from '../personas/failed-generations.ts';
 import { slotPages } from '../personas/slot-pages.ts';
+import type { Retention } from '../personas/slot-retention.ts';
 import type { SlotRoom } from '../personas/slot-room.ts';
 import type { Store } from '../store/store.ts';
 import { fallbacksOf } from '../system/doctor.ts';
 import { quarantineNotices } from '../system/quarantine.ts';
 import type { Space } from '../system/space.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
+import type { Integrity } from './integrity.ts';
 
 /** What the status page is made from. */
 export interface StatusParts {
@@ -23,8 +26,8 @@ export interface StatusParts {
   engine: Engine;
   phase(): 'starting' | 'ready' | 'stopping';
   degraded: string | undefined;
-  /** Damaged layers by digest, with what is wrong. */
-  damaged: ReadonlyMap<string, string>;
+  integrity: Integrity['status'];
+  retention: Retention;
   memory: Rooms['status']['memory'];
   /** What of other rooms wants a person. */
   moreNotices(): Promise<{ text: string; command: string }[]>;
@@ -57,10 +60,20 @@ async function uppersPart({ machine, uppers }: StatusParts) {
   return machine.ways.uppers ? { uppers: 'direct' as const } : {};
 }
 
+function failedNotice({ slot, number, failure, upper, keptUntilMs }: FailedGeneration) {
+  const kept =
+    upper === undefined
+      ? 'nothing was written in it'
+      : `what was written in it (${upper}) is kept until ${new Date(keptUntilMs).toISOString()} at least`;
+  return {
+    text: `slot ${slot} returned from generation ${number} by itself (${failure}); ${kept}`,
+    command: `personactl history ${slot}`,
+  };
+}
+
 /** The parts of `daemon.status`. */
 export function statusParts(parts: StatusParts): Rooms['status'] {
   const { state, store, space, machine, uppers, slots, startedMs, engine, phase, degraded } = parts;
-  const { damaged } = parts;
   const os = osName();
   const fallbacks = [...fallbacksOf(machine), ...uppers.fallbacks()];
   return {
@@ -77,6 +90,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
       hostName: hostname(),
       kernel: release(),
       ...(os === undefined ? {} : { os }),
+      boot: parts.integrity.boot,
     }),
     slots: () => slotPages(slots),
     async space() {
@@ -91,6 +105,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
       };
     },
     memory: parts.memory,
+    integrity: parts.integrity.part,
     counts: () => countsOf(store),
     fallbacks: () => fallbacks,
     notices: async () => [
@@ -100,10 +115,8 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
       ...uppers.notices(),
       ...quarantineNotices(state),
       ...(await parts.moreNotices()),
-      ...[...damaged].map(([digest, problem]) => ({
-        text: `the layer ${digest} is damaged (${problem}): nothing on it is activated`,
-        command: 'personactl persona verify PERSONA',
-      })),
+      ...(await parts.integrity.notices()),
+      ...failedGenerations(slots.book, parts.retention, slots.now()).map(failedNotice),
       ...[...slots.problems].map(([slot, problem]) => ({
         text: `slot ${slot}: ${problem}`,
         command: `personactl history ${slot}`,

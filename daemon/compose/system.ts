@@ -21,7 +21,8 @@ export interface SystemParts {
   machine: Capabilities;
   uppers: UpperPlace;
   collectors: readonly Collector[];
-  degraded: string | undefined;
+  /** Why the database cannot be used. */
+  lost: string | undefined;
   /** What other rooms have looked at. */
   moreChecks(): Promise<Check[]>;
 }
@@ -30,7 +31,7 @@ type SystemMethods = Pick<Rooms, 'system.df' | 'system.gc' | 'system.inventory' 
 
 /** The methods about the machine and the state tree. */
 export function systemMethods(parts: SystemParts): SystemMethods {
-  const { paths, store, space, machine, uppers, collectors, degraded } = parts;
+  const { paths, store, space, machine, uppers, collectors, lost } = parts;
   // It walks everything that programs wrote, and every user may ask: all who ask meanwhile share one walk.
   let counting: Promise<Usage> | undefined;
   const usage = async (): Promise<Usage> =>
@@ -49,10 +50,7 @@ export function systemMethods(parts: SystemParts): SystemMethods {
       apiVersion,
       kernel: release(),
       capabilities: capabilityPages(machine),
-      checks: [
-        ...(await stateChecks(paths, space, degraded, uppers)),
-        ...(await parts.moreChecks()),
-      ],
+      checks: [...(await stateChecks(paths, space, lost, uppers)), ...(await parts.moreChecks())],
     }),
   };
 }

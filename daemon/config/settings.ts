@@ -68,6 +68,21 @@ export const settingTable = {
     3_650,
     'The upper of a failed generation is kept at least this long.',
   ),
+  'integrity.scrub_days': number(
+    30,
+    'days',
+    3_650,
+    'Images are hashed again in the background this often, and once after each boot. 0: only by `personactl system scrub`.',
+  ),
+  'integrity.scrub_rate': size(
+    32 * MiB,
+    'Bytes per second that the background reads for it. 0: as fast as it goes.',
+  ),
+  'integrity.require_secure_boot': word(
+    'no',
+    ['no', 'yes'],
+    'yes: on a machine that was booted without secure boot the daemon shows everything and changes nothing; no slot is brought back.',
+  ),
   'partitions.mode': word(
     'observe',
     ['observe', 'manage'],

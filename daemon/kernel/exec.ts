@@ -136,6 +136,8 @@ export interface Child {
   exited: Promise<string | undefined>;
   /** Sends SIGKILL to this one process. */
   kill(): void;
+  /** Stops this one process where it is, or lets it go on. */
+  hold(stopped: boolean): void;
   /** What it last wrote to standard error. */
   stderr(): string;
   /** The daemon's ends of the further pipes that were asked for. */
@@ -203,6 +205,7 @@ export async function startProgram(program: Program, options: ChildOptions = {})
     stdout,
     done,
     kill: () => void subprocess.kill('SIGKILL'),
+    hold: (stopped) => void subprocess.kill(stopped ? 'SIGSTOP' : 'SIGCONT'),
     stderr: () => tail,
     pipes,
   };

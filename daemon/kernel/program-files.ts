@@ -4,13 +4,14 @@ import type { Shown } from './confined.ts';
 import { KernelError } from './errno.ts';
 
 /** Programs of ours that run in children of their own. */
-export type ChildProgram = 'worker' | 'walker' | 'inventory' | 'personad';
+export type ChildProgram = 'worker' | 'walker' | 'inventory' | 'scrubber' | 'personad';
 
 /** Where the sources of each lie, from the root of the project. */
 const SOURCES: Record<ChildProgram, string> = {
   worker: 'daemon/images/worker.ts',
   walker: 'daemon/walker.ts',
   inventory: 'daemon/inventory.ts',
+  scrubber: 'daemon/scrubber.ts',
   personad: 'daemon/main.ts',
 };
 /** What the worker's sources import, and what tells node that they are modules. */

@@ -1,11 +1,11 @@
-import { resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { openFile } from '../kernel/openat.ts';
 import { measureVerity } from '../kernel/verity.ts';
 import { baseFacts, baseLayer } from './base-facts.ts';
-import { type FileWitness, sameFile, witnessOf } from './file-witness.ts';
+import { sameFile, witnessOf } from './file-witness.ts';
 import type { Layer } from './layer.ts';
 import type { PersonaLayer } from './persona.ts';
 import type { Activatable, PersonaSource } from './persona-source.ts';
@@ -16,10 +16,10 @@ import { rangeDigest } from './verified-range.ts';
 /**
  * What slots ask when they activate a persona. Signature and revocation are judged anew each time. A file is opened
  * once and mounted by that descriptor; its bytes were hashed when it was imported. A sealed file is told by what the kernel
- * measures of it; another one is hashed again when it is not the one that was seen before, or has lost its seal.
+ * measures of it; another one is hashed again when it is not the one that was seen last, or has lost its seal. What is damaged is
+ * never mounted.
  */
 export function personaSource(room: PersonasRoom): PersonaSource {
-  const seen = new Map<string, FileWitness>();
   return {
     async persona(reference): Promise<Activatable> {
       const persona = room.book.persona(reference);
@@ -35,7 +35,10 @@ export function personaSource(room: PersonasRoom): PersonaSource {
       refuseDamaged(room, layers);
       return { base: { digest, name: base.name }, layers };
     },
-    open: (layer) => openVerified(room, seen, layer),
+    async open(layer) {
+      refuseDamaged(room, [layer]);
+      return await openVerified(room, layer);
+    },
   };
 }
 
@@ -43,29 +46,34 @@ function layerOf({ kind, digest, file, offset, bytes }: PersonaLayer): Layer {
   return { kind, digest, file, offset, size: bytes };
 }
 
-async function openVerified(
-  room: PersonasRoom,
-  seen: Map<string, FileWitness>,
-  layer: Layer,
-): Promise<Fd> {
-  const path = resolve(room.paths.state, layer.file);
-  const seal = room.seals.get(layer.file);
+/** Where it lies in the state tree: rows of earlier versions hold absolute paths. */
+function placeOf({ paths }: PersonasRoom, { file }: Layer): { path: string; place: string } {
+  const path = resolve(paths.state, file);
+  return { path, place: relative(paths.state, path) };
+}
+
+async function openVerified(room: PersonasRoom, layer: Layer): Promise<Fd> {
+  const { witnesses, seals } = room;
+  const { path, place } = placeOf(room, layer);
+  const seal = seals.get(place);
   const file = openLayer(layer, path);
   try {
-    const witness = witnessOf(file, layer);
+    const look = { what: nameOf(layer), sizeMin: layer.offset + layer.size };
+    const witness = witnessOf(file, look);
     const measured = seal === undefined ? undefined : measureVerity(file);
     if (measured !== undefined && measured === seal) return file;
     if (measured !== undefined) throw damaged(layer, 'its seal is another one');
-    const key = `${layer.file} ${layer.digest}`;
-    const before = seen.get(key);
+    const before = witnesses.get(place)?.witness;
     const known = before === undefined ? seal === undefined : sameFile(before, witness);
     if (!known) {
       const found = await rangeDigest(path, layer.offset, layer.size);
-      if (found !== layer.digest || !sameFile(witness, witnessOf(file, layer))) {
-        throw damaged(layer, 'its bytes have changed');
+      if (!sameFile(witness, witnessOf(file, look))) throw damaged(layer, 'it is being changed');
+      if (found !== layer.digest) {
+        witnesses.damaged(place, bytesChanged, room.now(), witness);
+        throw damaged(layer, bytesChanged);
       }
     }
-    seen.set(key, witness);
+    witnesses.seen(place, witness);
     return file;
   } catch (error) {
     file.close();
@@ -73,9 +81,13 @@ async function openVerified(
   }
 }
 
-function refuseDamaged({ damaged: known }: PersonasRoom, layers: readonly Layer[]): void {
-  const layer = layers.find(({ digest }) => known.has(digest));
-  if (layer !== undefined) throw damaged(layer, known.get(layer.digest) ?? 'it is damaged');
+const bytesChanged = 'its bytes have changed';
+
+function refuseDamaged(room: PersonasRoom, layers: readonly Layer[]): void {
+  for (const layer of layers) {
+    const problem = room.witnesses.problemOf(placeOf(room, layer).place);
+    if (problem !== undefined) throw damaged(layer, problem);
+  }
 }
 
 function openLayer(layer: Layer, path: string): Fd {
@@ -87,6 +99,8 @@ function openLayer(layer: Layer, path: string): Fd {
   }
 }
 
-function damaged({ kind, file }: Layer, reason: string): PersonaError {
-  return new PersonaError('state-damaged', `the ${kind} layer ${file}: ${reason}`);
+const nameOf = ({ kind, file }: Layer): string => `the ${kind} layer ${file}`;
+
+function damaged(layer: Layer, reason: string): PersonaError {
+  return new PersonaError('state-damaged', `${nameOf(layer)}: ${reason}`);
 }

@@ -6,6 +6,7 @@ import { putKey } from './key-rows.ts';
 import { ensureMachineKey, type MachineKey } from './machine-key.ts';
 import { PersonaBook } from './persona-book.ts';
 import { readSeals } from './seals.ts';
+import { Witnesses } from './witnesses.ts';
 
 /** What the functions and tasks about personas and keys are handed. */
 export interface PersonasRoom {
@@ -15,8 +16,8 @@ export interface PersonasRoom {
   machineKey: MachineKey;
   /** Personas whose files running changes put in place and have not committed: which changes want each. */
   placing: Map<string, Set<number>>;
-  /** Layers, by digest, whose bytes were found to be others than they were: nothing is activated from them. */
-  damaged: Map<string, string>;
+  /** What every file was when it was last right; which of them are damaged. */
+  witnesses: Witnesses;
   /** What the kernel measures of sealed files, by their path in the state tree. */
   seals: Map<string, string>;
   /** Milliseconds since 1970. */
@@ -42,10 +43,11 @@ export async function openPersonasRoom(parts: PersonasRoomParts): Promise<Person
     machineKey: await ensureMachineKey(paths),
     book: new PersonaBook(store),
     placing: new Map(),
-    damaged: new Map(),
+    witnesses: new Witnesses(store, paths.state),
     seals: await readSeals(store),
   };
   await room.book.load();
+  await room.witnesses.load();
   await recordMachineKey(room);
   return room;
 }

@@ -4,6 +4,7 @@ import { personasMigration } from './migrations/002-personas.ts';
 import { slotsMigration } from './migrations/003-slots.ts';
 import { partitionsMigration } from './migrations/004-partitions.ts';
 import { fastMigration } from './migrations/005-fast.ts';
+import { witnessesMigration } from './migrations/006-witnesses.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -19,6 +20,7 @@ export const migrations: readonly Migration[] = [
   slotsMigration,
   partitionsMigration,
   fastMigration,
+  witnessesMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

@@ -106,15 +106,13 @@ async function volumeChecks(uppers: UpperPlace): Promise<Check[]> {
   return [{ name, state: 'ok', detail: `${free} in ${usage.image}, all blocks set aside` }];
 }
 
-/** The checks of the state tree. */
+/** The checks of the state tree; `lost` is why its database cannot be used. */
 export async function stateChecks(
   paths: Paths,
   space: Space,
-  degraded: string | undefined,
+  lost: string | undefined,
   uppers: UpperPlace,
 ): Promise<Check[]> {
-  const volumeOnly = degraded === uppers.problem?.text;
-  const lost = volumeOnly ? undefined : degraded;
   const quarantined = readdirSync(join(paths.state, statePlaces.quarantine)).length;
   return [
     {

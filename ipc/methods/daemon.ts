@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { sync } from '../method.ts';
 import { changeLine } from './change.ts';
 import { memoryPage } from './partitions.ts';
+import { scrubPage } from './scrub.ts';
 import { slotPage } from './slot.ts';
 import { count, uid } from './values.ts';
 
@@ -39,6 +40,21 @@ const capability = v.strictObject({
   fix: v.optional(v.string()),
 });
 
+/** How the machine was booted. */
+export const bootPage = v.strictObject({
+  firmware: v.picklist(['efi', 'other']),
+  /** Absent where it cannot be told. */
+  secureBoot: v.optional(v.boolean()),
+  /** The keys of the firmware can be replaced by anyone. */
+  setupMode: v.optional(v.boolean()),
+  /** Of the kernel: none, integrity, confidentiality. Absent where it has no such thing. */
+  lockdown: v.optional(v.string()),
+  /** All of that in words. */
+  text: v.string(),
+  /** Settings ask for secure boot, and so nothing is changed. */
+  refused: v.optional(v.literal(true)),
+});
+
 const check = v.strictObject({
   name: v.string(),
   state: v.picklist(['ok', 'warning', 'failed']),
@@ -74,6 +90,7 @@ export const daemonMethods = {
         hostName: v.string(),
         kernel: v.string(),
         os: v.optional(v.string()),
+        boot: v.optional(bootPage),
       }),
       caller: v.strictObject({ uid, access: v.picklist(['any', 'group', 'root']) }),
       slots: v.array(slotPage),
@@ -81,6 +98,18 @@ export const daemonMethods = {
       space,
       /** Absent before the first look at it. */
       memory: v.optional(memoryPage),
+      /** Files of bases and personas. */
+      integrity: v.optional(
+        v.strictObject({
+          files: count,
+          /** To be hashed again. */
+          due: count,
+          damaged: count,
+          /** When the one that waits for longest was last hashed; absent when one never was. */
+          oldestMs: v.optional(count),
+          scrub: v.optional(scrubPage),
+        }),
+      ),
       counts: v.strictObject({ bases: count, personas: count, slots: count }),
       fallbacks: v.array(fallback),
       /** Things that want a person: quarantine, unverified layers, failed generations kept. */

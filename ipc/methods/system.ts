@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
+import { bootPage } from './daemon.ts';
+import { scrubPage } from './scrub.ts';
 import { count, path, serial, ticket } from './values.ts';
 
 /** What a backup holds. */
@@ -98,6 +100,59 @@ export const systemMethods = {
     {
       removed: v.array(v.strictObject({ kind: v.string(), name: v.string(), bytes: count })),
       bytes: count,
+    },
+  ),
+  'system.integrity': sync(
+    'any',
+    'Shows when each image was last hashed, what is damaged, and how the machine was booted.',
+    {},
+    {
+      files: v.array(
+        v.strictObject({
+          /** Below the state folder. */
+          file: v.string(),
+          digest: v.string(),
+          bytes: count,
+          /** `original`: a persona file as it came, which is never mounted. */
+          kind: v.picklist(['layer', 'persona', 'original']),
+          bases: v.array(v.string()),
+          personas: v.array(v.string()),
+          /** Slots that show it now, as far as the caller may see them. */
+          slots: v.array(v.string()),
+          /** The kernel checks whatever is read of it. */
+          sealed: v.boolean(),
+          state: v.picklist(['ok', 'due', 'damaged']),
+          /** When all of it was last hashed and right; absent when never, or not since it became another inode. */
+          hashedMs: v.optional(count),
+          problem: v.optional(v.string()),
+          foundMs: v.optional(count),
+        }),
+      ),
+      /** The look at the start of the daemon: which files are the ones that they were. */
+      looked: v.optional(
+        v.strictObject({
+          atMs: count,
+          tookMs: v.number(),
+          files: count,
+          changed: count,
+          damaged: count,
+        }),
+      ),
+      /** While one runs. */
+      scrub: v.optional(scrubPage),
+      /** When it is looked next for what is due; absent when that is off. */
+      nextMs: v.optional(count),
+      boot: bootPage,
+    },
+  ),
+  'system.scrub': change(
+    'root',
+    'Hashes all images again.',
+    {},
+    {
+      files: count,
+      bytes: count,
+      damaged: v.array(v.strictObject({ file: v.string(), problem: v.string() })),
     },
   ),
   'system.backup': change(

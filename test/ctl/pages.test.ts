@@ -124,6 +124,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
     ],
   }),
   'volume.list': () => ({ volumes: samples.volumes }),
+  'system.integrity': () => samples.integrity,
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -155,6 +156,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['inventory', 'system', 'inventory'],
   ['volume-list', 'volume', 'list'],
   ['volume-show', 'volume', 'show', 'user'],
+  ['system-integrity', 'system', 'integrity'],
   ['partitions-show', 'partitions', 'show'],
   ['partitions-explain', 'partitions', 'explain', '--all'],
   ['partitions-history', 'partitions', 'history'],

@@ -144,6 +144,19 @@ export const status: Answer<'daemon.status'> = {
     systemBytes: 2_147_483_648,
     waiting: 0.021,
   },
+  integrity: {
+    files: 3,
+    due: 1,
+    damaged: 1,
+    scrub: {
+      asked: true,
+      files: 1,
+      filesDone: 0,
+      bytes: 20_971_520,
+      bytesDone: 15_728_640,
+      paused: false,
+    },
+  },
   counts: { bases: 1, personas: 2, slots: 2 },
   fallbacks: [
     { capability: 'gap-free flip', using: 'rename of a link', reason: 'no mount-beneath in 6.1' },
@@ -298,6 +311,66 @@ export const fastPartitions: FastPage[] = [
     state: 'ending',
   },
 ];
+
+const digest = (letter: string) => `sha256:${letter.repeat(64)}`;
+
+export const integrity: Answer<'system.integrity'> = {
+  files: [
+    {
+      file: `layers/${digest('a').replace(':', '-')}.erofs`,
+      digest: digest('a'),
+      bytes: 196_083_712,
+      kind: 'layer',
+      bases: ['debian'],
+      personas: ['build', 'writing'],
+      slots: ['desk'],
+      sealed: false,
+      state: 'damaged',
+      problem: 'its bytes have changed',
+      foundMs: nowMs - 3 * minute,
+    },
+    {
+      file: `personas/${digest('b').replace(':', '-')}.osp`,
+      digest: digest('b'),
+      bytes: 20_971_520,
+      kind: 'persona',
+      bases: [],
+      personas: ['build'],
+      slots: ['desk'],
+      sealed: true,
+      state: 'ok',
+      hashedMs: nowMs - 200 * minute,
+    },
+    {
+      file: `personas/${digest('c').replace(':', '-')}.original`,
+      digest: digest('c'),
+      bytes: 20_971_520,
+      kind: 'original',
+      bases: [],
+      personas: ['writing'],
+      slots: [],
+      sealed: false,
+      state: 'due',
+    },
+  ],
+  looked: { atMs: nowMs - 180 * minute, tookMs: 0.412, files: 3, changed: 1, damaged: 0 },
+  scrub: {
+    asked: false,
+    files: 1,
+    filesDone: 0,
+    bytes: 20_971_520,
+    bytesDone: 5_242_880,
+    paused: true,
+  },
+  nextMs: nowMs + 600 * minute,
+  boot: {
+    firmware: 'efi',
+    secureBoot: true,
+    setupMode: false,
+    lockdown: 'integrity',
+    text: 'secure boot is on; kernel lockdown: integrity',
+  },
+};
 
 export const seen: Answer<'partitions.history'> = {
   stepMs: 10_000,

@@ -8,7 +8,8 @@ import type { WireError } from '../../ipc/errors.ts';
 import type { MethodName } from '../../ipc/methods/index.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
 
-const program = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
+/** The daemon's program. */
+export const daemonProgram = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
 const callerProgram = fileURLToPath(new URL('./caller.ts', import.meta.url));
 
 /** What a daemon lives in: a test, or the tests of a file that share one. */
@@ -90,7 +91,7 @@ export async function startLive(
   more: { words?: readonly string[]; environment?: Record<string, string> } = {},
 ): Promise<LiveDaemon> {
   const { words = [], environment = {} } = more;
-  const child = spawn(process.execPath, ['--no-warnings', ...words, program], {
+  const child = spawn(process.execPath, ['--no-warnings', ...words, daemonProgram], {
     env: { PATH: process.env.PATH, PERSONA_ROOT: root, ...environment },
     stdio: ['ignore', 'pipe', 'pipe', ...inherited],
   });

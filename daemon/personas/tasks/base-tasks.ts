@@ -3,6 +3,7 @@ import { type AnyTask, defineTask, type Json, type TaskContext } from '../../cha
 import type { OsFacts } from '../../images/os-release.ts';
 import type { Privileges } from '../../images/privileges.ts';
 import { removeFile } from '../../kernel/files.ts';
+import { layerFile } from '../base-facts.ts';
 import { checkUnused } from '../base-rm.ts';
 import { type BaseSource, openBaseSource } from '../base-source.ts';
 import { type Base, findBaseRow, insertBase, readBase, showBase } from '../bases.ts';
@@ -156,6 +157,7 @@ function importTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
       await context.fault('bases.commit:before-adopt');
       const image = new Staging(room, changeId).path(imageName);
       const layer = await adoptLayer(room, changeId, image, built);
+      const arrived = room.witnesses.arrived(layerFile(digest), digest, createdMs);
       await context.fault('bases.commit:adopted');
       const base: Base = {
         name,
@@ -168,6 +170,7 @@ function importTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
         saved: { existed },
         record(tx) {
           putLayer(tx, layer, changeId);
+          room.witnesses.put(tx, layerFile(digest), arrived);
           insertBase(tx, base, changeId);
         },
       };

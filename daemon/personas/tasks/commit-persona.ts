@@ -9,6 +9,7 @@ import {
 } from '../../changes/task.ts';
 import { exists, moveDurably } from '../../kernel/files.ts';
 import { writeRecord } from '../../kernel/records.ts';
+import { hashOf, openSealed } from '../../kernel/sealed.ts';
 import { baseFacts, baseLayer, layerFile } from '../base-facts.ts';
 import { abandonLayer, adoptLayer, putLayer, type StoredLayer } from '../layer-store.ts';
 import type { Draft } from '../osp-draft.ts';
@@ -47,7 +48,7 @@ export function commitPersona(room: PersonasRoom): AnyTask {
     do: (context) =>
       step(async () => {
         const draft = draftOf(context);
-        if (draft.existing !== undefined) return undefined;
+        if (draft.existing !== undefined) return await mend(room, context, draft.existing);
         const parts = partsOf(context);
         if (room.book.find(draft.name) !== undefined) {
           throw new PersonaError('already-exists', { what: `persona ${draft.name}` });
@@ -98,14 +99,70 @@ async function commit(
   }
   const seal =
     twin === undefined ? await place(room, context, movesOf(draft, parts), persona) : sealWas(twin);
+  const files = adopted.map(({ digest }) => ({ file: layerFile(digest), digest }));
+  if (twin === undefined) files.push(...ownFiles(persona));
+  const arrived = files.map(({ file, digest }) => ({
+    file,
+    known: room.witnesses.arrived(file, digest, persona.importedMs),
+  }));
   await context.fault('placed');
   return {
     saved: placing as unknown as Json,
     record(tx) {
       for (const layer of adopted) putLayer(tx, layer, context.changeId);
+      for (const { file, known } of arrived) room.witnesses.put(tx, file, known);
       insertPersona(tx, { ...persona, ...seal }, context.changeId);
     },
   };
+}
+
+/** The files that are the persona's own, each with the digest of its bytes. */
+function ownFiles({
+  digest,
+  fileDigest,
+  originDigest,
+}: Persona): { file: string; digest: string }[] {
+  const file = { file: personaFile(digest), digest: fileDigest };
+  if (originDigest === undefined) return [file];
+  return [file, { file: originalFile(digest), digest: originDigest }];
+}
+
+/** A persona that is here already: a damaged file of it gets its bytes back, when these are they. Safe to repeat. */
+async function mend(
+  room: PersonasRoom,
+  context: TaskContext,
+  name: string,
+): Promise<Outcome<Json> | undefined> {
+  const persona = room.book.persona(name);
+  const damaged = ownFiles(persona).filter(({ file }) => room.witnesses.problemOf(file));
+  if (damaged.length === 0) return undefined;
+  const upload = new Staging(room, context.changeId).path(staged.upload);
+  for (const { file, digest } of damaged) {
+    const target = join(room.paths.state, file);
+    const here = await exists(upload);
+    // A run before this one may have moved it already.
+    const path = here ? upload : target;
+    if ((await fileDigestOf(path)) !== digest) continue;
+    if (file === personaFile(persona.digest)) await sealImage(room, path, file);
+    if (here) await moveDurably(upload, target);
+    const known = room.witnesses.arrived(file, digest, room.now());
+    return { record: (tx) => room.witnesses.put(tx, file, known) };
+  }
+  const error = new PersonaError(
+    'state-damaged',
+    `persona ${name} is here, its file is damaged, and this file has other bytes`,
+  );
+  error.hint = 'Remove the persona, and import this file then.';
+  throw error;
+}
+
+async function fileDigestOf(path: string): Promise<string> {
+  const handle = await openSealed(path);
+  try {
+    return await hashOf(handle);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Notes that a running change puts a persona's files in place. Throws change-conflict when another does. */

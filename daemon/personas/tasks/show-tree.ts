@@ -46,7 +46,12 @@ function goBack(
   const { generation, upper } = committed;
   const { mount } = bag.tree;
   const failure = toWire(error);
-  const failed: Generation = { ...generation, state: 'failed', failure: failure.message };
+  const failed: Generation = {
+    ...generation,
+    state: 'failed',
+    failure: failure.message,
+    endedMs: room.now(),
+  };
   const slot = room.book.slot(generation.slot);
   room.book.putGeneration(failed);
   const { current: _, ...empty } = slot;

@@ -66,6 +66,7 @@ function reachedRooms(): Rooms {
       reserveBytes: 10,
     }),
     memory: () => undefined,
+    integrity: async () => undefined,
     counts: async () => ({ bases: 0, personas: 0, slots: 0 }),
     fallbacks: () => [],
     notices: async () => [],

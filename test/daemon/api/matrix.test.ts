@@ -30,6 +30,8 @@ const rows: Record<string, Row> = {
   'system.df': row(everybody),
   'system.inventory': row(everybody),
   'system.gc': row(root),
+  'system.integrity': row(everybody),
+  'system.scrub': row(root),
   'system.backup': row(root),
   'system.restore': row(root, { file: '/srv/x.backup' }),
   'partitions.show': row(everybody),

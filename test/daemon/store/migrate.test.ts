@@ -29,6 +29,7 @@ const rows: Record<number, string> = {
   4: `INSERT INTO partition_history VALUES (10000, 3, 30000, '{}');`,
   5: `INSERT INTO fast (name, id, owner, medium, bytes, state, boot, created)
         VALUES ('f', 'u', 5, 'ram', 4096, 'ready', 'b', 1);`,
+  6: `INSERT INTO witnesses (file, digest, witness) VALUES ('layers/x.erofs', 'sha256:1', '[]');`,
 };
 
 function place(t: ExecutionContext): string {
