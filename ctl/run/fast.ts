@@ -7,7 +7,7 @@ import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { ago } from '../print/time.ts';
 
-const mediumNames = ['ram', 'zram'] as const;
+const mediumNames = ['ram', 'zram', 'nvme'] as const;
 
 function mediumOf(call: Call): FastPage['on'] {
   const word = call.text('on');
@@ -68,7 +68,7 @@ export async function list(call: Call): Promise<undefined> {
       one.owner.name ?? `uid ${one.owner.uid}`,
       formatSize(one.bytes),
       formatSize(one.usedBytes),
-      one.on === 'ram' ? '' : formatSize(one.memoryBytes),
+      one.on !== 'zram' ? '' : formatSize(one.memoryBytes),
       stateText(one, style),
       ago(one.emptiedMs ?? one.createdMs, now),
       one.path,

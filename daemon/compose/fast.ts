@@ -14,7 +14,7 @@ type FastMethods = Pick<Rooms, Extract<keyof Rooms, `fast.${string}`>>;
 
 function pageOf(view: FastView): FastPage {
   const { name, owner, medium, bytes, usedBytes, memoryBytes, path, state, problem } = view;
-  const { createdMs, emptiedMs, swaps } = view;
+  const { shown, createdMs, emptiedMs, swaps, buffered } = view;
   const ownerName = accountOf(owner)?.name;
   return {
     name,
@@ -24,11 +24,12 @@ function pageOf(view: FastView): FastPage {
     usedBytes,
     memoryBytes,
     path,
-    state: problem === undefined ? state : 'missing',
+    state: state === 'ready' && !shown ? 'missing' : state,
     ...(problem === undefined ? {} : { problem }),
     createdMs,
     ...(emptiedMs === undefined ? {} : { emptiedMs }),
     ...(swaps === undefined ? {} : { swaps }),
+    ...(buffered === undefined ? {} : { buffered }),
   };
 }
 

@@ -49,6 +49,8 @@ export const statePlaces = {
   upperRecord: 'uppers.json',
   volumes: 'volumes',
   staging: 'staging',
+  /** Images of fast partitions on the disk. */
+  fast: 'fast',
   quarantine: 'quarantine',
   /** A backup that was read and waits to take the place of everything else, and what slots hold in it. */
   restore: 'restore',

@@ -124,6 +124,11 @@ export const settingTable = {
     80,
     'The same for those of one user. Root is bound only by what both sides must keep.',
   ),
+  'fast.disk_max': size(
+    16 * GiB,
+    'Fast partitions on the disk of all users together are not larger than this.',
+  ),
+  'fast.owner_disk': size(4 * GiB, 'The same for those of one user. Root has what is free.'),
   'uploads.bytes_max': size(64 * GiB, 'Largest upload; one user may have this much in staging.'),
 } as const satisfies Record<string, Setting<number> | Setting<string>>;
 

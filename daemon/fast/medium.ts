@@ -24,6 +24,8 @@ export interface Medium {
   openedOf(partition: FastPartition, line: MountLine): Opened | undefined;
   /** Bytes of memory that it takes now, of a partition that is shown here. */
   memoryBytes(partition: FastPartition, at: string): number;
+  /** Puts right, at a start, what a partition that is shown may have lost; says what cannot be put right. */
+  keepUp(partition: FastPartition): Promise<string | undefined>;
   /** Gives back what is left of the ground once nothing of it is mounted. Safe to repeat. */
   drop(partition: FastPartition): Promise<void>;
 }

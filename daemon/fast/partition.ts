@@ -1,7 +1,7 @@
 import type { Zram } from '../kernel/zram.ts';
 
 /** What a fast partition lies on. */
-export type MediumName = 'ram' | 'zram';
+export type MediumName = 'ram' | 'zram' | 'nvme';
 
 /** A short-lived place for data that is to be fast, private to one user. What it holds dies with the boot. */
 export interface FastPartition {
@@ -22,9 +22,11 @@ export interface FastPartition {
   emptiedMs?: number;
   /** The kernel may move its pages to swap. */
   swaps?: boolean;
+  /** What is written passes through the page cache of its image, too: the file system below cannot do without. */
+  buffered?: boolean;
   /** The device it lies on, which is ours in its boot alone. */
   device?: Zram;
 }
 
 /** What a partition came to have when it was opened. */
-export type Opened = Pick<FastPartition, 'swaps' | 'device'>;
+export type Opened = Pick<FastPartition, 'swaps' | 'buffered' | 'device'>;

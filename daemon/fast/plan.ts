@@ -24,7 +24,7 @@ export async function planCreate(
   caller: FastCaller,
 ): Promise<Plan> {
   const name = checkName(params.name);
-  const { bytesMin, obstacle } = room.medium(params);
+  const { bytesMin, obstacle, takesMemory } = room.medium(params);
   const missing = obstacle();
   if (missing !== undefined) throw new PersonaError('capability-missing', missing);
   if (params.bytes < bytesMin)
@@ -53,7 +53,7 @@ export async function planCreate(
     // What is left is given out one at a time.
     holds: [`fast:${name}`, 'fast-space:all'],
     tasks: [{ kind: 'fast.make', params: { partition } as unknown as Json }],
-    needs: { bytes: ROW_BYTES },
+    needs: { bytes: ROW_BYTES + (takesMemory ? 0 : partition.bytes) },
   };
 }
 

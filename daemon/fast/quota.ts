@@ -23,6 +23,12 @@ export interface MemoryNow {
   userShareBytes: number;
 }
 
+/** Sizes that partitions on the disk may have. */
+export interface DiskLimits {
+  allBytes: number;
+  ownerBytes: number;
+}
+
 /** Parts of the user side's memory that partitions may take, in percent. */
 export interface QuotaSettings {
   allPercent: number;
@@ -73,4 +79,19 @@ export function checkMemory(
       needed: formatSize(wanted.memoryBytes),
       spare: formatSize(left),
     });
+}
+
+/** Throws `limit-exceeded` when a partition on the disk is more than its owner, or all users together, may have. Root has what is free. Pure. */
+export function checkDisk(
+  wanted: Claim,
+  others: readonly Claim[],
+  { allBytes, ownerBytes }: DiskLimits,
+): void {
+  if (wanted.account === 0) return;
+  const mine = others.filter(({ account }) => account === wanted.account);
+  if (sum(mine) + wanted.bytes > ownerBytes)
+    throw over('the size of your fast partitions on the disk together', formatSize(ownerBytes));
+  const users = others.filter(({ account }) => account !== 0);
+  if (sum(users) + wanted.bytes > allBytes)
+    throw over('the size of all fast partitions of users on the disk', formatSize(allBytes));
 }

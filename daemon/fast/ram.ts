@@ -24,6 +24,7 @@ export const ram: Medium = {
     const { totalBytes, availableBytes } = localSpaceOf(at);
     return totalBytes - availableBytes;
   },
+  keepUp: async () => undefined,
   async drop() {
     // The memory is free when the mount has ended.
   },

@@ -1,22 +1,23 @@
 import { join } from 'node:path';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
 import type { Log } from '../changes/log.ts';
-import { type Paths, runPlaces } from '../config/paths.ts';
+import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { bootId } from '../kernel/clock.ts';
 import { localSpaceOf } from '../kernel/disk-usage.ts';
 import type { Store } from '../store/store.ts';
 import { findPartition, putPartition, readPartitions } from './fast-rows.ts';
 import type { Medium } from './medium.ts';
+import { nvmeIn } from './nvme.ts';
 import type { FastPartition, MediumName, Opened } from './partition.ts';
 import { FastPlace } from './place.ts';
-import { type Claim, checkCount, checkMemory, type MemoryNow } from './quota.ts';
+import { type Claim, checkCount, checkDisk, checkMemory, type MemoryNow } from './quota.ts';
 import { ram } from './ram.ts';
 import { zram } from './zram.ts';
 
 /** What the room is opened with. */
 export interface FastParts {
-  paths: Pick<Paths, 'run'>;
+  paths: Pick<Paths, 'run' | 'state'>;
   settings: Settings['values'];
   store: Store;
   log: Log;
@@ -33,7 +34,9 @@ export interface FastView extends FastPartition {
   usedBytes: number;
   /** Memory that it takes now. */
   memoryBytes: number;
-  /** Why it is not there. */
+  /** It is there. */
+  shown: boolean;
+  /** Why it is not, or what it lacks. */
   problem?: string;
 }
 
@@ -42,13 +45,15 @@ export class FastRoom {
   readonly place: FastPlace;
   readonly now: () => number;
   readonly #parts: FastParts;
-  readonly #media: Record<MediumName, Medium> = { ram, zram };
+  readonly #media: Record<MediumName, Medium>;
   readonly #problems = new Map<string, string>();
 
   constructor(parts: FastParts) {
     this.#parts = parts;
     this.now = parts.now;
-    this.place = new FastPlace(join(parts.paths.run, runPlaces.fast));
+    const { run, state } = parts.paths;
+    this.#media = { ram, zram, nvme: nvmeIn(join(state, statePlaces.fast)) };
+    this.place = new FastPlace(join(run, runPlaces.fast));
   }
 
   medium({ medium }: Pick<FastPartition, 'medium'>): Medium {
@@ -76,13 +81,22 @@ export class FastRoom {
       const memoryBytes = takesMemory ? bytes : 0;
       return { account: accountOf(owner), bytes: Math.ceil(bytes * countsAs), memoryBytes };
     };
-    checkCount(claim(partition), others.map(claim));
+    const wanted = claim(partition);
+    checkCount(wanted, others.map(claim));
+    const inMemory = this.medium(partition).takesMemory;
+    const alike = others.filter((one) => this.medium(one).takesMemory === inMemory).map(claim);
+    if (!inMemory) {
+      checkDisk(wanted, alike, {
+        allBytes: settings['fast.disk_max'],
+        ownerBytes: settings['fast.owner_disk'],
+      });
+      return;
+    }
     const percent = {
       allPercent: settings['fast.memory_percent'],
       ownerPercent: settings['fast.owner_percent'],
     };
-    const promised = this.#promisedBytes(others);
-    checkMemory(claim(partition), others.map(claim), promised, await memory(), percent);
+    checkMemory(wanted, alike, this.#promisedBytes(others), await memory(), percent);
   }
 
   /** Memory that these may still take. */
@@ -118,6 +132,7 @@ export class FastRoom {
       path: this.place.at(partition.name),
       usedBytes: this.#usedBytes(partition),
       memoryBytes: this.#memoryBytes(partition),
+      shown: this.place.shown(partition, this.medium(partition)) !== undefined,
       ...(problem === undefined ? {} : { problem }),
     };
   }
@@ -151,7 +166,11 @@ export class FastRoom {
   async #bringBack(partition: FastPartition, promisedBytes: number): Promise<void> {
     const { store, log, memory } = this.#parts;
     const medium = this.medium(partition);
-    if (this.place.shown(partition, medium) !== undefined) return;
+    if (this.place.shown(partition, medium) !== undefined) {
+      const problem = await medium.keepUp(partition);
+      if (problem !== undefined) this.#problems.set(partition.id, problem);
+      return;
+    }
     const begun = partition.boot === bootId();
     // Its ground, where it has outlived the boot, holds what is not to be seen again.
     if (!begun) await medium.drop(partition);
@@ -182,7 +201,7 @@ export class FastRoom {
         if (problem === undefined) return [];
         return [
           {
-            text: `fast partition ${name} is not there: ${problem}`,
+            text: `fast partition ${name}: ${problem}`,
             command: `personactl fast rm ${name}`,
           },
         ];

@@ -15,6 +15,7 @@ const stateFolders = [
   statePlaces.slots,
   statePlaces.volumes,
   statePlaces.staging,
+  statePlaces.fast,
   statePlaces.quarantine,
 ];
 

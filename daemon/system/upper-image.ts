@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { lstatSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
 import { statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
-import { failedWith } from '../kernel/errno.ts';
 import { ext4Maker, makeExt4, readExt4 } from '../kernel/ext4.ts';
-import { exists, moveDurably, preallocate, removeFile } from '../kernel/files.ts';
+import { exists, moveDurably, removeFile } from '../kernel/files.ts';
+import { ownBlocks, setAside } from '../kernel/own-blocks.ts';
 import { readRecord, writeRecord } from '../kernel/records.ts';
 import type { Space } from './space.ts';
 
@@ -17,9 +16,6 @@ const MiB = 1024 ** 2;
 const AUTOMATIC_MAX = 16 * GiB;
 /** Below this an ext4 volume is mostly its own tables. */
 const BYTES_MIN = 64 * MiB;
-/** A start has no longer for the blocks of a volume; then it is as large as it came. */
-const SET_ASIDE_MS = 30_000;
-const SET_ASIDE_STEP = GiB;
 const LABEL = 'persona-uppers';
 const RECORD = 'upper-volume';
 
@@ -38,38 +34,6 @@ const recordOf = (state: string): string => join(state, statePlaces.upperRecord)
 
 /** The command that repairs a volume; safe while the daemon runs degraded, because nothing is mounted then. */
 export const repairOf = (image: string): string => `e2fsck -f ${image}`;
-
-/** Bytes of the disk that the file owns. */
-export function ownedBytes(path: string): number {
-  return lstatSync(path).blocks * 512;
-}
-
-/**
- * Gives the image all its blocks (again): mkfs, and a kernel that was not told otherwise, give some back (SECURITY 25).
- * Returns what is missing, in bytes; nothing where all is well.
- */
-export async function ownBlocks(path: string, bytes = lstatSync(path).size): Promise<number> {
-  try {
-    await setAside(path, bytes);
-  } catch (error) {
-    if (!failedWith(error, 'ENOSPC', 'EDQUOT')) throw error;
-  }
-  return Math.max(0, bytes - ownedBytes(path));
-}
-
-/**
- * Allocates blocks up to `bytes`, in steps. Where the file system knows no allocation zeros are written, which may take hours: the answer
- * is how far it came in the time that a start has.
- */
-async function setAside(path: string, bytes: number): Promise<number> {
-  const until = performance.now() + SET_ASIDE_MS;
-  let done = 0;
-  while (done < bytes && (done === 0 || performance.now() < until)) {
-    done = Math.min(bytes, done + SET_ASIDE_STEP);
-    await preallocate(path, done);
-  }
-  return done;
-}
 
 /** How large a new volume is. Throws `no-space` when the state folder has no room for a useful one. */
 async function bytesOf(state: string, settings: Settings['values'], space: Space): Promise<number> {

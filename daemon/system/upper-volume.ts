@@ -12,6 +12,7 @@ import { holdExt4 } from '../kernel/held-ext4.ts';
 import { findLoop } from '../kernel/loop-find.ts';
 import { readMountinfo } from '../kernel/mountinfo.ts';
 import { unmount } from '../kernel/mounts.ts';
+import { ownBlocks, ownedBytes } from '../kernel/own-blocks.ts';
 import { type Capabilities, capabilities } from '../kernel/probe.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import type { Store } from '../store/store.ts';
@@ -19,8 +20,6 @@ import type { Space } from './space.ts';
 import {
   findUpperImage,
   makeUpperImage,
-  ownBlocks,
-  ownedBytes,
   type Problem,
   repairOf,
   sweepUpperImage,

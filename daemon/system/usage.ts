@@ -68,6 +68,7 @@ export async function usageOf(
     ['personas', statePlaces.personas, Number(personas?.n ?? 0)],
     ['uppers', statePlaces.slots, await uppersOf(store)],
     ['staging', statePlaces.staging, undefined],
+    ['fast', statePlaces.fast, undefined],
     ['quarantine', statePlaces.quarantine, undefined],
   ] as const;
   for (const [kind, folder, known] of folders) {

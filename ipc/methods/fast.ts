@@ -3,7 +3,7 @@ import { change, sync } from '../method.ts';
 import { count, name, uid } from './values.ts';
 
 /** What a fast partition lies on. */
-const medium = v.picklist(['ram', 'zram']);
+const medium = v.picklist(['ram', 'zram', 'nvme']);
 
 /** A fast partition. What it holds is lost when the machine is restarted. */
 export const fastPage = v.strictObject({
@@ -25,6 +25,8 @@ export const fastPage = v.strictObject({
   emptiedMs: v.optional(count),
   /** The kernel may move what it holds to swap. */
   swaps: v.optional(v.boolean()),
+  /** What is written passes through the page cache of its image, too. */
+  buffered: v.optional(v.boolean()),
 });
 
 /** Methods about short-lived places for data that is to be fast. */

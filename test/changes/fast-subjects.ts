@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Request } from '../../daemon/api/rooms.ts';
 import type { Plan } from '../../daemon/changes/change.ts';
@@ -33,7 +33,7 @@ const request: Request = {
   },
 };
 
-type Medium = 'ram' | 'zram';
+type Medium = 'ram' | 'zram' | 'nvme';
 
 /** Sizes that nobody else's devices have: a device that is left behind is known by its size. Children have the same. */
 const own = Number(process.env.PERSONAD_PROOF_PAGES ?? process.pid % 4096);
@@ -91,6 +91,7 @@ async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json>
       .filter(({ at }) => at.startsWith(place))
       .map(({ at, type }) => ({ at: at.slice(place.length), type })),
     devices: devices().length,
+    images: readdirSync(join(pathsOf(folder).state, 'fast')).length,
     folders: ['kept', 'other'].filter((name) => existsSync(join(place, name))),
   };
 }
@@ -132,3 +133,6 @@ export const ramRemove = subject('ram', remove);
 /** The same on compressed memory. */
 export const zramCreate = subject('zram', create('zram'));
 export const zramRemove = subject('zram', remove);
+/** The same in an image on the disk. */
+export const nvmeCreate = subject('nvme', create('nvme'));
+export const nvmeRemove = subject('nvme', remove);

@@ -6,7 +6,7 @@ import type { FastPartition, Opened } from '../partition.ts';
 import type { FastRoom } from '../room.ts';
 
 /** What is to be given back: as the partition has it, in the words of the journal. */
-type Saved = { swaps?: boolean; device?: Zram };
+type Saved = { swaps?: boolean; buffered?: boolean; device?: Zram };
 
 export interface MakeParams {
   partition: FastPartition;

@@ -1,10 +1,21 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { unmount } from '../../../daemon/kernel/mounts.ts';
+import { ownedBytes } from '../../../daemon/kernel/own-blocks.ts';
 import { allZram, hasZram, removeZram } from '../../../daemon/kernel/zram.ts';
+import { openStore } from '../../../daemon/store/database.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import {
   type Asked,
@@ -174,7 +185,7 @@ rooted('a strange mount at its name is left alone, and told', async (t) => {
   const client = await again.client();
   t.like((await client.call('fast.list', {})).partitions[0], { name: 'taken', state: 'missing' });
   const { notices } = await client.call('daemon.status', {});
-  t.true(notices.some(({ text }) => text.includes('fast partition taken is not there')));
+  t.true(notices.some(({ text }) => text.includes('fast partition taken: cannot create a mount')));
   t.true(notices.some(({ text, command }) => text.endsWith('more') && command?.includes('umount')));
   t.is(readMountinfo().find((one) => one.at === at('taken'))?.source, 'strange');
 });
@@ -238,4 +249,78 @@ onZram('one whose mount was taken off comes back with what it holds', async (t) 
   t.is(readFileSync(join(at('packed'), 'note'), 'utf8'), 'still here');
   const { partitions } = await (await again.client()).call('fast.list', {});
   t.is(partitions[0]?.emptiedMs, undefined);
+});
+
+const onDisk = when(test, { root: true, tools: ['setpriv', 'mkfs.ext4', 'fallocate'] });
+
+/** The one image of the daemon's partitions on the disk. */
+function imageOf(state: string): string {
+  const [name] = readdirSync(join(state, 'fast'));
+  return join(state, 'fast', `${name}`);
+}
+
+onDisk('on the disk all blocks are its own, and are again after a start', async (t) => {
+  const { root, daemon, ask, at } = await ready(t);
+  t.deepEqual(codes(await ask(users.user, create('image', 32 * MiB, 'nvme'))), ['ok']);
+  const image = imageOf(daemon.state);
+  t.true(ownedBytes(image) >= 32 * MiB);
+  t.is(statSync(image).mode & 0o7777, 0o600);
+  const { uid, mode } = lstatSync(at('image'));
+  t.deepEqual([uid, mode & 0o7777], [users.user, 0o700]);
+  const line = readMountinfo().find((one) => one.at === at('image'));
+  for (const option of ['nosuid', 'nodev']) t.true(line?.options.includes(option), option);
+  const loop = `/sys/block/${line?.source.slice('/dev/'.length)}`;
+  t.is(readFileSync(`${loop}/queue/discard_max_bytes`, 'ascii').trim(), '0');
+  const { partitions } = await (await daemon.client()).call('fast.list', {});
+  const direct = readFileSync(`${loop}/loop/dio`, 'ascii').trim() === '1';
+  t.is(partitions[0]?.buffered, !direct);
+  t.is(as(users.user, 'dd', 'if=/dev/zero', `of=${at('image')}/f`, 'bs=1M', 'count=20').status, 0);
+  t.is(as(users.user, 'rm', join(at('image'), 'f')).status, 0);
+  run('sync', '-f', at('image'));
+  t.true(ownedBytes(image) >= 32 * MiB);
+
+  writeFileSync(join(at('image'), 'note'), 'still here');
+  await daemon.end('SIGKILL');
+  run('fallocate', '--punch-hole', '--offset', `${24 * MiB}`, '--length', `${MiB}`, image);
+  t.true(ownedBytes(image) < 32 * MiB);
+  const again = await startLive(t, root);
+  t.true(ownedBytes(image) >= 32 * MiB);
+  t.is(readFileSync(join(at('image'), 'note'), 'utf8'), 'still here');
+  t.deepEqual(codes(await ask(users.user, remove('image'))), ['ok']);
+  t.deepEqual(readdirSync(join(again.state, 'fast')), []);
+});
+
+onDisk('what lies on the disk is emptied by a boot, too', async (t) => {
+  const { root, daemon, ask, at } = await ready(t);
+  await ask(users.user, create('image', 16 * MiB, 'nvme'));
+  writeFileSync(join(at('image'), 'note'), 'of the boot before');
+  await daemon.end('SIGTERM');
+  await unmount(at('image'));
+  const store = await openStore(join(daemon.state, 'personad.db'));
+  await store.commit((tx) => tx.run("UPDATE fast SET boot = 'another'"));
+  await store.close();
+  const again = await startLive(t, root);
+  t.deepEqual(readdirSync(at('image')), []);
+  t.is(lstatSync(at('image')).uid, users.user);
+  const { partitions } = await (await again.client()).call('fast.list', {});
+  t.true((partitions[0]?.emptiedMs ?? 0) > 0);
+  t.is(readdirSync(join(daemon.state, 'fast')).length, 1);
+});
+
+onDisk('the disk has quotas, and its reserve is kept', async (t) => {
+  const settings = '[fast]\nowner_disk = "32MiB"\ndisk_max = "48MiB"\n';
+  const { ask, daemon } = await ready(t, settings);
+  const given = await ask(
+    users.user,
+    create('big', 33 * MiB, 'nvme'),
+    create('one', 32 * MiB, 'nvme'),
+    create('two', 16 * MiB, 'nvme'),
+  );
+  t.deepEqual(codes(given), ['limit-exceeded', 'ok', 'limit-exceeded']);
+  const theirs = [create('three', 17 * MiB, 'nvme'), create('four', 16 * MiB, 'nvme')];
+  t.deepEqual(codes(await ask(users.other, ...theirs)), ['limit-exceeded', 'ok']);
+  const client = await daemon.client();
+  const { freeBytes } = await client.call('system.df', {});
+  const all = { name: 'all', bytes: freeBytes, on: 'nvme' as const };
+  await t.throwsAsync(done(client, 'fast.create', all), { code: 'no-space' });
 });
