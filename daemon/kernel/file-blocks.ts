@@ -5,6 +5,7 @@ import { declareInt } from './libc.ts';
 
 const fallocate = declareInt('fallocate', ['int', 'int', 'i64', 'i64']);
 const fiemap = declareInt('ioctl', ['int', 'u64', 'bytes']);
+const flagsCall = declareInt('ioctl', ['int', 'u64', 'bytes']);
 const syncFd = declareInt('fsync', ['int']);
 const setLength = declareInt('ftruncate', ['int', 'i64']);
 
@@ -16,6 +17,10 @@ const FS_IOC_FIEMAP = 0xc020660b;
 const HEAD = 32;
 const EXTENT = 56;
 const EXTENT_LAST = 1;
+// linux/fs.h
+const FS_IOC_GETFLAGS = 0x80086601;
+const FS_IOC_SETFLAGS = 0x40086602;
+const FS_NOCOW_FL = 0x00800000;
 /** Extents asked for at a time. */
 const EXTENTS = 512;
 
@@ -80,6 +85,21 @@ export async function ownRange(file: Fd, { at, bytes }: Range): Promise<void> {
 /** Gives the blocks of this piece of the file back: it reads as zeros. Throws EOPNOTSUPP. */
 export async function freeRange(file: Fd, { at, bytes }: Range): Promise<void> {
   await fallocate.later(file.number, KEEP_SIZE | PUNCH_HOLE, at, bytes);
+}
+
+/**
+ * Has each write of the file, which must be empty, go to the block that it has already, where the file system would take another
+ * (btrfs). What others make of that, nothing at all, is fine: they write in place.
+ */
+export async function writeInPlace(file: Fd): Promise<void> {
+  const flags = Buffer.alloc(8);
+  try {
+    await flagsCall.later(file.number, FS_IOC_GETFLAGS, flags);
+    flags.writeUInt32LE((flags.readUInt32LE(0) | FS_NOCOW_FL) >>> 0, 0);
+    await flagsCall.later(file.number, FS_IOC_SETFLAGS, flags);
+  } catch (error) {
+    if (!failedWith(error, 'EOPNOTSUPP', 'ENOTTY', 'EINVAL')) throw error;
+  }
 }
 
 /** Lets the file grow to `bytes`, with blocks set aside for what it gains; a shorter length changes nothing. Throws ENOSPC. */

@@ -6,7 +6,7 @@ import { localSpaceOf } from '../../kernel/disk-usage.ts';
 import { failedWith } from '../../kernel/errno.ts';
 import { ext4Maker, makeExt4, readExt4 } from '../../kernel/ext4.ts';
 import { Fd } from '../../kernel/fd.ts';
-import { cutFile } from '../../kernel/file-blocks.ts';
+import { cutFile, writeInPlace } from '../../kernel/file-blocks.ts';
 import { exists, moveDurably, removeFile, syncFile, syncFileSystem } from '../../kernel/files.ts';
 import { giveBack, openImage } from '../backing.ts';
 import { ballastRanges, fillBallast } from '../ballast.ts';
@@ -49,6 +49,7 @@ async function makeFileSystem(room: VolumesRoom, { volume, bytes }: MakeImagePar
   const { making } = room.places(volume.name);
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   using file = new Fd(openSync(making, flags, 0o600), making);
+  await writeInPlace(file);
   await cutFile(file, volume.limitBytes);
   const shape = { bytesPerInode: BYTES_PER_INODE, journalBytes: journalBytesOf(bytes) };
   await makeExt4(maker, making, volume.uuid, labelOf(volume.name), shape);

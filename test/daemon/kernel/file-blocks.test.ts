@@ -1,4 +1,4 @@
-import { constants, openSync, writeFileSync } from 'node:fs';
+import { constants, fsyncSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import test, { type ExecutionContext } from 'ava';
 import { Fd } from '../../../daemon/kernel/fd.ts';
@@ -9,7 +9,10 @@ import {
   growFile,
   ownRange,
   sizeOf,
+  writeInPlace,
 } from '../../../daemon/kernel/file-blocks.ts';
+import { knowsFileSystem } from '../../../daemon/kernel/fs-context.ts';
+import { mountImage } from '../../support/mount-image.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 
@@ -67,3 +70,36 @@ told(
     t.is(first?.on, (around?.on ?? 0) + MiB / 2 - (around?.at ?? 0));
   },
 );
+
+const onBtrfs = when(test, {
+  root: true,
+  tools: ['mkfs.btrfs'],
+  other: () => (knowsFileSystem('btrfs') ? undefined : 'needs btrfs in the kernel'),
+});
+
+onBtrfs('a file that is written in place keeps its blocks where others would move', async (t) => {
+  const folder = scratchFolder(t);
+  const at = `${folder}/at`;
+  mkdirSync(at);
+  run('truncate', '-s', '256M', `${folder}/image`);
+  run('mkfs.btrfs', '-q', `${folder}/image`);
+  mountImage(`${folder}/image`, at);
+  /** Where the blocks of a new file stand before and after it is written once more. */
+  const places = async (name: string, inPlace: boolean) => {
+    writeFileSync(`${at}/${name}`, '');
+    using file = new Fd(openSync(`${at}/${name}`, constants.O_RDWR), name);
+    if (inPlace) await writeInPlace(file);
+    await growFile(file, MiB);
+    const seen: unknown[] = [];
+    for (const byte of [1, 2]) {
+      writeSync(file.number, Buffer.alloc(MiB, byte), 0, MiB, 0);
+      fsyncSync(file.number);
+      seen.push((await extentsOf(file))?.map(({ on }) => on));
+    }
+    return seen;
+  };
+  const [first, second] = await places('plain', false);
+  t.notDeepEqual(second, first);
+  const [before, after] = await places('in-place', true);
+  t.deepEqual(after, before);
+});
