@@ -1,19 +1,18 @@
-import { existsSync, readFileSync, renameSync } from 'node:fs';
-import { removeFile, writeDurably } from '../kernel/files.ts';
 import { type Lease, leaseKey, parseLeases } from './lease.ts';
+import type { LeasePage } from './lease-ground.ts';
 
 /**
  * The leases in force, in a file of the run tree: like them it ends with the boot, and it is there when the database
  * cannot be opened or the disk is full. The file is written before a knob is.
  */
 export class LeaseBook {
-  readonly #file: string;
+  readonly #page: LeasePage;
   #leases: Map<string, Lease>;
   /** What was wrong with the file, or undefined. */
   problem: string | undefined;
 
-  private constructor(file: string, leases: readonly Lease[]) {
-    this.#file = file;
+  private constructor(page: LeasePage, leases: readonly Lease[]) {
+    this.#page = page;
     this.#leases = new Map(leases.map((lease) => [leaseKey(lease), lease]));
   }
 
@@ -21,14 +20,15 @@ export class LeaseBook {
    * Opens the book, with what another daemon has left in it. A file that holds no leases is put aside as
    * `FILE.damaged`: nothing is restored by guessing, and `problem` says so.
    */
-  static open(file: string): LeaseBook {
-    if (!existsSync(file)) return new LeaseBook(file, []);
+  static open(page: LeasePage): LeaseBook {
+    const text = page.read();
+    if (text === undefined) return new LeaseBook(page, []);
     try {
-      return new LeaseBook(file, parseLeases(readFileSync(file, 'utf8')));
+      return new LeaseBook(page, parseLeases(text));
     } catch (error) {
-      renameSync(file, `${file}.damaged`);
-      const book = new LeaseBook(file, []);
-      book.problem = `${file} held no leases (${error instanceof Error ? error.message : error}): it is ${file}.damaged now, and nothing was given back`;
+      const aside = page.putAside();
+      const book = new LeaseBook(page, []);
+      book.problem = `${page.name} held no leases (${error instanceof Error ? error.message : error}): it is ${aside} now, and nothing was given back`;
       return book;
     }
   }
@@ -53,8 +53,8 @@ export class LeaseBook {
   }
 
   async #write(leases: Map<string, Lease>): Promise<void> {
-    if (leases.size === 0) await removeFile(this.#file);
-    else await writeDurably(this.#file, `${JSON.stringify([...leases.values()], null, 1)}\n`);
+    if (leases.size === 0) await this.#page.remove();
+    else await this.#page.write(`${JSON.stringify([...leases.values()], null, 1)}\n`);
     this.#leases = leases;
   }
 }

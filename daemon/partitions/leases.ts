@@ -1,17 +1,10 @@
-import { existsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { failedWith } from '../kernel/errno.ts';
-import { type HeldGroup, holdGroup } from '../kernel/held-group.ts';
-import {
-  dropInOf,
-  propertyOf,
-  removeDropIn,
-  setUnitProperty,
-  unitOf,
-} from '../kernel/unit-properties.ts';
+import type { HeldGroup } from '../kernel/held-group.ts';
 import { sameValue, textFor, valueIn } from './knob-text.ts';
 import { isOurs, type Lease, leaseKey } from './lease.ts';
 import type { LeaseBook } from './lease-book.ts';
+import type { LeaseGround } from './lease-ground.ts';
 import type { LeaseGuard } from './lease-guard.ts';
 
 /** One knob of one group. */
@@ -47,8 +40,7 @@ export interface Returned {
 /** How leases are written. */
 export interface LeaseParts {
   book: LeaseBook;
-  /** systemd writes the knobs of its units; else cgroupfs is written. */
-  manager: boolean;
+  ground: LeaseGround;
   boot: string;
   /** Milliseconds since boot. */
   now(): number;
@@ -141,7 +133,7 @@ export class Leases {
   /** The group of a lease while it is the very one. */
   #hold({ root, group, inode, boot }: Lease): HeldGroup | undefined {
     if (boot !== this.#parts.boot) return undefined;
-    const held = holdGroup(root, group);
+    const held = this.#parts.ground.hold(root, group);
     if (held === undefined || held.id === inode) return held;
     held.close();
     return undefined;
@@ -149,7 +141,7 @@ export class Leases {
 
   async #set(knob: KnobPlace, value: string, free?: string): Promise<Written> {
     const { book } = this.#parts;
-    const held = holdGroup(knob.root, knob.group);
+    const held = this.#parts.ground.hold(knob.root, knob.group);
     if (held === undefined) return { state: 'refused', reason: `there is no group ${knob.group}` };
     try {
       const now = readOf(held, knob);
@@ -186,8 +178,8 @@ export class Leases {
   }
 
   #leaseOf(knob: KnobPlace, held: HeldGroup, old: string, wanted: string): Lease {
-    const unit = this.#parts.manager ? unitOf(knob.group) : undefined;
-    const property = propertyOf(knob.knob);
+    const { units } = this.#parts.ground;
+    const unit = units?.find(knob.group, knob.knob);
     return {
       ...knob,
       inode: held.id,
@@ -195,9 +187,7 @@ export class Leases {
       old,
       wanted,
       sinceMs: this.#parts.now(),
-      ...(unit === undefined || property === undefined
-        ? {}
-        : { unit, dropInBefore: existsSync(dropInOf(unit, property)) }),
+      ...(unit !== undefined && { unit, dropInBefore: units?.kept(unit, knob.knob) === true }),
     };
   }
 
@@ -249,11 +239,10 @@ export class Leases {
   /** By systemd where the knob is a unit's, and waits until the kernel has it. */
   async #put(lease: Lease, held: HeldGroup, value: string): Promise<void> {
     const { unit, knob } = lease;
-    const property = propertyOf(knob);
-    const deadlineMs = this.#parts.deadlineMs ?? writeDeadlineMs;
-    if (unit === undefined || property === undefined)
+    const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
+    if (unit === undefined || ground.units === undefined)
       return await held.write(knob, textFor(value, lease), deadlineMs);
-    await setUnitProperty(unit, property, value);
+    await ground.units.set(unit, knob, value);
     const end = performance.now() + readBackMs;
     while (performance.now() < end && !sameValue(readOf(held, lease) ?? value, value, lease))
       await pause(readBackEveryMs);
@@ -308,16 +297,14 @@ export class Leases {
 
   /** The unit's group has ended, but systemd would give our value to its next one. */
   async #forget(lease: Lease): Promise<void> {
-    const property = propertyOf(lease.knob);
-    if (lease.unit === undefined || property === undefined) return;
+    const { units } = this.#parts.ground;
+    if (lease.unit === undefined || units === undefined) return;
     // A unit that systemd has forgotten has no properties either.
-    await setUnitProperty(lease.unit, property, lease.old).catch(() => undefined);
+    await units.set(lease.unit, lease.knob, lease.old).catch(() => undefined);
     this.#removeDropIn(lease);
   }
 
   #removeDropIn({ unit, knob, dropInBefore }: Lease): void {
-    const property = propertyOf(knob);
-    if (unit !== undefined && property !== undefined && dropInBefore !== true)
-      removeDropIn(unit, property);
+    if (unit !== undefined && dropInBefore !== true) this.#parts.ground.units?.forget(unit, knob);
   }
 }

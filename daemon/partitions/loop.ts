@@ -1,9 +1,7 @@
 import type { Log } from '../changes/log.ts';
-import { type Applied, applyWrites, knobPlace } from './apply.ts';
+import type { Applied } from './apply.ts';
 import type { IoShares } from './io-shares.ts';
-import { knobKey, leaveAloneMs, type Theirs, whoseKnobs } from './knob-owners.ts';
-import { knobAmount, knobOfFile } from './knobs.ts';
-import { isOurs } from './lease.ts';
+import type { Theirs } from './knob-owners.ts';
 import type { Leases, Returned } from './leases.ts';
 import type { Glance } from './machine-look.ts';
 import { type Observation, type Side, sides } from './observation.ts';
@@ -11,8 +9,8 @@ import { notManageable, type Places } from './places.ts';
 import type { Goals, Hint, Policy, Reason } from './policy.ts';
 import { policySettings } from './policy-settings.ts';
 import type { Recorder } from './recorder.ts';
-import { type StepState, step } from './step.ts';
-import { stillQuiet, tickMs, worthALook } from './ticks.ts';
+import { tickMs, worthALook } from './ticks.ts';
+import { Turns } from './turns.ts';
 
 /** What decides, and whether it may turn knobs or only say what it would. */
 export interface Choice {
@@ -55,12 +53,11 @@ const sayAgainMs = 10 * 60_000;
 export class MemoryLoop {
   readonly #parts: LoopParts;
   #choice: Choice;
-  #state: StepState | undefined;
+  readonly #turns: Turns;
   #last: Observation | undefined;
   #before: Observation | undefined;
   #decision: Decision | undefined;
   #moves: Decision[] = [];
-  #theirs = new Map<string, Theirs>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #started = false;
@@ -75,6 +72,7 @@ export class MemoryLoop {
 
   constructor(parts: LoopParts, choice: Choice) {
     this.#parts = parts;
+    this.#turns = new Turns(parts);
     this.#choice = choice;
   }
 
@@ -97,7 +95,7 @@ export class MemoryLoop {
   }
   /** Knobs that others turn. */
   get theirs(): readonly Theirs[] {
-    return [...this.#theirs.values()];
+    return this.#turns.theirs;
   }
   /** Looks since the start: glances that saw nothing are none. */
   get looks(): number {
@@ -189,7 +187,7 @@ export class MemoryLoop {
     this.#due = false;
     if (seen !== undefined && seen !== 'time') this.#sawMs = atMs;
     if (seen === undefined) {
-      this.#state = stillQuiet(this.#state, atMs);
+      this.#turns.quiet(atMs);
       return;
     }
     this.#looks += 1;
@@ -204,60 +202,24 @@ export class MemoryLoop {
   /** A limit stands, or was set since the last look. */
   #isLimited(side: Side): boolean {
     if (typeof this.#last?.sides[side]?.high === 'number') return true;
-    return this.manages && this.#state?.goals[side].highBytes !== undefined;
+    return this.manages && this.#turns.goals?.[side].highBytes !== undefined;
   }
 
   async #decide(now: Observation): Promise<void> {
-    const { leases, places, wallMs } = this.#parts;
-    if (this.#lostSome(now)) this.#lost(await leases.check(), now);
-    this.#theirs = whoseKnobs(
-      now,
-      (side, knob) => places.memory && leases.find(knobPlace(places, side, knob)),
-      this.#theirs,
-    );
+    const { wallMs, log } = this.#parts;
     const { policy } = this.#choice;
-    const hints: Hint[] = [];
-    const turn = step({ policy, settings: policySettings, now, hints, state: this.#state });
-    this.#state = turn.state;
     const managed = this.manages;
-    const writes: Applied[] = managed
-      ? await applyWrites(leases, places, turn.writes, this.#theirs)
-      : turn.writes.map((write) => ({ ...write, state: 'only-observed' }));
+    const hints: Hint[] = [];
+    const input = { policy, settings: policySettings, now, hints, manage: managed };
+    const { goals, why, writes, lost } = await this.#turns.take(input);
+    reportReturned(lost, log);
     if (managed) await this.#parts.io?.apply(now.atMs);
-    const { goals, why } = turn;
     this.#decision = { atMs: wallMs(), policy: policy.name, managed, goals, why, writes };
     if (writes.some(({ state }) => state !== 'theirs' && state !== 'only-observed'))
       this.#moves = [...this.#moves, this.#decision].slice(-decisionsKept);
     for (const { side, knob, value, state, detail } of writes)
       if (state === 'refused' || state === 'blocked')
         this.#say(`cannot set ${knob} of ${side}`, { value, state, detail });
-  }
-
-  /** Some lease's knob has another value than ours, or its group is another one. */
-  #lostSome(now: Observation): boolean {
-    const { leases, places } = this.#parts;
-    return leases.all().some((lease) => {
-      const side = sides.find((one) => places.groups[one] === lease.group);
-      const seen = side && now.sides[side];
-      const knob = knobOfFile(lease.knob);
-      if (knob === undefined) return false;
-      const value = knob === 'memory.low' ? seen?.low : seen?.high;
-      return seen?.group !== lease.inode || value === undefined || !isOurs(lease, String(value));
-    });
-  }
-
-  /** What others have written is theirs for a while. */
-  #lost(returned: readonly Returned[], now: Observation): void {
-    reportReturned(returned, this.#parts.log);
-    for (const { lease, state, detail } of returned) {
-      const side = sides.find((one) => this.#parts.places.groups[one] === lease.group);
-      const value = knobAmount(detail ?? '');
-      const knob = knobOfFile(lease.knob);
-      if (state !== 'changed-since' || side === undefined || value === undefined) continue;
-      if (knob === undefined) continue;
-      const untilMs = now.atMs + leaveAloneMs;
-      this.#theirs.set(knobKey(side, knob), { side, knob, value, untilMs });
-    }
   }
 
   #say(what: string, facts: Record<string, unknown>): void {

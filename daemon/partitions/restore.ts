@@ -7,11 +7,18 @@ import { managerRuns } from '../kernel/unit-properties.ts';
 import { LeaseBook } from './lease-book.ts';
 import type { LeaseGuard } from './lease-guard.ts';
 import { Leases, type Returned } from './leases.ts';
+import { leaseFile, machineGround } from './machine-ground.ts';
 
 /** The leases of this machine, with those that a daemon that was killed has left. Throws when the file is none of ours. */
 export function openLeases(run: string, guard?: LeaseGuard): Leases {
-  const book = LeaseBook.open(join(run, runPlaces.leases));
-  return new Leases({ book, manager: managerRuns(), boot: bootId(), now: boottimeMs, guard });
+  const book = LeaseBook.open(leaseFile(join(run, runPlaces.leases)));
+  return new Leases({
+    book,
+    ground: machineGround(managerRuns()),
+    boot: bootId(),
+    now: boottimeMs,
+    guard,
+  });
 }
 
 /**

@@ -8,6 +8,7 @@ import { createGroup, readHierarchies, removeGroup } from '../../../daemon/kerne
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-look.ts';
 import { sides, waiting } from '../../../daemon/partitions/observation.ts';
 import { findPolicy, policies } from '../../../daemon/partitions/policies/index.ts';
@@ -23,8 +24,8 @@ import { GiB, lives, look } from './looks.ts';
 function managing(t: ExecutionContext, tree: CgroupTree, policy = 'static') {
   const clock = { ms: 1_000_000 };
   const wallMs = () => clock.ms;
-  const book = LeaseBook.open(join(tree.folder, 'leases.json'));
-  const leases = new Leases({ book, manager: false, boot: 'b', now: wallMs });
+  const book = LeaseBook.open(leaseFile(join(tree.folder, 'leases.json')));
+  const leases = new Leases({ book, ground: machineGround(false), boot: 'b', now: wallMs });
   const { glance, close } = openGlance(tree.files);
   t.teardown(close);
   const recorder = new Recorder({ store: undefined, folder: tree.folder, log: silentLog, wallMs });

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
 /** Libuv has this many threads unless told otherwise. */
@@ -44,8 +45,14 @@ function fixture(t: ExecutionContext) {
   const high = join(root, 'user.slice/memory.high');
   writeFileSync(high, 'max\n');
   const file = join(folder, 'leases.json');
-  const book = LeaseBook.open(file);
-  const leases = new Leases({ book, manager: false, boot: 'b', now: () => 1, deadlineMs: 50 });
+  const book = LeaseBook.open(leaseFile(file));
+  const leases = new Leases({
+    book,
+    ground: machineGround(false),
+    boot: 'b',
+    now: () => 1,
+    deadlineMs: 50,
+  });
   const knob = {
     root,
     version: 2,

@@ -15,6 +15,7 @@ import { knobAmount, knobFile, knobOfFile, knobText } from '../../../daemon/part
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-look.ts';
 import type { Side } from '../../../daemon/partitions/observation.ts';
 import { notManageable, type Places } from '../../../daemon/partitions/places.ts';
@@ -97,8 +98,8 @@ function hardLoop(t: ExecutionContext, { swapMiB = 4096, hardLimits = true } = {
   };
   const clock = { ms: 1_000_000 };
   mkdirSync(join(folder, 'run'));
-  const book = LeaseBook.open(join(folder, 'run/leases.json'));
-  const leases = new Leases({ book, manager: false, boot: 'b', now: () => clock.ms });
+  const book = LeaseBook.open(leaseFile(join(folder, 'run/leases.json')));
+  const leases = new Leases({ book, ground: machineGround(false), boot: 'b', now: () => clock.ms });
   const wallMs = () => clock.ms;
   const { glance, close } = openGlance(files);
   t.teardown(close);

@@ -13,6 +13,7 @@ import { sameValue, textFor, valueIn } from '../../../daemon/partitions/knob-tex
 import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import type { Places } from '../../../daemon/partitions/places.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -63,7 +64,12 @@ function fixture(t: ExecutionContext) {
   };
   const file = join(folder, 'leases.json');
   const open = () =>
-    new Leases({ book: LeaseBook.open(file), manager: false, boot: 'b', now: () => 1 });
+    new Leases({
+      book: LeaseBook.open(leaseFile(file)),
+      ground: machineGround(false),
+      boot: 'b',
+      now: () => 1,
+    });
   const leases = open();
   const sharing = () => diskSharing(root, ['nvme0n1', 'sda', 'gone'], blocks);
   const settings: IoSettings = { weights: { user: 200, system: 50 }, cost: true };
@@ -174,8 +180,8 @@ when(test, {
   const before = readKnob(`${at}/${group}`, 'io.weight');
   const file = join(temporaryFolder(t), 'leases.json');
   const leases = new Leases({
-    book: LeaseBook.open(file),
-    manager: false,
+    book: LeaseBook.open(leaseFile(file)),
+    ground: machineGround(false),
     boot: 'b',
     now: () => 1,
   });

@@ -13,6 +13,7 @@ import { sameValue } from '../../../daemon/partitions/knob-text.ts';
 import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { type KnobPlace, Leases } from '../../../daemon/partitions/leases.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -30,7 +31,13 @@ function fixture(t: ExecutionContext) {
   }
   const file = join(folder, 'leases.json');
   const open = (over: { boot?: string } = {}) =>
-    new Leases({ book: LeaseBook.open(file), manager: false, boot, now: () => 1, ...over });
+    new Leases({
+      book: LeaseBook.open(leaseFile(file)),
+      ground: machineGround(false),
+      boot,
+      now: () => 1,
+      ...over,
+    });
   const knob = (name: string): KnobPlace => ({
     root,
     version: 2,
@@ -161,7 +168,13 @@ version1('knobs of a real group are taken, rounded by the kernel, and given back
   t.teardown(() => removeGroup(`${at}/${group}`));
   createGroup(`${at}/${group}`);
   const file = join(temporaryFolder(t), 'leases.json');
-  const open = () => new Leases({ book: LeaseBook.open(file), manager: false, boot, now: () => 1 });
+  const open = () =>
+    new Leases({
+      book: LeaseBook.open(leaseFile(file)),
+      ground: machineGround(false),
+      boot,
+      now: () => 1,
+    });
   const soft = {
     root: at,
     version: 1,
@@ -200,7 +213,12 @@ version1('what the kernel refuses is said, and leaves no lease', async (t) => {
   child.say('go');
   t.is(await child.line(), 'held');
   const file = join(temporaryFolder(t), 'leases.json');
-  const leases = new Leases({ book: LeaseBook.open(file), manager: false, boot, now: () => 1 });
+  const leases = new Leases({
+    book: LeaseBook.open(leaseFile(file)),
+    ground: machineGround(false),
+    boot,
+    now: () => 1,
+  });
   // Without swap the memory of a process cannot be taken: a hard limit below it is refused.
   const hard = {
     root: at,

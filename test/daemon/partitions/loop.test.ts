@@ -7,6 +7,7 @@ import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-look.ts';
 import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
@@ -18,8 +19,8 @@ const GiB = 2 ** 30;
 function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean, weights?: IoSettings) {
   const file = join(tree.folder, 'leases.json');
   const clock = { ms: 1_000_000 };
-  const book = LeaseBook.open(file);
-  const leases = new Leases({ book, manager: false, boot: 'b', now: () => clock.ms });
+  const book = LeaseBook.open(leaseFile(file));
+  const leases = new Leases({ book, ground: machineGround(false), boot: 'b', now: () => clock.ms });
   const wallMs = () => clock.ms;
   const { glance, close } = openGlance(tree.files);
   t.teardown(close);

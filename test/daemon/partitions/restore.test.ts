@@ -16,6 +16,7 @@ import { bootId } from '../../../daemon/kernel/clock.ts';
 import { lockFile } from '../../../daemon/kernel/files.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lockState } from '../../../daemon/system/state-tree.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -58,8 +59,13 @@ when(test, {
     for (const folder of ['run', 'state']) mkdirSync(join(root, folder));
     const file = join(root, 'run/leases.json');
     const set = async () => {
-      const book = LeaseBook.open(file);
-      const leases = new Leases({ book, manager: false, boot: bootId(), now: () => 1 });
+      const book = LeaseBook.open(leaseFile(file));
+      const leases = new Leases({
+        book,
+        ground: machineGround(false),
+        boot: bootId(),
+        now: () => 1,
+      });
       const knob = { root: at, version: 1, controller: 'memory', group, knob: soft } as const;
       await leases.set(knob, '8192');
     };
