@@ -11,6 +11,28 @@ export interface Bar {
   n: number;
   /** What others reached in the same run, same unit; a string is the reason why one was left out. */
   peer: Record<string, number | string>;
+  /** Where samples were drawn: between these lies what 95 of 100 such samples would say. */
+  interval?: [low: number, high: number];
+  peerIntervals?: Record<string, [low: number, high: number]>;
+}
+
+/** The bar with the intervals of its own value and of its peers, as far as they are known. */
+export function withIntervals(
+  bar: Bar,
+  own: string,
+  intervals: Readonly<Record<string, readonly [number, number] | undefined>>,
+): Bar {
+  const known = Object.entries(intervals).flatMap(([name, interval]) =>
+    interval
+      ? [[name, [round(interval[0]), round(interval[1])]] as [string, [number, number]]]
+      : [],
+  );
+  const mine = known.find(([name]) => name === own)?.[1];
+  return {
+    ...bar,
+    ...(mine && { interval: mine }),
+    peerIntervals: Object.fromEntries(known.filter(([name]) => name !== own)),
+  };
 }
 
 /** A bar whose value is to stay at or below `limit`. */
@@ -45,7 +67,7 @@ export function table(bars: readonly Bar[]): string {
   const rows = bars.map((bar) => [
     bar.holds === null ? ' ' : bar.holds ? 'holds' : 'MISSED',
     bar.bar,
-    `${bar.value} ${bar.unit}`,
+    `${bar.value} ${bar.unit}${bar.interval ? ` (${bar.interval.join(' to ')})` : ''}`,
     bar.limit === null ? '' : `<= ${bar.limit}`,
     `n=${bar.n}`,
     Object.entries(bar.peer)

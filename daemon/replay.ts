@@ -20,7 +20,7 @@ function traceText(path: string): string {
 
 try {
   const task = JSON.parse(readFileSync(0, 'utf8')) as ReplayTask;
-  const answer: ReplayAnswer = replay(task, traceText);
+  const answer: ReplayAnswer = await replay(task, traceText);
   writeFileSync(1, JSON.stringify(answer));
 } catch (error) {
   const { code, path, message } = error as NodeJS.ErrnoException;

@@ -1,7 +1,8 @@
 import { formatSize } from '../../ipc/values.ts';
 import { columns } from './columns.ts';
 import type { Output } from './output.ts';
-import { padded, type Safe, say } from './safe.ts';
+import { type Piece, padded, type Safe, say } from './safe.ts';
+import type { Style } from './style.ts';
 
 /** A policy over all scenarios, as the simulator answers it. Rates are per hour. */
 export interface ReplayRow {
@@ -15,6 +16,8 @@ export interface ReplayRow {
   reversals: number;
   reliefP50?: number;
   reliefP95?: number;
+  /** 95 % intervals of these figures over the scenarios, where there are several. */
+  intervals?: Partial<Record<string, [low: number, high: number]>>;
 }
 
 /** How a policy shared the first scenario out: shares of the total, 0 to 1. */
@@ -43,7 +46,22 @@ const right = (title: string) => ({ title, side: 'right' as const });
 const figure = (value: number): string =>
   value >= 100 || value === 0 ? value.toFixed(0) : value.toPrecision(2);
 
-const seconds = (value: number | undefined) => (value === undefined ? '-' : `${value} s`);
+const seconds = (value: number) => `${value} s`;
+const percent = (share: number) => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+const gib = (value: number) => `${figure(value)} GiB`;
+
+/** The columns: which figure, and how it is written. */
+const shown = [
+  ['shortSeconds', (value: number) => `${figure(value)} s`],
+  ['shortGiBs', figure],
+  ['avoidable', percent],
+  ['reclaimedGiB', gib],
+  ['refaultedGiB', gib],
+  ['writesMedian', figure],
+  ['reversals', figure],
+  ['reliefP50', seconds],
+  ['reliefP95', seconds],
+] as const;
 
 const titles = [
   { title: 'POLICY' },
@@ -53,18 +71,28 @@ const titles = [
   ...['RELIEF P50', 'P95'].map(right),
 ];
 
-const rowOf = (row: ReplayRow, bold: (piece: string) => Safe) => [
-  bold(row.policy),
-  `${figure(row.shortSeconds)} s`,
-  figure(row.shortGiBs),
-  `${(row.avoidable * 100).toFixed(row.avoidable < 0.1 ? 1 : 0)} %`,
-  `${figure(row.reclaimedGiB)} GiB`,
-  `${figure(row.refaultedGiB)} GiB`,
-  figure(row.writesMedian),
-  figure(row.reversals),
-  seconds(row.reliefP50),
-  seconds(row.reliefP95),
-];
+/** The figures of a policy, and below each the interval in which it lies for 95 of 100 such samples. */
+function rowsOf(row: ReplayRow, { bold, dim }: Style): Piece[][] {
+  const figures = shown.map(([name, text]) => {
+    const value = row[name];
+    return value === undefined ? '-' : text(value);
+  });
+  if (row.intervals === undefined) return [[bold(row.policy), ...figures]];
+  const between = shown.map(([name, text]) => {
+    const interval = row.intervals?.[name];
+    return dim(
+      interval === undefined
+        ? ''
+        : `${withoutUnit(text(interval[0]))}..${withoutUnit(text(interval[1]))}`,
+    );
+  });
+  return [
+    [bold(row.policy), ...figures],
+    [dim('  95 %'), ...between],
+  ];
+}
+
+const withoutUnit = (text: string): string => text.replace(/ .*/, '');
 
 const steps = { unicode: ' ▁▂▃▄▅▆▇█', ascii: ' .:-=+*#%@' };
 
@@ -111,7 +139,7 @@ export function replayLines(page: ReplayPage, out: Output): Safe[] {
     ...page.remarks.map((remark) => style.dim(remark)),
     ...columns(
       titles,
-      page.rows.map((row) => rowOf(row, style.bold)),
+      page.rows.flatMap((row) => rowsOf(row, style)),
       style,
     ),
     ...page.plots.slice(0, PLOTS).flatMap((plot) => plotLines(plot, out)),

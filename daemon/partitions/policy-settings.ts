@@ -23,25 +23,30 @@ export interface PolicySettings {
     needWaiting: number;
     /** It also needs memory when fetching its working set back costs this share of the time. */
     needLost: number;
-    /** A side can give while it loses less than this part of what the needy side loses. */
+    /** A side gets memory while the other loses less than this part of what it loses, each for what it has. */
     giverLost: number;
-    /** Of the total: protection that a side keeps when it lends the rest. What it claims comes back. */
-    leastLow: number;
-    /** Where pressure is not told: time of one refault, to make waiting of counts. */
+    /** Of all protection: what a side keeps at least. What it claims comes back. */
+    leastPart: number;
+    /** Where pressure is not told: time of one refault, to make waiting of counts; where counts are not told, the reverse. */
     refaultUs: number;
+    /** What comes back of a working set in a second, times this, is what is missing of it. */
+    missingS: number;
+    /** Of the total: more is not taken for missing while both sides lack memory. */
+    contendedMost: number;
     /** Of the total: smaller changes are not worth a write. */
     deadBand: number;
-    /** Protection above what the needy side has: times what it lacked, and of the total at least. */
-    stepFactor: number;
-    stepLeast: number;
-    /** Of the total: what a giver is asked for at a time, at least. */
-    giveStep: number;
+    /** The same while both sides lack memory: there is little to win. */
+    contendedBand: number;
+    /** Of what a launch was said to need: the part that is working set, as one may expect. */
+    hintPart: number;
+    /** Of the total: more is not believed of the launches of a side together. */
+    hintMost: number;
     /** Between two moves for the same side. */
     coolDownMs: number;
-    /** Between two moves either way while both sides lack memory: there is little to win. */
-    contendedMs: number;
     /** Before a move is taken back. */
     reversalMs: number;
+    /** Of the total: what a limit takes from the giver, at least. */
+    stepLeast: number;
     /** Looks in a row with need despite protection, before the giver is limited. */
     limitAfter: number;
     /** A limit on the giver ends after this, needed or not. */
@@ -96,17 +101,19 @@ export const policySettings: PolicySettings = {
   threshold: { growAbove: 0.8, shrinkBelow: 0.2, step: 0.1, stepOf: 'total' },
   protective: {
     needWaiting: 0.07,
-    needLost: 0.02,
-    giverLost: 0.9,
-    leastLow: 0.05,
+    needLost: 0.05,
+    giverLost: 0.5,
+    leastPart: 0.03,
     refaultUs: 100,
+    missingS: 20,
+    contendedMost: 0.08,
     deadBand: 0.04,
-    stepFactor: 1.25,
-    stepLeast: 0.1,
-    giveStep: 0.05,
-    coolDownMs: 40_000,
-    contendedMs: 600_000,
+    contendedBand: 0.08,
+    hintPart: 0.5,
+    hintMost: 0.2,
+    coolDownMs: 20_000,
     reversalMs: 61_000,
+    stepLeast: 0.1,
     limitAfter: 10,
     holdMs: 61_000,
   },

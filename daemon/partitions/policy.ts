@@ -14,9 +14,12 @@ export type Goals = Record<Side, Goal>;
 /** No protection, no limit: how the kernel starts. */
 export const untouched: Goals = { user: { lowBytes: 0 }, system: { lowBytes: 0 } };
 
-/** An application that is about to start, and what it will need. Taken until it expires. */
+/** An application that is about to start, and what it will need. Taken until it expires (`hints.ts`). */
 export interface Hint {
+  /** Type of the application, for `explain`. */
+  type: string;
   side: Side;
+  /** Memory that it is expected to need. */
   bytes: number;
   /** On the clock of `Observation.atMs`. */
   expiresAtMs: number;
@@ -37,7 +40,7 @@ export interface PolicyInput {
   now: Observation;
   /** The look before. Absent at start and after a pause: nothing can be said of what happened between. */
   before?: Observation;
-  /** None has expired. */
+  /** None has expired, none is out of its limits. */
   hints: readonly Hint[];
 }
 

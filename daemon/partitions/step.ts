@@ -1,4 +1,5 @@
 import { type GuardState, guard, guardStart } from './guard.ts';
+import { liveHints } from './hints.ts';
 import type { KnobWrite } from './knobs.ts';
 import type { Observation } from './observation.ts';
 import { planWrites } from './plan.ts';
@@ -83,8 +84,7 @@ export function step({ policy, settings, now, hints, state, unguarded }: StepInp
       why,
     };
   }
-  const live = hints.filter(({ expiresAtMs }) => expiresAtMs > now.atMs);
-  const input = { settings, now, hints: live, ...(before && { before }) };
+  const input = { settings, now, hints: liveHints(hints, now), ...(before && { before }) };
   const decided = policy.decide(input, known?.policyState);
   next.policyState = decided.state;
   if (unguarded) {

@@ -63,6 +63,20 @@ test('--json has the rows, -o writes a plot whose text is only text', (t) => {
   t.regex(svg, /<polyline [^>]*points="\d/);
 });
 
+test('several scenarios have intervals, in the table and in --json; one has none', (t) => {
+  const folder = temporaryFolder(t);
+  const args = ['--model', 'first-order', '--policy', 'threshold', '--seeds'];
+  const table = replay(folder, ...args, '2');
+  t.is(table.status, 0, table.err);
+  t.regex(table.out, /^ {2}95 % +\d+\.\.\d+ /m);
+  const rows = (seeds: string) =>
+    (JSON.parse(replay(folder, ...args, seeds, '--json').out) as { rows: { intervals?: object }[] })
+      .rows;
+  t.like(Object.keys(rows('2')[0]!.intervals!), ['shortSeconds', 'shortGiBs', 'avoidable']);
+  t.is(rows('1')[0]!.intervals, undefined);
+  t.notRegex(replay(folder, ...args, '1').out, /95 %/);
+});
+
 test('scenarios come from their seeds: the same line gives the same answer', (t) => {
   const folder = temporaryFolder(t);
   const args = ['--seed', '9', '--seeds', '1', '--policy', 'protective', '--json'];

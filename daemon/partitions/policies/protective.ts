@@ -1,12 +1,14 @@
 import { otherSide, type Side, sides, waiting } from '../observation.ts';
-import type { Goals, Hint, Policy, PolicyInput, Reason } from '../policy.ts';
+import type { Goals, Policy, PolicyInput, Reason } from '../policy.ts';
 import type { PolicySettings } from '../policy-settings.ts';
 
 interface State {
-  /** The protections, as shares of the total. */
-  low: Record<Side, number>;
-  /** The last change of each: which way, and when. */
-  moved: Partial<Record<Side, { up: boolean; atMs: number }>>;
+  /** How protection is divided: the user's part, 0 to 1. */
+  part: number;
+  /** The last move: in whose favour, and when. */
+  moved?: { side: Side; atMs: number };
+  /** What a side had when the launches were announced that it now waits for. */
+  announced: Partial<Record<Side, number>>;
   /** Looks in a row in which a side got no memory although it was protected beyond what it had. */
   unheard: number;
   /** The limit on the giving side. */
@@ -19,8 +21,10 @@ interface Need {
   waited: number;
   /** Time that fetching its working set back costs, as a share of the time; may exceed 1. */
   lost: number;
-  /** Working set that was fetched back. */
-  lackedBytes: number;
+  /** Working set that was fetched back, in bytes per second. */
+  fetched: number;
+  /** What the side has. */
+  has: number;
 }
 
 const PAGE = 4096;
@@ -40,15 +44,18 @@ function needOf({ now, before, settings }: PolicyInput, side: Side): Need | unde
   const told = waiting(before, now, side)?.some;
   const pages = grown(was.activations, is.activations) ?? grown(was.refaults, is.refaults);
   if (told === undefined && pages === undefined) return undefined;
+  const { refaultUs } = settings.protective;
   const us = Math.max(1, (now.atMs - before.atMs) * 1000);
-  const lost = pages === undefined ? (told ?? 0) : (pages * settings.protective.refaultUs) / us;
-  return { waited: told ?? Math.min(1, lost), lost, lackedBytes: (pages ?? 0) * PAGE };
+  const lost = pages === undefined ? (told ?? 0) : (pages * refaultUs) / us;
+  const fetched = ((lost * 1e6) / refaultUs) * PAGE;
+  return { waited: told ?? Math.min(1, lost), lost, fetched, has: is.currentBytes };
 }
 
-/** The side that gets memory, what it lacks, and why. */
+/** The side that gets memory, and why. */
 interface Taker {
   side: Side;
-  lackedBytes: number;
+  own: Need;
+  other: Need;
   /** The other side lacks memory too. */
   contended: boolean;
   why: Reason;
@@ -56,115 +63,109 @@ interface Taker {
 
 const percent = (share: number) => `${Math.round(share * 100)} %`;
 
-/** The side that has less than the least share, else the one that needs memory more than the other. */
+/** The side that lacks more of its memory than the other, if one does: that is where a page is missed most. */
 function taker(input: PolicyInput): Taker | undefined {
-  const { now, settings } = input;
-  const { needLost, giverLost } = settings.protective;
+  const { needLost, giverLost } = input.settings.protective;
   const needs = { user: needOf(input, 'user'), system: needOf(input, 'system') };
-  const takers: Taker[] = [];
   for (const side of sides) {
     const [own, other] = [needs[side], needs[otherSide(side)]];
     if (!own || !other || own.lost < needLost) continue;
-    const claims = (now.sides[side]?.currentBytes ?? 0) < settings.minShare * now.totalBytes;
-    if (!claims && other.lost > own.lost * giverLost) continue;
+    // Lost per byte that a side has, multiplied out.
+    if (other.lost * own.has > own.lost * other.has * giverLost) continue;
     const text = `its tasks waited ${percent(own.waited)} of the time, the other side's ${percent(other.waited)}`;
-    const why: Reason = { rule: claims ? 'claim' : 'need', side, text };
-    takers.push({ side, lackedBytes: own.lackedBytes, contended: other.lost >= needLost, why });
+    const why: Reason = { rule: 'need', side, text };
+    return { side, own, other, contended: other.lost >= needLost, why };
   }
-  return takers.find(({ why }) => why.rule === 'claim') ?? takers[0] ?? hinted(input);
+  return undefined;
 }
 
 /**
- * A launch that will not find the memory it needs. It finds what its own side has lying idle, too: no more than a step
- * is asked of the other side before there is need.
+ * What announced launches will still bring to each side: what they need, less what has come since. Those that are not
+ * worth a write are left out, and no side is believed more than its most.
  */
-function hinted({ hints, now, settings }: PolicyInput): Taker | undefined {
-  const sum = (side: Side) =>
-    hints.reduce((all, hint: Hint) => all + (hint.side === side ? hint.bytes : 0), 0);
-  const [user, system] = [sum('user'), sum('system')];
-  const bytes = Math.abs(user - system);
-  if (user + system <= now.availableBytes) return undefined;
-  if (bytes < settings.protective.stepLeast * now.totalBytes) return undefined;
-  const side = user > system ? 'user' : 'system';
-  const why: Reason = { rule: 'hint', side, text: 'an application is about to need more memory' };
-  return { side, lackedBytes: 0, contended: false, why };
+function coming({ hints, now, settings }: PolicyInput, announced: State['announced']) {
+  const { deadBand, hintMost } = settings.protective;
+  const next: State['announced'] = {};
+  const bytes = { user: 0, system: 0 };
+  for (const side of sides) {
+    const seen = now.sides[side];
+    const needed = hints.reduce(
+      (all, hint) =>
+        hint.side === side && hint.bytes >= deadBand * now.totalBytes ? all + hint.bytes : all,
+      0,
+    );
+    if (!seen || needed === 0) continue;
+    const had = announced[side] ?? seen.currentBytes;
+    next[side] = had;
+    bytes[side] = Math.max(
+      0,
+      had + Math.min(hintMost * now.totalBytes, needed) - seen.currentBytes,
+    );
+  }
+  return { announced: next, bytes };
 }
 
-/** May this protection change that way now? Not before a change the other way has had its time. */
-function mayChange(
+/**
+ * The taker's part of all protection: in proportion to what each side has and what it lacks. What comes back in a second
+ * stands for what is missing. A launch counts only while its side needs memory and the other does not: alone it is no
+ * evidence, because most launches find what their own side has lying idle.
+ */
+function partOf(
   { now, settings }: PolicyInput,
-  { moved }: State,
-  side: Side,
-  up: boolean,
-  contended: boolean,
-): boolean {
-  const last = moved[side];
-  if (!last) return true;
-  const { coolDownMs, contendedMs, reversalMs } = settings.protective;
-  const rest = contended ? contendedMs : last.up === up ? coolDownMs : reversalMs;
-  return now.atMs - last.atMs >= rest;
+  { own, other, contended }: Taker,
+  comingBytes: number,
+): number {
+  const { missingS, contendedMost, hintPart, leastPart } = settings.protective;
+  const launched = contended ? 0 : comingBytes * hintPart;
+  const most = (contended ? contendedMost : 1) * now.totalBytes;
+  const missing = ({ fetched }: Need) => Math.min(fetched * missingS, most);
+  const mine = own.has + missing(own) + launched;
+  const theirs = other.has + missing(other);
+  const inProportion = mine / Math.max(1, mine + theirs);
+  return Math.min(1 - leastPart, Math.max(leastPart, inProportion));
 }
 
-/** The state with one protection changed, if it may and the change is worth a write. */
-function changed(
-  input: PolicyInput,
-  state: State,
-  side: Side,
-  share: number,
-  contended: boolean,
-): State {
-  const by = share - state.low[side];
+/** Protection moves to the taker, when that is worth the writes and the last move has had its time. */
+function shifted(input: PolicyInput, state: State, needy: Taker, comingBytes: number): State {
   const { now, settings } = input;
-  if (Math.abs(by) < settings.protective.deadBand) return state;
-  if (!mayChange(input, state, side, by > 0, contended)) return state;
-  return {
-    ...state,
-    low: { ...state.low, [side]: share },
-    moved: { ...state.moved, [side]: { up: by > 0, atMs: now.atMs } },
-    unheard: 0,
-  };
+  const { deadBand, contendedBand, coolDownMs, reversalMs } = settings.protective;
+  const { side, contended } = needy;
+  const kept = side === 'user' ? state.part : 1 - state.part;
+  const wanted = partOf(input, needy, comingBytes);
+  if (wanted - kept < (contended ? contendedBand : deadBand)) return state;
+  const rest = state.moved?.side === side ? coolDownMs : reversalMs;
+  if (state.moved && now.atMs - state.moved.atMs < rest) return state;
+  const part = side === 'user' ? wanted : 1 - wanted;
+  return { ...state, part, moved: { side, atMs: now.atMs }, unheard: 0 };
 }
 
-/** Protection moves to the taker: beyond what it has, and out of the giver's where there is no other. */
-function shifted(input: PolicyInput, state: State, { side, lackedBytes, contended }: Taker): State {
-  const { now, settings } = input;
-  const { stepFactor, stepLeast, giveStep, deadBand, leastLow } = settings.protective;
-  const { protectedShare } = settings.guard;
-  const giver = otherSide(side);
-  const has = (now.sides[side]?.currentBytes ?? 0) / now.totalBytes;
-  const lacked = (lackedBytes / now.totalBytes) * stepFactor;
-  // The giver lends what it has beyond its protection, and a step of that: its claim brings it back.
-  const giverHas = (now.sides[giver]?.currentBytes ?? 0) / now.totalBytes;
-  const left = Math.min(state.low[giver], giverHas) - Math.max(lacked, giveStep);
-  // What is lent below the least share must not be missed.
-  const least = contended ? settings.minShare * protectedShare : leastLow;
-  const lent = Math.min(state.low[giver], Math.max(least, left));
-  const after = changed(input, state, giver, lent, contended);
-  const most = Math.min(settings.maxShare, protectedShare - after.low[giver]);
-  const wanted = Math.min(most, has + Math.max(lacked, contended ? deadBand : stepLeast));
-  return changed(input, after, side, Math.max(state.low[side], wanted), contended);
+/** The protections, as shares of the total. */
+function lows({ part }: State, { guard }: PolicySettings): Record<Side, number> {
+  return { user: part * guard.protectedShare, system: (1 - part) * guard.protectedShare };
 }
 
 /** Is the side protected beyond what it has? Then its waiting is that of bringing memory back, and will end. */
-function covered({ now, settings }: PolicyInput, { low }: State, side: Side): boolean {
-  const has = (now.sides[side]?.currentBytes ?? 0) / now.totalBytes;
-  return has + settings.protective.deadBand <= low[side];
+function covered({ now, settings }: PolicyInput, state: State, { side, own }: Taker): boolean {
+  return own.has / now.totalBytes + settings.protective.deadBand <= lows(state, settings)[side];
 }
 
 /** A limit on the giver, when the needy side is covered and still does not get memory: protection was not heard. */
-function limited(input: PolicyInput, state: State, side: Side, lacked: number): State {
+function limited(input: PolicyInput, state: State, { side, own, other }: Taker): State {
   const { now, before, settings } = input;
-  const { limitAfter, stepFactor, stepLeast, holdMs } = settings.protective;
+  const { limitAfter, missingS, stepLeast, deadBand, holdMs, needWaiting } = settings.protective;
   const giver = otherSide(side);
-  const has = now.sides[giver]?.currentBytes;
-  const grown = (now.sides[side]?.currentBytes ?? 0) - (before?.sides[side]?.currentBytes ?? 0);
-  const unheard = grown > 0 ? 0 : state.unheard + 1;
-  if (unheard < limitAfter || state.limit || has === undefined) return { ...state, unheard };
-  const step = Math.max(lacked * stepFactor, stepLeast * now.totalBytes);
-  const least = state.low[giver] * now.totalBytes;
-  if (has - least < settings.protective.deadBand * now.totalBytes) return { ...state, unheard };
-  const limit = { side: giver, bytes: Math.max(least, has - step), untilMs: now.atMs + holdMs };
-  return { ...state, unheard: 0, limit };
+  const grows = own.has > (before?.sides[side]?.currentBytes ?? 0);
+  // As long as there is memory for the asking, nobody keeps it from the side.
+  const free = now.availableBytes >= deadBand * now.totalBytes;
+  const unheard = grows || free ? 0 : state.unheard + 1;
+  if (unheard < limitAfter || state.limit || other.waited >= needWaiting)
+    return { ...state, unheard };
+  const step = Math.max(own.fetched * missingS, stepLeast * now.totalBytes);
+  // The guard allows no limit below the least share.
+  const least = Math.max(lows(state, settings)[giver], settings.minShare) * now.totalBytes;
+  if (other.has - least < deadBand * now.totalBytes) return { ...state, unheard };
+  const bytes = Math.max(least, other.has - step);
+  return { ...state, unheard: 0, limit: { side: giver, bytes, untilMs: now.atMs + holdMs } };
 }
 
 /** The limit as long as it serves: it ends in time, and at once when the limited side itself comes to wait. */
@@ -175,47 +176,55 @@ function lasting(input: PolicyInput, state: State): State {
   return hurts || limit.untilMs <= input.now.atMs ? rest : state;
 }
 
-function goalsOf({ low, limit }: State, { now }: PolicyInput): Goals {
+function goalsOf(state: State, { now, settings }: PolicyInput): Goals {
+  const low = lows(state, settings);
   const goal = (side: Side) => ({
     lowBytes: low[side] * now.totalBytes,
-    ...(limit?.side === side && { highBytes: limit.bytes }),
+    ...(state.limit?.side === side && { highBytes: state.limit.bytes }),
   });
   return { user: goal('user'), system: goal('system') };
 }
 
-/** Protections in proportion to the shares. */
-function evenly({ userShare, guard }: PolicySettings): State {
-  const low = { user: userShare, system: 1 - userShare };
-  for (const side of sides) low[side] *= guard.protectedShare;
-  return { low, moved: {}, unheard: 0 };
+const quiet: Reason = { rule: 'at-ease', text: 'no side needs memory that the other could give' };
+
+function hintReason({ hints }: PolicyInput, side: Side): Reason {
+  const types = new Set(hints.filter((hint) => hint.side === side).map(({ type }) => type));
+  const text = `launches that were announced count as need: ${[...types].slice(0, 3).join(', ')}`;
+  return { rule: 'hint', side, text };
 }
 
-const quiet: Reason = { rule: 'at-ease', text: 'no side needs memory that the other could give' };
+const first = ({ settings }: PolicyInput): State => ({
+  part: settings.userShare,
+  announced: {},
+  unheard: 0,
+});
 
 /**
  * The default. Both sides are protected in proportion; protection takes nothing from anyone while there is enough.
- * When tasks of one side wait and those of the other do not, protection moves to the side that waits, so that the
- * kernel takes what it must from the other. A limit comes only where that was not heard, and ends by itself.
+ * When working set is taken from one side, and less of the other, protection moves to it, so that the kernel takes what
+ * it must from the other. A limit comes only where that was not heard, and ends by itself.
  */
 export const protectivePolicy: Policy<State> = {
   name: 'protective',
   summary: 'Protections that move to the side whose tasks wait. The default.',
-  decide(input, state = evenly(input.settings)) {
-    const held = lasting(input, state);
+  decide(input, state = first(input)) {
+    const { announced, bytes } = coming(input, state.announced);
+    const held = { ...lasting(input, state), announced };
     const needy = taker(input);
     if (!needy) {
       const next = { ...held, unheard: 0 };
       return { state: next, goals: goalsOf(next, input), why: [quiet] };
     }
-    const { side, lackedBytes, why } = needy;
+    const { side, why } = needy;
     const reasons = [why];
     let next = held;
-    if (covered(input, held, side)) {
-      next = limited(input, held, side, lackedBytes);
+    if (covered(input, held, needy)) {
+      next = limited(input, held, needy);
       reasons.push({ rule: 'covered', side, text: 'it is protected beyond what it has' });
     } else {
-      next = shifted(input, held, needy);
+      next = shifted(input, held, needy, bytes[side]);
       if (next === held) reasons.push({ rule: 'resting', side, text: 'no change is due yet' });
+      else if (bytes[side] > 0 && !needy.contended) reasons.push(hintReason(input, side));
     }
     return { state: next, goals: goalsOf(next, input), why: reasons };
   },

@@ -3,20 +3,24 @@ import { policies, references } from '../policies/index.ts';
 import { lowOnly } from '../policies/low-only.ts';
 import { anyPolicy, type Policy } from '../policy.ts';
 import { type PolicySettings, policySettings } from '../policy-settings.ts';
+import { bootstrap, type Interval } from './bootstrap.ts';
 import { desktopScenario, firstOrderDesktop, heatedDesktop } from './desktop.ts';
 import { firstOrderMachine } from './first-order.ts';
 import { heatMachine } from './heat.ts';
 import type { SimulatedMachine } from './machine.ts';
 import type { Metrics } from './metrics.ts';
-import { oraclePolicy } from './oracle.ts';
+import { oraclePolicy, rareOraclePolicy } from './oracle.ts';
 import { type RunInput, run } from './run.ts';
 import type { Scenario } from './scenario.ts';
 
 /** The two models. */
 export type Model = 'heat' | 'first-order';
 
-/** The law that is made for one machine only. */
-const ORACLE = 'oracle';
+/** The laws that are made for one machine only. */
+const oracles: Readonly<Record<string, (machine: SimulatedMachine) => Policy>> = {
+  'rare-oracle': (machine) => anyPolicy(rareOraclePolicy(machine)),
+  oracle: (machine) => anyPolicy(oraclePolicy(machine)),
+};
 
 const compared: readonly Policy[] = [
   ...policies,
@@ -26,11 +30,13 @@ const compared: readonly Policy[] = [
 ];
 
 /** Names that a comparison takes, in the order of its table. */
-export const comparedNames: readonly string[] = [...compared.map(({ name }) => name), ORACLE];
+export const comparedNames: readonly string[] = [
+  ...compared.map(({ name }) => name),
+  ...Object.keys(oracles),
+];
 
-/** A policy over all scenarios. Rates are per hour; means, unless said. */
-export interface Row {
-  policy: string;
+/** The figures of a policy over scenarios. Rates are per hour; means, unless said. */
+export interface Figures {
   shortSeconds: number;
   shortGiBs: number;
   /** Of the shortage of all scenarios, 0 to 1. */
@@ -45,7 +51,14 @@ export interface Row {
   /** Share of the time in which tasks waited. */
   waitedUser: number;
   waitedSystem: number;
+}
+
+/** A policy over all scenarios. */
+export interface Row extends Figures {
+  policy: string;
   scenarios: number;
+  /** 95 % intervals over the scenarios, by bootstrap; absent where one scenario says nothing of others. */
+  intervals?: Partial<Record<keyof Figures, Interval>>;
 }
 
 /** The smallest value that this share of the values does not exceed. */
@@ -54,31 +67,82 @@ export function quantile(values: readonly number[], share: number): number | und
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }
 
-function rowOf(policy: string, runs: readonly Metrics[]): Row {
-  const mean = (value: (one: Metrics) => number) =>
-    runs.reduce((sum, one) => sum + value(one), 0) / Math.max(1, runs.length);
-  const shortGiBs = mean((one) => one.shortGiBsPerHour);
-  const reliefs = runs.flatMap((one) => one.reliefs);
-  const [p50, p95] = [quantile(reliefs, 0.5), quantile(reliefs, 0.95)];
-  return {
-    policy,
-    shortSeconds: mean((one) => one.shortSecondsPerHour),
-    shortGiBs,
-    avoidable: shortGiBs > 0 ? mean((one) => one.avoidableGiBsPerHour) / shortGiBs : 0,
-    reclaimedGiB: mean((one) => one.reclaimedGiBPerHour),
-    refaultedGiB: mean((one) => one.refaultedGiBPerHour),
-    writesMedian:
-      quantile(
-        runs.map((one) => one.writesPerHour),
-        0.5,
-      ) ?? 0,
-    reversals: mean((one) => one.reversalsPerHour),
-    ...(p50 !== undefined && { reliefP50: p50 }),
-    ...(p95 !== undefined && { reliefP95: p95 }),
-    waitedUser: mean((one) => one.waited.user),
-    waitedSystem: mean((one) => one.waited.system),
-    scenarios: runs.length,
-  };
+/** How each figure comes from runs. */
+const figuresOf: {
+  [name in keyof Required<Figures>]: (runs: readonly Metrics[]) => number | undefined;
+} = {
+  shortSeconds: (runs) => mean(runs, (one) => one.shortSecondsPerHour),
+  shortGiBs: (runs) => mean(runs, (one) => one.shortGiBsPerHour),
+  avoidable(runs) {
+    const short = mean(runs, (one) => one.shortGiBsPerHour);
+    return short > 0 ? mean(runs, (one) => one.avoidableGiBsPerHour) / short : 0;
+  },
+  reclaimedGiB: (runs) => mean(runs, (one) => one.reclaimedGiBPerHour),
+  refaultedGiB: (runs) => mean(runs, (one) => one.refaultedGiBPerHour),
+  writesMedian: (runs) =>
+    quantile(
+      runs.map((one) => one.writesPerHour),
+      0.5,
+    ) ?? 0,
+  reversals: (runs) => mean(runs, (one) => one.reversalsPerHour),
+  reliefP50: (runs) => reliefQuantile(runs, 0.5),
+  reliefP95: (runs) => reliefQuantile(runs, 0.95),
+  waitedUser: (runs) => mean(runs, (one) => one.waited.user),
+  waitedSystem: (runs) => mean(runs, (one) => one.waited.system),
+};
+
+const mean = (runs: readonly Metrics[], value: (one: Metrics) => number): number =>
+  runs.reduce((sum, one) => sum + value(one), 0) / Math.max(1, runs.length);
+
+/** As `quantile` of all reliefs; these are whole seconds, and counted instead of sorted. */
+function reliefQuantile(runs: readonly Metrics[], share: number): number | undefined {
+  const counts: number[] = [];
+  let all = 0;
+  for (const { reliefs } of runs)
+    for (const seconds of reliefs) {
+      counts[seconds] = (counts[seconds] ?? 0) + 1;
+      all++;
+    }
+  let left = Math.max(1, Math.ceil(share * all));
+  for (let seconds = 0; seconds < counts.length; seconds++) {
+    left -= counts[seconds] ?? 0;
+    if (left <= 0) return seconds;
+  }
+  return undefined;
+}
+
+/** Runs by policy, in the order of the scenarios. */
+export type Runs = ReadonlyMap<string, readonly Metrics[]>;
+
+/** The rows of a table, with their intervals. */
+export function rowsOf(runs: Runs): Row[] {
+  return [...runs].map(([policy, all]) => {
+    const row: Record<string, unknown> = { policy, scenarios: all.length };
+    const intervals: Row['intervals'] = {};
+    for (const [name, figure] of Object.entries(figuresOf)) {
+      const value = figure(all);
+      if (value === undefined) continue;
+      row[name] = value;
+      const interval = bootstrap(all.length, (drawn) =>
+        figure(drawn.map((at) => all[at] as Metrics)),
+      );
+      if (interval) intervals[name as keyof Figures] = interval;
+    }
+    if (all.length > 1) row.intervals = intervals;
+    return row as unknown as Row;
+  });
+}
+
+/** The 95 % interval of one policy's figure in relation to another's, over the same scenarios. */
+export function ratioInterval(
+  runs: Runs,
+  [policy, other]: readonly [string, string],
+  name: 'shortGiBs' | 'reclaimedGiB',
+): Interval | undefined {
+  const [ours, theirs] = [runs.get(policy) ?? [], runs.get(other) ?? []];
+  const of = (all: readonly Metrics[], drawn: readonly number[]) =>
+    figuresOf[name](drawn.map((at) => all[at] as Metrics)) as number;
+  return bootstrap(ours.length, (drawn) => of(ours, drawn) / of(theirs, drawn));
 }
 
 /** Scenario number `seed` of a model. */
@@ -90,21 +154,22 @@ export const machineOf = (model: Model, scenario: Scenario): SimulatedMachine =>
   model === 'heat' ? heatMachine(scenario) : firstOrderMachine(scenario);
 
 /**
- * One scenario under the policy of this name. The oracle, and the literal threshold of the first-order table, go
+ * One scenario under the policy of this name. The oracles, and the literal threshold of the first-order table, go
  * without our guard; all others as they would run here.
  */
-export function runNamed(
+export async function runNamed(
   name: string,
   model: Model,
   scenario: Scenario,
-  more: Partial<Pick<RunInput, 'told' | 'decided' | 'hints' | 'settings'>> = {},
-): Metrics {
+  more: Partial<Pick<RunInput, 'told' | 'decided' | 'hints' | 'settings' | 'killed'>> = {},
+): Promise<Metrics> {
   const machine = machineOf(model, scenario);
-  const known = compared.find((policy) => policy.name === name);
-  const policy = known ?? anyPolicy(oraclePolicy(machine));
-  const unguarded = known === undefined || model === 'first-order';
+  const oracle = oracles[name]?.(machine);
+  const policy = oracle ?? compared.find((known) => known.name === name);
+  if (policy === undefined) throw new Error(`internal error: no policy ${name}`);
+  const unguarded = oracle !== undefined || model === 'first-order';
   const settings = more.settings ?? settingsOf(model);
-  return run({ ...more, machine, scenario, policy, settings, unguarded });
+  return await run({ ...more, machine, scenario, policy, settings, unguarded });
 }
 
 /** Without page heat the threshold steps as in the published table: times 1.1 and times 0.9. */
@@ -113,15 +178,26 @@ function settingsOf(model: Model): PolicySettings {
   return { ...policySettings, threshold: { ...policySettings.threshold, stepOf: 'size' } };
 }
 
-/** Policies by name over the scenarios. The same arguments give the same rows. */
-export function compare(
+/** Policies by name over the scenarios. The same arguments give the same runs. */
+export async function runAll(
   names: readonly string[],
   model: Model,
   scenarios: Iterable<Scenario>,
   hints = false,
-): Row[] {
+): Promise<Runs> {
   const runs = new Map<string, Metrics[]>(names.map((name) => [name, []]));
   for (const scenario of scenarios)
-    for (const name of names) runs.get(name)?.push(runNamed(name, model, scenario, { hints }));
-  return names.map((name) => rowOf(name, runs.get(name) ?? []));
+    for (const name of names)
+      runs.get(name)?.push(await runNamed(name, model, scenario, { hints }));
+  return runs;
+}
+
+/** The table of these runs. */
+export async function compare(
+  names: readonly string[],
+  model: Model,
+  scenarios: Iterable<Scenario>,
+  hints = false,
+): Promise<Row[]> {
+  return rowsOf(await runAll(names, model, scenarios, hints));
 }

@@ -63,7 +63,12 @@ const cap = (value: number | 'max', total: number) =>
   Math.min(1, value === 'max' ? 1 : value / total);
 
 /** How one policy shared the first scenario out. */
-function plot(policy: string, model: Model, scenario: Scenario, points: number): Plot {
+async function plot(
+  policy: string,
+  model: Model,
+  scenario: Scenario,
+  points: number,
+): Promise<Plot> {
   const pair = () => ({ user: [] as number[], system: [] as number[] });
   const lines: Plot = {
     policy,
@@ -75,7 +80,7 @@ function plot(policy: string, model: Model, scenario: Scenario, points: number):
   };
   const every = Math.max(1, Math.floor(scenario.seconds / points));
   let worst = 0;
-  runNamed(policy, model, scenario, {
+  await runNamed(policy, model, scenario, {
     told(second, done, machine) {
       const { totalBytes } = scenario;
       worst = Math.max(worst, (done.user.avoidableBytes + done.system.avoidableBytes) / totalBytes);
@@ -94,7 +99,10 @@ function plot(policy: string, model: Model, scenario: Scenario, points: number):
 }
 
 /** The comparison that was asked for. `readText` reads a trace file and holds its size against the limit. */
-export function replay(task: ReplayTask, readText: (path: string) => string): ReplayAnswer {
+export async function replay(
+  task: ReplayTask,
+  readText: (path: string) => string,
+): Promise<ReplayAnswer> {
   const asked = names(task.policies);
   const model = task.model ?? 'heat';
   const [from, count] = [task.seed ?? 1, task.seeds ?? 1];
@@ -111,13 +119,15 @@ export function replay(task: ReplayTask, readText: (path: string) => string): Re
       for (let seed = from + 1; seed < from + count; seed++) yield seededScenario(model, seed);
   }
   const points = Math.min(POINTS_MAX, task.points ?? 0);
+  const plots: Plot[] = [];
+  if (points > 0) for (const name of asked) plots.push(await plot(name, model, first, points));
   return {
     scenario: read || count === 1 ? first.name : `desktop ${from} to ${from + count - 1}`,
     model,
     hours: first.seconds / 3600,
     totalBytes: first.totalBytes,
-    rows: compare(asked, model, scenarios(), task.hints),
-    plots: points > 0 ? asked.map((name) => plot(name, model, first, points)) : [],
+    rows: await compare(asked, model, scenarios(), task.hints),
+    plots,
     remarks: read?.remarks ?? [],
   };
 }

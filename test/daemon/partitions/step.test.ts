@@ -1,9 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { hintLimits, liveHints } from '../../../daemon/partitions/hints.ts';
 import type { KnobWrite } from '../../../daemon/partitions/knobs.ts';
-import { type Observation, sides } from '../../../daemon/partitions/observation.ts';
+import { type Observation, type Side, sides } from '../../../daemon/partitions/observation.ts';
 import { policies, references } from '../../../daemon/partitions/policies/index.ts';
-import type { Policy } from '../../../daemon/partitions/policy.ts';
+import type { Hint, Policy } from '../../../daemon/partitions/policy.ts';
 import { policySettings as settings } from '../../../daemon/partitions/policy-settings.ts';
 import { type StepState, step } from '../../../daemon/partitions/step.ts';
 import { GiB, lives, look } from './looks.ts';
@@ -129,7 +130,7 @@ test('the move comes with the first look that shows need', (t) => {
 
 test('the giver is limited only when protection was not heard, and no longer than it can bear', (t) => {
   // Covered by its protection, and still losing without growing.
-  const unheard = (second: number, systemWaits = 0) =>
+  const unheard = (second: number, systemWaits = 0, availableBytes = GiB / 4) =>
     look(
       second * 1000,
       {
@@ -142,8 +143,14 @@ test('the giver is limited only when protection was not heard, and no longer tha
         activations: systemWaits * 2000,
         pressure: { someUs: systemWaits * 300_000, fullUs: 0 },
       },
+      { availableBytes },
     );
   let one = turn(protective, unheard(0));
+  for (let at = 1; at < 60; at++) {
+    one = turn(protective, unheard(at, 0, 2 * GiB), one.state);
+    t.is(one.goals.system.highBytes, undefined, 'nobody keeps what is there for the asking');
+  }
+  one = turn(protective, unheard(0));
   let second = 1;
   for (; one.goals.system.highBytes === undefined && second < 60; second++) {
     one = turn(protective, unheard(second), one.state);
@@ -156,17 +163,24 @@ test('the giver is limited only when protection was not heard, and no longer tha
   t.is(one.goals.system.highBytes, undefined, 'it waits: the limit goes at once');
 });
 
-test('what is below the least share is claimed back, whatever the other side lacks', (t) => {
+test('what was lent comes back to the side that misses more of what it has, though less in all', (t) => {
   let one = turn(protective, hungry(0, 15));
   for (let second = 1; second < 120; second++)
     one = turn(protective, hungry(second, 15), one.state);
   const lent = one.goals.system.lowBytes;
   t.true(lent < settings.minShare * settings.guard.protectedShare * 16 * GiB, 'it was lent');
   const both = (second: number) => {
-    const now = hungry(second, 15);
-    const waits = { activations: (second - 119) * 3000, refaults: (second - 119) * 3000 };
+    const now = hungry(second, 14);
+    const { user, system } = now.sides;
+    const pages = { user: second * 40_000, system: (second - 119) * 25_000 };
     const pressure = { someUs: (second - 119) * 300_000, fullUs: 0 };
-    now.sides.system = { ...now.sides.system!, ...waits, pressure };
+    now.sides.user = { ...user!, activations: pages.user, refaults: pages.user };
+    now.sides.system = {
+      ...system!,
+      activations: pages.system,
+      refaults: pages.system,
+      pressure,
+    };
     return now;
   };
   for (let second = 120; second < 900; second++) one = turn(protective, both(second), one.state);
@@ -241,24 +255,123 @@ test('room is given before it is taken', (t) => {
   t.is(order.at(-1), 'system memory.high');
 });
 
-test('a launch that will not find its memory moves protection before it starts', (t) => {
+/** A launch of the user's side, announced for the next half minute. */
+const launch = (more: Partial<Hint> = {}): Hint => ({
+  type: 'browser',
+  side: 'user',
+  bytes: 3 * GiB,
+  expiresAtMs: 40_000,
+  ...more,
+});
+
+/** The turn of a side that lacks memory, with these hints, after looks without need. */
+function hungryTurn(hints: readonly Hint[], at = 10) {
+  const state = turn(protective, hungry(at)).state;
+  return step({ policy: protective, settings, now: hungry(at + 1), hints, state });
+}
+
+test('a launch makes the move of a side that needs memory greater, until it expires', (t) => {
+  const without = hungryTurn([]);
+  const announced = hungryTurn([launch()]);
+  t.true(announced.goals.user.lowBytes > without.goals.user.lowBytes);
+  t.true(announced.goals.system.lowBytes < without.goals.system.lowBytes);
+  t.regex(announced.why.find(({ rule }) => rule === 'hint')?.text ?? '', /browser/);
+  t.deepEqual(hungryTurn([launch()], 40).goals, without.goals, 'expired');
+  t.deepEqual(hungryTurn([launch({ side: 'system' })]).goals, without.goals, "the other side's");
+});
+
+test('a launch alone is no evidence: nothing moves', (t) => {
   const state = turn(protective, look(0)).state;
-  const now = look(
+  const full = look(
     1000,
     { currentBytes: 9 * GiB },
     { currentBytes: 6 * GiB },
     { availableBytes: GiB },
   );
-  const hints = [{ side: 'user' as const, bytes: 3 * GiB, expiresAtMs: 30_000 }];
-  const { goals, why } = step({ policy: protective, settings, now, hints, state });
-  t.is(why[0]?.rule, 'hint');
-  t.true(goals.user.lowBytes > 9 * GiB);
-  const late = step({
+  const quiet = step({ policy: protective, settings, now: full, hints: [], state });
+  const announced = step({ policy: protective, settings, now: full, hints: [launch()], state });
+  t.deepEqual(announced.goals, quiet.goals);
+  t.is(announced.why[0]?.rule, 'at-ease');
+});
+
+test('what has come of a launch is not expected again', (t) => {
+  let state = turn(protective, hungry(10)).state;
+  state = step({
     policy: protective,
     settings,
-    now: { ...now, atMs: 31_000 - 12_000 },
-    hints: [{ ...hints[0]!, expiresAtMs: 10_000 }],
+    now: look(10_500),
+    hints: [launch()],
     state,
+  }).state;
+  const came = (hints: readonly Hint[]) =>
+    step({ policy: protective, settings, now: hungry(11, 12), hints, state }).goals;
+  t.deepEqual(came([launch()]), came([]));
+});
+
+test('hints out of their limits are none, and not more than some are taken', (t) => {
+  const now = look(0);
+  const bad: Partial<Hint>[] = [
+    { bytes: -1 },
+    { bytes: 0 },
+    { bytes: Number.NaN },
+    { bytes: Number.POSITIVE_INFINITY },
+    { bytes: 2 ** 60 },
+    { side: 'other' as Side },
+    { expiresAtMs: 0 },
+    { expiresAtMs: Number.NaN },
+    { expiresAtMs: Number.POSITIVE_INFINITY },
+    { expiresAtMs: hintLimits.lifeMs + 1 },
+    { type: '' },
+    { type: 'a\u001b[31m' },
+    { type: 'a'.repeat(65) },
+  ];
+  t.deepEqual(liveHints(bad.map(launch), now), []);
+  const many = Array.from({ length: 10_000 }, (_, index) => launch({ bytes: index + 1 }));
+  const taken = liveHints([launch({ side: 'system' }), ...many], now);
+  t.is(taken.length, hintLimits.count + 1);
+  t.is(taken[hintLimits.count - 1]?.bytes, 10_000);
+});
+
+test('whatever is announced, bounds hold, and without need nothing moves', (t) => {
+  const most = settings.protective.hintMost * 16 * GiB * settings.protective.hintPart;
+  const anyHint = fc.record({
+    type: fc.constantFrom('browser', '', '\u0000'),
+    side: fc.constantFrom<Side>('user', 'system', 'x' as Side),
+    bytes: fc.oneof(fc.double(), fc.integer({ min: 0, max: 16 * GiB })),
+    expiresAtMs: fc.oneof(fc.double(), fc.integer({ min: -1000, max: 400_000 })),
   });
-  t.is(late.why[0]?.rule, 'at-ease', 'an expired hint is none');
+  const quiet = turn(protective, look(1000), turn(protective, look(0)).state).goals;
+  fc.assert(
+    fc.property(fc.array(anyHint, { maxLength: 200 }), (hints) => {
+      const state = turn(protective, look(0)).state;
+      const calm = step({ policy: protective, settings, now: look(1000), hints, state });
+      if (JSON.stringify(calm.goals) !== JSON.stringify(quiet)) return false;
+      const { goals, state: next } = hungryTurn(hints);
+      if (JSON.stringify(JSON.parse(JSON.stringify(next))) !== JSON.stringify(next)) return false;
+      const gained = goals.user.lowBytes - hungryTurn([]).goals.user.lowBytes;
+      return gained >= -1 && gained <= most && goals.system.lowBytes >= 0;
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+test('a launch that never comes costs nothing that the other side needs', (t) => {
+  let one = hungryTurn([launch({ expiresAtMs: 300_000 })]);
+  const lent = one.goals.system.lowBytes;
+  // From now on the other side lacks memory, and the one that announced does not.
+  const turned = (second: number) =>
+    look(
+      second * 1000,
+      { currentBytes: 10 * GiB, activations: 220_000, pressure: { someUs: 5_500_000, fullUs: 0 } },
+      {
+        currentBytes: 6 * GiB,
+        activations: (second - 11) * 20_000,
+        pressure: { someUs: (second - 11) * 500_000, fullUs: 0 },
+      },
+    );
+  const hints = [launch({ expiresAtMs: 300_000 })];
+  for (let second = 12; second < 120; second++)
+    one = step({ policy: protective, settings, now: turned(second), hints, state: one.state });
+  t.true(one.goals.system.lowBytes > lent);
 });
