@@ -6,6 +6,7 @@ export type Completion =
   | 'change'
   | 'command'
   | 'fast'
+  | 'enclave'
   | 'file'
   | 'folder'
   | 'generation'
@@ -61,6 +62,7 @@ export interface Command {
     | 'Changes'
     | 'Partitions'
     | 'Fast partitions'
+    | 'Enclaves'
     | 'Machine'
     | 'Tool';
   summary: string;

@@ -1,6 +1,7 @@
 import type { Command } from './command.ts';
 import { baseCommands } from './commands/bases.ts';
 import { changeCommands } from './commands/changes.ts';
+import { enclaveCommands } from './commands/enclaves.ts';
 import { fastCommands } from './commands/fast.ts';
 import { machineCommands } from './commands/machine.ts';
 import { partitionCommands } from './commands/partitions.ts';
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   ...fastCommands,
   ...replayCommands,
   ...volumeCommands,
+  ...enclaveCommands,
   ...toolCommands,
 ];
 

@@ -20,6 +20,8 @@ export interface Io {
   uid(): number;
   /** Milliseconds since 1970. */
   now(): number;
+  /** One line that nobody sees: asked for on a terminal, else the first line that comes in. */
+  secretLine(prompt: string): Promise<Buffer>;
   /** Calls back on Ctrl-C until the returned function is called. */
   onInterrupt(heard: () => void): () => void;
 }
@@ -78,6 +80,7 @@ export function processIo(): Io {
     cwd: () => process.cwd(),
     uid: () => process.getuid?.() ?? -1,
     now: () => Date.now(),
+    secretLine: async (prompt) => (await import('./secret-line.ts')).secretLine(prompt),
     onInterrupt(heard) {
       process.on('SIGINT', heard);
       return () => void process.off('SIGINT', heard);

@@ -242,6 +242,7 @@ async function recoverAll(
   await clearAsides(paths.state);
   await rooms.recover();
   await engine.recover();
+  await rooms.settle(engine);
   if (engine.open().length === 0) await clearStaging(paths.state);
   for (const { name, path } of await quarantineUnknown(paths.state, store, wallMs()))
     log.warn({ name, path }, 'no row names this file: it was put aside');

@@ -118,6 +118,11 @@ export const errorTable = {
   ),
   'volume-not-found': row(notFound, 'cannot find volume {volume}', 'See `personactl volume list`.'),
   'key-not-found': row(notFound, 'cannot find key {key}', 'See `personactl key list`.'),
+  'enclave-not-found': row(
+    notFound,
+    'cannot find enclave {enclave}',
+    'See `personactl enclave list`.',
+  ),
   'ticket-not-found': row(
     notFound,
     'cannot use this ticket: unknown, used, expired or of another user',
@@ -143,6 +148,21 @@ export const errorTable = {
     conflict,
     'cannot use slot {slot}: no persona is active in it',
     'Activate one with `personactl swap {slot} PERSONA`.',
+  ),
+  'enclave-busy': row(
+    conflict,
+    'cannot close enclave {enclave}: programs are using it ({who})',
+    'End them, then close it again.',
+  ),
+  'enclave-state': row(
+    conflict,
+    'cannot {action} enclave {enclave}: it is {state}',
+    'See `personactl enclave show {enclave}`.',
+  ),
+  'wrong-key': row(
+    denied,
+    'cannot open enclave {enclave}: this is not its {key}',
+    'Try again with the right one. Without it nobody can open the enclave.',
   ),
   'change-conflict': row(
     conflict,

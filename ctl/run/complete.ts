@@ -38,6 +38,8 @@ async function namesOf(
         String(one.id),
         one.summary,
       ]);
+    case 'enclave':
+      return (await client.call('enclave.list', {})).enclaves.map((one) => [one.name, one.state]);
     case 'key':
       return (await client.call('key.list', {})).keys.map((one) => [
         one.id,

@@ -72,6 +72,7 @@ function overviewLines(width: number, style: Style): Safe[] {
     'Changes',
     'Partitions',
     'Fast partitions',
+    'Enclaves',
     'Machine',
     'Tool',
   ] as const;

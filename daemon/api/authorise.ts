@@ -17,7 +17,7 @@ export function levelOf(caller: Caller, groupGid: number | undefined): Access {
   return member ? 'group' : 'any';
 }
 
-type Concern = 'slot' | 'persona' | 'base' | 'fast' | 'change';
+type Concern = 'slot' | 'persona' | 'base' | 'fast' | 'change' | 'enclave';
 
 /** Whose thing a method touches: besides root only its owner may. `key` is the parameter that names it. */
 type Owned = { [M in MethodName]?: { of: Concern; key: keyof Checked<M> & string } };
@@ -37,6 +37,10 @@ export const owned: Owned = {
   'slot.history': { of: 'slot', key: 'slot' },
   'slot.exec': { of: 'slot', key: 'slot' },
   'fast.rm': { of: 'fast', key: 'name' },
+  'enclave.show': { of: 'enclave', key: 'enclave' },
+  'enclave.open': { of: 'enclave', key: 'enclave' },
+  'enclave.close': { of: 'enclave', key: 'enclave' },
+  'enclave.rm': { of: 'enclave', key: 'enclave' },
 };
 
 /** Parameters that only root may use: what makes the call root's, or undefined. */
@@ -72,6 +76,7 @@ const called: Record<Concern, string> = {
   base: 'base',
   fast: 'fast partition',
   change: 'change',
+  enclave: 'enclave',
 };
 
 const denied = (reason: string) => new PersonaError('permission-denied', { reason });

@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Caller } from '../../ipc/connection.ts';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
 import { failedWith } from '../kernel/errno.ts';
+import { LockedBytes, lockedBytesMax } from '../kernel/locked-memory.ts';
 import type { BulkLimits, Download, TicketParts, Tickets } from './tickets.ts';
 
 /** What the raw connections need. */
@@ -17,7 +18,7 @@ export interface BulkParts extends Pick<TicketParts, 'space'> {
 const line = (word: 'OK' | 'GO' | 'ERR', value: unknown) => `${word} ${JSON.stringify(value)}\n`;
 
 /**
- * Serves one raw connection. Upload: `GO 0`, the bytes, the end of the peer's side, `OK n`. Download:
+ * Serves one raw connection. Upload, secrets too: `GO 0`, the bytes, the end of the peer's side, `OK n`. Download:
  * `OK n` and n bytes, or `OK -1` and as many as come: whether they are all says the change that wrote them. In both `ERR {error}` instead. Nothing moves faster than the slower side.
  */
 export async function serveBulk(
@@ -29,8 +30,10 @@ export async function serveBulk(
 ): Promise<void> {
   socket.setTimeout(parts.limits.stallMs, () => socket.destroy());
   try {
-    const { download, announced } = parts.tickets.begin(name, caller.uid);
-    if (download === undefined) await receive(socket, name, caller.uid, rest, announced, parts);
+    const { download, announced, secret } = parts.tickets.begin(name, caller.uid);
+    if (secret !== undefined) await receiveSecret(socket, name, rest, parts);
+    else if (download === undefined)
+      await receive(socket, name, caller.uid, rest, announced, parts);
     else await give(socket, name, download, parts);
   } catch (error) {
     const wire = toWire(sayable(error));
@@ -90,6 +93,41 @@ async function receive(
     socket.once('error', () => void tickets.drop(name));
     socket.end(line('OK', file.bytes()));
   } finally {
+    if (!complete) await tickets.drop(name);
+  }
+}
+
+/** As `receive`, into locked memory: nothing of it is written anywhere, and what it came in is wiped. */
+async function receiveSecret(
+  socket: Socket,
+  name: string,
+  rest: Buffer,
+  { tickets }: BulkParts,
+): Promise<void> {
+  let complete = false;
+  const gathered = new LockedBytes(lockedBytesMax);
+  let length = 0;
+  const take = (chunk: Buffer) => {
+    try {
+      if (length + chunk.length > lockedBytesMax)
+        throw new PersonaError('limit-exceeded', { what: 'a secret', limit: lockedBytesMax });
+      gathered.bytes().set(chunk, length);
+      length += chunk.length;
+    } finally {
+      chunk.fill(0);
+    }
+  };
+  try {
+    socket.write(line('GO', 0));
+    take(rest);
+    for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>)
+      take(chunk);
+    tickets.keepSecret(name, gathered.bytes().subarray(0, length));
+    complete = true;
+    socket.once('error', () => void tickets.drop(name));
+    socket.end(line('OK', length));
+  } finally {
+    gathered.wipe();
     if (!complete) await tickets.drop(name);
   }
 }

@@ -2,7 +2,9 @@ import type { CallContext } from '../../ipc/calls.ts';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { MethodName } from '../../ipc/methods/index.ts';
 import { methods } from '../../ipc/methods/index.ts';
+import type { Secret } from '../config/secret.ts';
 import { removeFile } from '../kernel/files.ts';
+import type { LockedBytes } from '../kernel/locked-memory.ts';
 import { authorise, levelOf, type OwnerOf } from './authorise.ts';
 import { runChange } from './changes.ts';
 import type { Outlet } from './outlet.ts';
@@ -32,6 +34,7 @@ export function createDispatch(parts: DispatchParts) {
     level: Request['level'],
     claimed: string[],
     outlets: Outlet[],
+    secrets: Secret<LockedBytes>[],
   ): Request {
     const { caller } = context;
     const dryRun = params.dryRun === true;
@@ -45,6 +48,11 @@ export function createDispatch(parts: DispatchParts) {
         const { path, bytes } = take.call(tickets, input.ticket, caller.uid);
         if (!dryRun) claimed.push(path);
         return { path, uploaded: true, bytes };
+      },
+      secret(ticket) {
+        const secret = tickets.secret(ticket, caller.uid);
+        secrets.push(secret);
+        return secret;
       },
       output(ticket) {
         const outlet = tickets.output(ticket, caller.uid);
@@ -62,7 +70,8 @@ export function createDispatch(parts: DispatchParts) {
     await authorise(method, params, context.caller, level, ownerOf);
     const claimed: string[] = [];
     const outlets: Outlet[] = [];
-    const request = requestOf(context, params, level, claimed, outlets);
+    const secrets: Secret<LockedBytes>[] = [];
+    const request = requestOf(context, params, level, claimed, outlets, secrets);
     const table = (Object.hasOwn(own, method) ? own : rooms) as unknown as Record<string, unknown>;
     const room = Object.hasOwn(table, method) ? table[method] : undefined;
     if (room === undefined) throw new PersonaError('not-supported', { what: method });
@@ -77,6 +86,7 @@ export function createDispatch(parts: DispatchParts) {
     } finally {
       // No change has them, so nobody else will remove them.
       if (!begun) for (const outlet of outlets) outlet.close();
+      if (!begun) for (const secret of secrets) secret.reveal().wipe();
       if (!begun) for (const path of claimed) await removeFile(path);
     }
   };

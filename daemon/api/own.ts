@@ -123,8 +123,10 @@ export function ownMethods(parts: OwnParts): Own {
   return {
     'daemon.ping': () => ({ version: parts.version, apiVersion, pid: process.pid }),
     'daemon.status': (_, request) => statusFor(parts, request),
-    'bulk.open': ({ direction, bytes }, { caller }) =>
-      direction === 'up' ? tickets.forUpload(caller.uid, bytes) : tickets.forOutput(caller.uid),
+    'bulk.open': ({ direction, bytes }, { caller: { uid } }) => {
+      if (direction === 'up') return tickets.forUpload(uid, bytes);
+      return direction === 'secret' ? tickets.forSecret(uid) : tickets.forOutput(uid);
+    },
     async 'persona.export'(params, request) {
       const { digest, fileName, bytes, open } = await rooms['persona.export'](params, request);
       const ticket = tickets.forDownload(request.caller.uid, { bytes, open });

@@ -11,6 +11,8 @@ import type {
 import type { Input, SlotPage } from '../../ipc/methods/shapes.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Json } from '../changes/task.ts';
+import type { Secret } from '../config/secret.ts';
+import type { LockedBytes } from '../kernel/locked-memory.ts';
 import type { Outlet } from './outlet.ts';
 import type { Download } from './tickets.ts';
 
@@ -29,6 +31,8 @@ export interface Request {
    * when the change has ended. `path` inputs were checked: only root names them.
    */
   input(input: Input): { path: string; uploaded: boolean; bytes: number | undefined };
+  /** The secret behind a ticket: the room's from here on, to be wiped when it is not needed any more. */
+  secret(ticket: string): Secret<LockedBytes>;
   /** Where the change writes what the holder of this ticket fetches. The change closes it. */
   output(ticket: string): Outlet;
 }
@@ -90,5 +94,6 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     persona(reference: string): Promise<number | undefined>;
     base(reference: string): Promise<number | undefined>;
     fast(name: string): Promise<number | undefined>;
+    enclave(name: string): Promise<number | undefined>;
   };
 }

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Engine } from '../changes/engine.ts';
+import { Secret } from '../config/secret.ts';
 import { removeFile } from '../kernel/files.ts';
+import { LockedBytes, lockedBytesMax } from '../kernel/locked-memory.ts';
 import { createStaged, type StagedFile } from '../kernel/staged-file.ts';
 import { Outlet } from './outlet.ts';
 
@@ -65,6 +67,8 @@ interface Ticket {
   announced: number | undefined;
   download: Download | undefined;
   file: StagedFile | undefined;
+  /** Takes a secret: that of a complete upload, once it is. */
+  secret?: true | Secret<LockedBytes>;
   /** What a change writes for the one who fetches; undefined once a change has it, or without one. */
   outlet?: Outlet | undefined;
 }
@@ -134,6 +138,34 @@ export class Tickets {
     return outlet;
   }
 
+  /** A ticket for a secret: what comes goes into locked memory. */
+  forSecret(uid: number): { ticket: string; bytesMax: number; expiresMs: number } {
+    const ticket = this.#issue(uid, { announced: undefined, download: undefined, secret: true });
+    const expiresMs = this.#parts.now() + this.#parts.limits.ticketMs;
+    return { ticket, bytesMax: lockedBytesMax, expiresMs };
+  }
+
+  /** Keeps the secret that came for a running ticket, for the change that takes it. */
+  keepSecret(name: string, bytes: Uint8Array): void {
+    const ticket = this.#tickets.get(name);
+    if (ticket?.secret === undefined) throw new PersonaError('ticket-not-found');
+    const locked = new LockedBytes(bytes.length);
+    locked.bytes().set(bytes);
+    ticket.secret = new Secret(locked);
+    ticket.state = 'uploaded';
+    ticket.timer = this.#expire(name, this.#parts.limits.ticketMs);
+  }
+
+  /** The secret of a ticket, which now belongs to the caller of this function. */
+  secret(name: string, uid: number): Secret<LockedBytes> {
+    const ticket = this.#find(name, uid, 'uploaded');
+    const { secret } = ticket;
+    if (secret === undefined || secret === true) throw new PersonaError('ticket-not-found');
+    clearTimeout(ticket.timer);
+    this.#tickets.delete(name);
+    return secret;
+  }
+
   /** Bytes of a user that no change has taken yet. */
   staged(uid: number): number {
     return this.#of(uid).reduce((sum, { file }) => sum + (file?.bytes() ?? 0), 0);
@@ -144,7 +176,7 @@ export class Tickets {
     return [...this.#tickets.values()].filter((one) => this.#parts.ownerOf(one.uid) === owner);
   }
 
-  #issue(uid: number, kind: Pick<Ticket, 'announced' | 'download'>): string {
+  #issue(uid: number, kind: Pick<Ticket, 'announced' | 'download' | 'secret'>): string {
     const limit = this.#parts.limits.perUidMax;
     if (this.#of(uid).length >= limit) throw new PersonaError('too-many-requests', { limit });
     const name = randomBytes(16).toString('hex');
@@ -165,10 +197,7 @@ export class Tickets {
   }
 
   /** Begins the transfer of a ticket; it cannot begin again. */
-  begin(
-    name: string,
-    uid: number,
-  ): { announced: number | undefined; download: Download | undefined } {
+  begin(name: string, uid: number): Pick<Ticket, 'announced' | 'download' | 'secret'> {
     const ticket = this.#find(name, uid, 'issued');
     clearTimeout(ticket.timer);
     ticket.state = 'running';
@@ -217,6 +246,7 @@ export class Tickets {
     this.#tickets.delete(name);
     await ticket.download?.abandon?.();
     await ticket.file?.abandon();
+    if (ticket.secret !== undefined && ticket.secret !== true) ticket.secret.reveal().wipe();
   }
 
   /** Forgets everything; unclaimed uploads are removed. */

@@ -25,6 +25,7 @@ import type { UpperPlace } from '../system/upper-volume.ts';
 import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
 import { type BackupParts, openBackup } from './backup.ts';
+import { openEnclaves } from './enclaves.ts';
 import { openFast } from './fast.ts';
 import { type Integrity, openIntegrity } from './integrity.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
@@ -64,6 +65,8 @@ export interface OpenedRooms {
   recover(): Promise<void>;
   /** Hears of each change that begins. */
   began(kind: string, engine: Engine): void;
+  /** Brings together what the engine's recovery has left to the rooms. After it, before callers are served. */
+  settle(engine: Engine): Promise<void>;
   /** Says how far the daemon is, for the status page. */
   phase(now: 'starting' | 'ready' | 'stopping'): void;
   methods(engine: Engine): Rooms;
@@ -73,13 +76,11 @@ export interface OpenedRooms {
 
 /** Opens all rooms and hands one's functions to another: the only place where they meet. */
 export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
-  const { paths, log, store, space, degraded } = parts;
+  const { paths, log, store, space } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
   const personas = await openPersonasRoom({ store, paths, now: wallMs });
   const slots = await slotsOver(parts, personas);
-  // Nothing is brought back while degraded, but what the rows say is shown.
-  if (degraded !== undefined) slots.room.book.load(await readFacts(store));
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room });
   const { values } = parts.settings;
   const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
@@ -87,6 +88,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const partitions = await openPartitions(parts);
   const fast = openFast(parts, partitions);
   const volumes = await openVolumes({ paths, log, now: wallMs });
+  const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -101,8 +103,10 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...backup.tasks,
       ...fast.tasks,
       ...volumeTasks(volumes),
+      ...enclaves.tasks,
     ],
     recover: () => integrity.look().then(slots.recover).then(fast.recover),
+    settle: (engine) => enclaves.settle(engine),
     began: integrity.began,
     phase: (now) => {
       phase = now;
@@ -116,6 +120,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...partitionMethods(partitions),
       ...fast.methods,
       ...volumeMethods(volumes),
+      ...enclaves.methods,
       ...integrity.methods,
       ...systemMethods({
         ...parts,
@@ -138,23 +143,26 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         slot: async (name) => slots.room.book.find(name)?.owner,
         ...personaOwners(personas),
         fast: fast.ownerOf,
+        enclave: enclaves.owner,
       },
     }),
     async close() {
       await integrity.stop();
       fast.close();
+      await enclaves.close();
       await partitions.stop();
       await slots.stop();
     },
   };
 }
 
-function slotsOver(
-  { store, log, paths, machine }: RoomsParts,
+/** Opens slots. While degraded nothing of them is brought back, but what the rows say is shown. */
+async function slotsOver(
+  { store, log, paths, machine, degraded }: RoomsParts,
   personas: PersonasRoom,
 ): Promise<Slots> {
   const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
-  return openSlots({
+  const slots = await openSlots({
     store,
     source: personaSource(personas),
     log,
@@ -163,6 +171,8 @@ function slotsOver(
     able: (id) => works.has(id),
     now: wallMs,
   });
+  if (degraded !== undefined) slots.room.book.load(await readFacts(store));
+  return slots;
 }
 
 /** What the rooms beside slots have to tell a person. */

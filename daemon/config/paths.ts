@@ -48,6 +48,7 @@ export const statePlaces = {
   upperImage: 'uppers.ext4',
   upperRecord: 'uppers.json',
   volumes: 'volumes',
+  enclaves: 'enclaves',
   staging: 'staging',
   /** Images of fast partitions on the disk. */
   fast: 'fast',
@@ -68,6 +69,8 @@ export const runPlaces = {
   volumes: 'volumes',
   /** All of each volume, for root alone. */
   wholeVolumes: 'volumes/.whole',
+  /** Enclaves that are open, each at a folder of its name. */
+  enclaves: 'enclaves',
   /** Knobs of the machine that are ours for now, and how they go back. */
   leases: 'leases.json',
 } as const;

@@ -7,15 +7,15 @@ const hidden = '[secret]';
  * into JSON throws, turning it into text says only that it is there. `reveal` is the one way out, for
  * the call that hands it to a descriptor or a keyring.
  */
-export class Secret {
-  readonly #value: string;
+export class Secret<T = string> {
+  readonly #value: T;
 
-  constructor(value: string) {
+  constructor(value: T) {
     this.#value = value;
   }
 
   /** The value itself. Never put the answer into anything that lasts. */
-  reveal(): string {
+  reveal(): T {
     return this.#value;
   }
 

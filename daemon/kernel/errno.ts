@@ -9,11 +9,13 @@ const NAMES = new Map<number, string>(
     .map(([name, code]) => [code, name]),
 );
 
-/** Codes that mount calls answer and that node:os does not name (asm-generic/errno.h). */
+/** Codes that mount and encryption calls answer and that node:os does not name (asm-generic/errno.h). */
 const MORE: [number, string][] = [
   [15, 'ENOTBLK'],
+  [65, 'ENOPKG'],
   [112, 'EHOSTDOWN'],
   [117, 'EUCLEAN'],
+  [126, 'ENOKEY'],
 ];
 for (const [code, name] of MORE) if (!NAMES.has(code)) NAMES.set(code, name);
 

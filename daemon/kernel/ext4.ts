@@ -83,11 +83,18 @@ export interface Ext4Shape {
   bytesPerInode?: number;
   /** 0: no journal, for what nobody wants back after a crash. */
   journalBytes?: number;
+  /** Beyond those the machine's own mkfs gives. */
+  features?: readonly string[];
 }
 
 function journalOf(bytes: number | undefined): string[] {
-  if (bytes === 0) return ['-O', '^has_journal'];
-  return bytes === undefined ? [] : ['-J', `size=${bytes / 2 ** 20}`];
+  return bytes === undefined || bytes === 0 ? [] : ['-J', `size=${bytes / 2 ** 20}`];
+}
+
+/** One list: of several options the last would stand. */
+function featuresOf({ journalBytes, features = [] }: Ext4Shape): string[] {
+  const all = journalBytes === 0 ? ['^has_journal', ...features] : features;
+  return all.length === 0 ? [] : ['-O', all.join(',')];
 }
 
 /**
@@ -99,12 +106,12 @@ export async function makeExt4(
   path: string,
   uuid: string,
   label: string,
-  { bytesPerInode = 16384, journalBytes }: Ext4Shape = {},
+  how: Ext4Shape = {},
 ) {
   const options = 'nodiscard,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0';
-  const inodes = ['-i', String(bytesPerInode), '-I', '256'];
-  const journal = journalOf(journalBytes);
-  const shape = ['-b', '4096', ...inodes, ...journal, '-m', '0', '-e', 'remount-ro'];
+  const inodes = ['-i', String(how.bytesPerInode ?? 16384), '-I', '256'];
+  const more = [...journalOf(how.journalBytes), ...featuresOf(how)];
+  const shape = ['-b', '4096', ...inodes, ...more, '-m', '0', '-e', 'remount-ro'];
   const args = ['-q', '-F', ...shape, '-E', options, '-U', uuid, '-L', label, path];
   await runProgram({ file: maker, args, deadlineMs: MAKE_MS });
 }

@@ -108,6 +108,27 @@ export async function removeFile(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
+/**
+ * Overwrites a small file of ours with zeros where it lies, durably, then removes it; absent is fine. A disk that writes elsewhere by itself (flash, a
+ * file system that copies on write) may keep the old bytes: no program can reach those.
+ */
+export async function destroyFile(path: string): Promise<void> {
+  try {
+    const handle = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+    try {
+      const { size } = await handle.stat();
+      await handle.write(Buffer.alloc(size), 0, size, 0);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return;
+    throw error;
+  }
+  await removeFile(path);
+}
+
 /** Removes an empty folder durably; absent is fine. */
 export async function removeFolder(path: string): Promise<void> {
   try {

@@ -118,6 +118,11 @@ export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
 }
 
+/** The `length` bytes at an address, without a copy. They must stay mapped for the life of the process. */
+export function memoryAt(address: number, length: number): Buffer {
+  return Buffer.from(koffi.view(BigInt(address), length));
+}
+
 /** Fails at load when the C type's size is not what the verb's byte offsets were written for. */
 export function assertSize(what: string, type: string, size: number): void {
   const actual = koffi.sizeof(type);

@@ -5,6 +5,7 @@ import { slotsMigration } from './migrations/003-slots.ts';
 import { partitionsMigration } from './migrations/004-partitions.ts';
 import { fastMigration } from './migrations/005-fast.ts';
 import { witnessesMigration } from './migrations/006-witnesses.ts';
+import { enclavesMigration } from './migrations/007-enclaves.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -21,6 +22,7 @@ export const migrations: readonly Migration[] = [
   partitionsMigration,
   fastMigration,
   witnessesMigration,
+  enclavesMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

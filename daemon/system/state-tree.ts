@@ -14,6 +14,7 @@ const stateFolders = [
   statePlaces.personas,
   statePlaces.slots,
   statePlaces.volumes,
+  statePlaces.enclaves,
   statePlaces.staging,
   statePlaces.fast,
   statePlaces.quarantine,
@@ -77,7 +78,7 @@ export async function lockState({ state, run }: Paths): Promise<Fd> {
 /** Makes what is missing of the trees and sets every mode. Call with the lock held. */
 export async function makeTrees({ state, run }: Paths): Promise<void> {
   for (const name of stateFolders) await settle(join(state, name), 0o700);
-  for (const name of [runPlaces.slots, runPlaces.fast, runPlaces.volumes])
-    await settle(join(run, name), 0o711);
+  const open = [runPlaces.slots, runPlaces.fast, runPlaces.volumes, runPlaces.enclaves];
+  for (const name of open) await settle(join(run, name), 0o711);
   await settle(join(run, runPlaces.wholeVolumes), 0o700);
 }

@@ -67,6 +67,7 @@ export async function usageOf(
   const folders = [
     ['personas', statePlaces.personas, Number(personas?.n ?? 0)],
     ['uppers', statePlaces.slots, await uppersOf(store)],
+    ['enclaves', statePlaces.enclaves, await enclavesOf(store)],
     ['staging', statePlaces.staging, undefined],
     ['fast', statePlaces.fast, undefined],
     ['quarantine', statePlaces.quarantine, undefined],
@@ -97,6 +98,10 @@ export async function usageOf(
     reserveBytes: keepFreeBytes,
   };
   return { ...whole, ...(volume === undefined ? {} : { volume }), kinds };
+}
+
+async function enclavesOf(store: Store): Promise<number> {
+  return Number((await store.get('SELECT count(*) AS n FROM enclaves'))?.n ?? 0);
 }
 
 async function uppersOf(store: Store): Promise<number> {

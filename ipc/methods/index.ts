@@ -3,6 +3,7 @@ import { baseMethods } from './base.ts';
 import { bulkMethods } from './bulk.ts';
 import { changeMethods } from './change.ts';
 import { daemonMethods } from './daemon.ts';
+import { enclaveMethods } from './enclave.ts';
 import { fastMethods } from './fast.ts';
 import { keyMethods } from './key.ts';
 import { partitionMethods } from './partitions.ts';
@@ -24,6 +25,7 @@ export const methods = {
   ...partitionMethods,
   ...fastMethods,
   ...volumeMethods,
+  ...enclaveMethods,
 };
 
 /** The table by type. */

@@ -32,7 +32,7 @@ export const systemMethods = {
       ),
       kinds: v.array(
         v.strictObject({
-          /** bases, diffs, seeds, configs, personas, uppers, volume, staging, fast, quarantine, database, reserve. */
+          /** bases, diffs, seeds, configs, personas, uppers, enclaves, volume, staging, fast, quarantine, database, reserve. */
           kind: v.string(),
           count,
           bytes: count,

@@ -46,6 +46,9 @@ const request: Request = {
     if (input.kind !== 'path') throw new Error('the proofs name paths');
     return { path: input.path, uploaded: false, bytes: undefined };
   },
+  secret() {
+    throw new Error('nobody sends secrets here');
+  },
   output() {
     throw new Error('nobody fetches anything here');
   },

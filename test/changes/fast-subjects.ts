@@ -28,6 +28,9 @@ const request: Request = {
   input() {
     throw new Error('nothing is sent here');
   },
+  secret() {
+    throw new Error('nobody sends secrets here');
+  },
   output() {
     throw new Error('nobody fetches anything here');
   },

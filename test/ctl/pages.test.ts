@@ -125,6 +125,8 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   }),
   'volume.list': () => ({ volumes: samples.volumes }),
   'system.integrity': () => samples.integrity,
+  'enclave.list': () => ({ enclaves: [samples.enclave, samples.closedEnclave] }),
+  'enclave.show': () => ({ enclave: samples.enclave, assurance: samples.assurance }),
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -161,6 +163,8 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['partitions-explain', 'partitions', 'explain', '--all'],
   ['partitions-history', 'partitions', 'history'],
   ['fast-list', 'fast', 'list'],
+  ['enclave-list', 'enclave', 'list'],
+  ['enclave-show', 'enclave', 'show', 'vault'],
 ];
 
 for (const [name, ...words] of pages) {
@@ -196,8 +200,16 @@ test('lists that are empty say so on stderr, and nothing on stdout', async (t) =
     'persona.list': () => ({ personas: [] }),
     'change.list': () => ({ changes: [] }),
     'slot.history': () => ({ slot: 'desk', generations: [] }),
+    'enclave.list': () => ({ enclaves: [] }),
   });
-  const words = ['slot list', 'base list', 'persona list', 'change list', 'history desk'];
+  const words = [
+    'enclave list',
+    'slot list',
+    'base list',
+    'persona list',
+    'change list',
+    'history desk',
+  ];
   for (const line of words) {
     const { status, out, err } = await personactl({ root }, ...line.split(' '));
     t.deepEqual([status, out], [0, '']);

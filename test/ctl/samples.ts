@@ -1,7 +1,9 @@
 import type { Answer } from '../../ipc/methods/index.ts';
 import type {
+  Assurance,
   BasePage,
   ChangeLine,
+  EnclavePage,
   FastPage,
   Generation,
   KeyPage,
@@ -410,3 +412,37 @@ export const volumes: Answer<'volume.list'>['volumes'] = [
     createdMs: nowMs - 60 * minute,
   },
 ];
+export const enclave: EnclavePage = {
+  name: 'vault',
+  owner: { uid: 1000, name: 'alice' },
+  bytes: 1_073_741_824,
+  key: 'passphrase',
+  state: 'open',
+  path: '/run/persona/enclaves/vault',
+  createdMs: nowMs - 60 * minute,
+  openedMs: nowMs - 5 * minute,
+  idleMs: 600_000,
+  inside: [{ pid: 4712, uid: 1000, command: 'keepass' }],
+};
+
+export const closedEnclave: EnclavePage = {
+  name: 'tax',
+  owner: { uid: 1000 },
+  bytes: 16_777_216,
+  key: 'file',
+  state: 'closed',
+  path: '/run/persona/enclaves/tax',
+  createdMs: nowMs - 60 * minute,
+  inside: [],
+};
+
+export const assurance: Assurance = {
+  hardware: 'sgx',
+  hardwareUsed: false,
+  memory: 'not encrypted',
+  swap: 'none',
+  disk: 'aes-256-xts fscrypt v2',
+  key: 'aes-256-gcm under argon2id, 64 MiB, 3 passes, 4 lanes',
+  keyMemory: 'locked',
+  reach: { closed: ['root: the encrypted volume'], open: ['root: every file'] },
+};

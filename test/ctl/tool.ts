@@ -12,6 +12,8 @@ export interface Setting {
   columns?: number;
   uid?: number;
   cwd?: string;
+  /** What is typed where nobody sees it, one after the other. */
+  typed?: string[];
   /** Gets the function that presses Ctrl-C. */
   interrupt?: (press: () => void) => void;
   /** Sees every write at once. */
@@ -46,6 +48,10 @@ export async function personactl(setting: Setting, ...argv: string[]): Promise<A
     uid: () => setting.uid ?? 0,
     // Time goes on by itself only where somebody watches.
     now: () => (setting.terminal ? nowMs + 200 * ticks++ : nowMs),
+    secretLine: async (prompt) => {
+      said.err += prompt;
+      return Buffer.from(setting.typed?.shift() ?? '');
+    },
     onInterrupt(heard) {
       setting.interrupt?.(heard);
       return () => {};

@@ -12,12 +12,15 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { upload } from '../../ctl/transfer.ts';
 import { noFaults } from '../../daemon/changes/faults.ts';
 import { defineTask } from '../../daemon/changes/task.ts';
 import { Secret } from '../../daemon/config/secret.ts';
 import { openDriver } from '../../daemon/store/database.ts';
 import { openParts } from '../changes/sample.ts';
+import { fscryptNeeds } from '../support/fscrypt.ts';
 import { lacking, run, when } from '../support/needs.ts';
+import { timesInMemory } from '../support/process-memory.ts';
 import { builtTar } from '../support/tar-builder.ts';
 import { temporaryFolder } from '../support/temp.ts';
 import { type Asked, asUser, done, group, longScope, users } from './live-daemon.ts';
@@ -146,6 +149,66 @@ when(test, needs)(
           `${name} hold ${secret.slice(0, 12)}`,
         );
     }
+  },
+);
+
+when(test, { ...fscryptNeeds, tools: [...needs.tools, 'mkfs.ext4'] })(
+  'the passphrase of an enclave is in no row, file, log, page or command line, and not in memory',
+  async (t) => {
+    const { daemon } = place;
+    const client = await daemon.client();
+    const canary = 'canary-passphrase-91c4e7';
+    const pid = daemon.child.pid ?? 0;
+    const tickets: string[] = [];
+    const send = async (): Promise<string> => {
+      const { ticket } = await client.call('bulk.open', { direction: 'secret' });
+      const data = async function* () {
+        yield Buffer.from(canary);
+      };
+      await upload(client.path, ticket, data(), () => {});
+      tickets.push(ticket);
+      return ticket;
+    };
+    const shape = { name: 'vault', bytes: 16 * 1024 ** 2, key: 'passphrase' as const };
+    await done(client, 'enclave.create', { ...shape, secret: await send() });
+    await done(client, 'enclave.open', { enclave: 'vault', secret: await send() });
+    // More than a core dump would hold. What is found of other texts shows that the looking works.
+    t.true(timesInMemory(pid, daemon.root) > 0);
+    t.is(timesInMemory(pid, canary), 0);
+    // Taken by nobody, and refused.
+    await send();
+    await t.throwsAsync(done(client, 'enclave.open', { enclave: 'vault', secret: await send() }), {
+      code: 'enclave-state',
+    });
+    const { changes } = await client.call('change.list', { all: true });
+    const shown = await Promise.all(
+      changes.map(({ id }) => client.call('change.show', { change: id })),
+    );
+    const page = await client.call('enclave.show', { enclave: 'vault' });
+    const status = await client.call('daemon.status', {});
+    const files = readdirSync(daemon.state, { recursive: true, encoding: 'utf8' })
+      .map((name) => join(daemon.state, name))
+      .filter((path) => lstatSync(path).isFile());
+    const places: Record<string, string[]> = {
+      files: files.map((path) => readFileSync(path, 'latin1')),
+      log: [daemon.output()],
+      pages: [JSON.stringify([shown, page, status])],
+      process: ['cmdline', 'environ'].map((name) => readFileSync(`/proc/${pid}/${name}`, 'latin1')),
+      kernel: [
+        readFileSync('/proc/keys', 'latin1'),
+        readFileSync('/proc/self/mountinfo', 'latin1'),
+      ],
+    };
+    for (const [name, texts] of Object.entries(places)) {
+      t.true(texts.join('').length > 0, name);
+      for (const secret of [canary, Buffer.from(canary).toString('base64'), ...tickets])
+        t.false(
+          texts.some((text) => text.includes(secret)),
+          `${name} hold ${secret.slice(0, 12)}`,
+        );
+    }
+    await done(client, 'enclave.close', { enclave: 'vault' });
+    await done(client, 'enclave.rm', { enclave: 'vault' });
   },
 );
 

@@ -28,6 +28,9 @@ export const rootRequest: Request = {
     uploaded: false,
     bytes: undefined,
   }),
+  secret() {
+    throw new Error('nobody sends secrets here');
+  },
   output() {
     throw new Error('nobody fetches anything here');
   },

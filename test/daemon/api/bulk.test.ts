@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import type { Request, Rooms } from '../../../daemon/api/rooms.ts';
 import { removeUnclaimed } from '../../../daemon/api/tickets.ts';
+import { lockedPlacesInUse } from '../../../daemon/kernel/locked-memory.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
 import { asUser } from '../../ipc/harness.ts';
 import { when } from '../../support/needs.ts';
@@ -61,6 +62,72 @@ rooted('an upload arrives whole, read-only, and belongs to the change that takes
   await t.throwsAsync(client.call('persona.import', { source }), { code: 'not-supported' });
   t.like(inputs[1], { path: `${staging}/${name}`, uploaded: true, bytes: data.length });
   await t.throwsAsync(client.call('persona.import', { source }), { code: 'ticket-not-found' });
+});
+
+/** Rooms in which a creation keeps the secret it was given, and goes no further. */
+function secretRooms() {
+  const secrets: ReturnType<Request['secret']>[] = [];
+  const given: Partial<Rooms> = {
+    'enclave.create'({ secret = '' }, request) {
+      secrets.push(request.secret(secret));
+      throw new PersonaError('not-supported', { what: 'the test' });
+    },
+  };
+  return { secrets, given };
+}
+
+rooted('a secret goes into locked memory, and is wiped when no change takes it', async (t) => {
+  const { secrets, given } = secretRooms();
+  const { run, staging } = await startTestApi(t, given);
+  const client = await rootClient(t, run);
+  const send = async (data: Buffer): Promise<{ ticket: string; answer: string }> => {
+    const { ticket, bytesMax } = await client.call('bulk.open', { direction: 'secret' });
+    t.is(bytesMax, 4096);
+    const raw = await present(t, run, ticket);
+    t.is(await raw.line(), 'GO 0');
+    raw.socket.end(data);
+    return { ticket, answer: (await raw.all()).toString() };
+  };
+  const before = lockedPlacesInUse();
+  const { ticket, answer } = await send(Buffer.from('canary'));
+  t.is(answer, 'GO 0\nOK 6\n');
+  t.deepEqual(readdirSync(staging), []);
+  t.is(lockedPlacesInUse(), before + 1);
+  const shape = { name: 'e', bytes: 1, key: 'file' as const };
+  // It is no upload, and of nobody else.
+  const source = { kind: 'upload' as const, ticket };
+  await t.throwsAsync(client.call('persona.import', { source }), { code: 'not-supported' });
+  const stolen = await outcomesOf(users.other, [groupGid], run, [
+    ['enclave.create', { ...shape, secret: ticket }],
+  ]);
+  t.deepEqual(stolen, ['ticket-not-found']);
+  await t.throwsAsync(client.call('enclave.create', { ...shape, secret: ticket }), {
+    code: 'not-supported',
+  });
+  t.is(secrets.length, 1);
+  t.true(secrets[0]?.reveal().wiped);
+  t.is(lockedPlacesInUse(), before);
+  await t.throwsAsync(client.call('enclave.create', { ...shape, secret: ticket }), {
+    code: 'ticket-not-found',
+  });
+  const more = await send(Buffer.alloc(4097));
+  t.regex(more.answer, /^GO 0\nERR .*limit-exceeded/);
+  t.is(lockedPlacesInUse(), before);
+  t.regex((await send(Buffer.alloc(4096))).answer, /OK 4096/);
+  t.is(lockedPlacesInUse(), before + 1);
+});
+
+rooted('a secret that nobody takes is wiped when its time is over', async (t) => {
+  const { run } = await startTestApi(t, {}, { bulkLimits: { ticketMs: 50 } });
+  const client = await rootClient(t, run);
+  const before = lockedPlacesInUse();
+  const { ticket } = await client.call('bulk.open', { direction: 'secret' });
+  const raw = await present(t, run, ticket);
+  await raw.line();
+  raw.socket.end(Buffer.from('canary'));
+  t.is((await raw.all()).toString(), 'GO 0\nOK 6\n');
+  while (lockedPlacesInUse() > before) await new Promise((resolve) => setImmediate(resolve));
+  t.pass();
 });
 
 rooted('a ticket works once, for its uid, until it expires', async (t) => {

@@ -52,6 +52,7 @@ function reachedRooms(): Rooms {
     persona: async () => users.owner,
     base: async () => users.owner,
     fast: async () => users.owner,
+    enclave: async () => users.owner,
   };
   const table = Object.fromEntries(Object.keys(methods).map((name) => [name, reached]));
   const status = {

@@ -30,6 +30,7 @@ const rows: Record<number, string> = {
   5: `INSERT INTO fast (name, id, owner, medium, bytes, state, boot, created)
         VALUES ('f', 'u', 5, 'ram', 4096, 'ready', 'b', 1);`,
   6: `INSERT INTO witnesses (file, digest, witness) VALUES ('layers/x.erofs', 'sha256:1', '[]');`,
+  7: `INSERT INTO enclaves (name, id, owner, bytes, created) VALUES ('vault', 'i', 5, 9, 1);`,
 };
 
 function place(t: ExecutionContext): string {

@@ -1,0 +1,103 @@
+import { type Command, changeFlags, type Flag } from '../command.ts';
+
+const enclave = {
+  name: 'ENCLAVE',
+  summary: 'Name of the enclave.',
+  complete: 'enclave',
+} as const;
+
+const keyFile: Flag = {
+  name: 'key-file',
+  value: 'FILE',
+  summary: 'A file in the place of a passphrase; "-" is the standard input.',
+  complete: 'file',
+};
+
+const asked =
+  'The passphrase is asked for on the terminal; without one it is the first line of the standard input. It stands in no argument, variable or file.';
+
+/** Commands about encrypted volumes. */
+export const enclaveCommands: readonly Command[] = [
+  {
+    name: 'enclave create',
+    group: 'Enclaves',
+    summary: 'Make an encrypted volume of your own.',
+    about: [
+      'Its space is set aside at once, so that it never fills up from outside. It is closed; `personactl enclave open` opens it.',
+      asked,
+      'A passphrase or key file that is lost cannot be replaced: nobody can open the enclave then. `personactl backup` does not hold enclaves.',
+    ],
+    operands: [{ name: 'NAME', summary: 'Name of the new enclave.' }],
+    flags: [
+      { name: 'size', short: 's', value: 'SIZE', summary: 'Its size, such as 500M or 4G.' },
+      keyFile,
+      ...changeFlags,
+    ],
+    required: [['size']],
+    examples: [
+      ['personactl enclave create vault --size 1G', 'asks for a passphrase, twice'],
+      ['personactl enclave create vault --size 1G --key-file vault.key', ''],
+    ],
+    load: async () => (await import('../run/enclaves.ts')).create,
+  },
+  {
+    name: 'enclave open',
+    group: 'Enclaves',
+    summary: 'Open an enclave: its files are there for its owner.',
+    about: [
+      asked,
+      'It stays open, also when the daemon stops, until it is closed or the machine is switched off. Sleep does not close it.',
+    ],
+    operands: [enclave],
+    flags: [
+      keyFile,
+      {
+        name: 'idle',
+        value: 'SECONDS',
+        summary: 'Close it when nobody has used it for so long (at least 10).',
+      },
+      ...changeFlags,
+    ],
+    examples: [['personactl enclave open vault --idle 600', '']],
+    load: async () => (await import('../run/enclaves.ts')).open,
+  },
+  {
+    name: 'enclave close',
+    group: 'Enclaves',
+    summary: 'Close an enclave that nobody uses, and forget its key.',
+    operands: [enclave],
+    flags: [...changeFlags],
+    examples: [['personactl enclave close vault', '']],
+    load: async () => (await import('../run/enclaves.ts')).close,
+  },
+  {
+    name: 'enclave rm',
+    group: 'Enclaves',
+    summary: 'Destroy a closed enclave: its key first, then its volume.',
+    about: [
+      'What was in it is lost, also for who knows the passphrase and has a copy of the volume.',
+    ],
+    operands: [enclave],
+    flags: [...changeFlags],
+    examples: [['personactl enclave rm vault', '']],
+    load: async () => (await import('../run/enclaves.ts')).remove,
+  },
+  {
+    name: 'enclave list',
+    group: 'Enclaves',
+    summary: 'List your enclaves; for root, all.',
+    operands: [],
+    flags: [],
+    examples: [['personactl enclave list --json', 'for programs']],
+    load: async () => (await import('../run/enclaves.ts')).list,
+  },
+  {
+    name: 'enclave show',
+    group: 'Enclaves',
+    summary: 'Show an enclave, and who is kept out of it by what.',
+    operands: [enclave],
+    flags: [],
+    examples: [['personactl enclave show vault', '']],
+    load: async () => (await import('../run/enclaves.ts')).show,
+  },
+];

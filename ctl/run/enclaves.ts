@@ -1,0 +1,174 @@
+import type { Assurance, EnclavePage } from '../../ipc/methods/shapes.ts';
+import { formatDuration, formatSize, parseSize } from '../../ipc/values.ts';
+import type { Call } from '../call.ts';
+import { runChange } from '../change.ts';
+import { columns, facts, indented } from '../print/columns.ts';
+import { type Safe, say } from '../print/safe.ts';
+import type { Style } from '../print/style.ts';
+import { ago, moment } from '../print/time.ts';
+import { sendSecret } from '../secret.ts';
+
+function stateText({ state, problem }: EnclavePage, style: Style): Safe {
+  if (problem !== undefined) return style.red(say`${state}: ${problem}`);
+  if (state === 'missing') return style.red('missing');
+  return state === 'open' ? style.green('open') : say`closed`;
+}
+
+const ownerText = ({ owner }: EnclavePage) => owner.name ?? `uid ${owner.uid}`;
+
+/** `personactl enclave create` */
+export async function create(call: Call): Promise<number | undefined> {
+  const name = call.name('NAME');
+  const bytes = parseSize(call.text('size') ?? '');
+  const params = { name, bytes, ...(await sendSecret(call, true)) };
+  return runChange(call, 'enclave.create', params, (outcome) => {
+    const { enclave } = outcome.result;
+    call.out.done(outcome, () => [
+      say`Enclave ${call.out.style.bold(enclave.name)} is there, ${formatSize(enclave.bytes)}, closed.`,
+      call.out.style.dim(say`Open it: \`personactl enclave open ${enclave.name}\``),
+    ]);
+    return undefined;
+  });
+}
+
+/** `personactl enclave open` */
+export async function open(call: Call): Promise<number | undefined> {
+  const enclave = call.name('ENCLAVE');
+  const seconds = call.number('idle');
+  const { secret } = await sendSecret(call, false);
+  const params = {
+    enclave,
+    ...(secret !== undefined && { secret }),
+    ...(seconds !== undefined && { idleMs: seconds * 1000 }),
+  };
+  return runChange(call, 'enclave.open', params, (outcome) => {
+    const { name, path } = outcome.result.enclave;
+    call.out.done(outcome, () => [say`Enclave ${call.out.style.bold(name)} is open: ${path}`]);
+    return undefined;
+  });
+}
+
+/** `personactl enclave close` */
+export async function close(call: Call): Promise<number | undefined> {
+  return runChange(call, 'enclave.close', { enclave: call.name('ENCLAVE') }, (outcome) => {
+    const { enclave, held } = outcome.result;
+    call.out.done(outcome, () => [
+      say`Enclave ${enclave} is closed.`,
+      ...(held
+        ? [
+            call.out.style.yellow(
+              'A program still holds a file of it, and can read that until it ends.',
+            ),
+          ]
+        : []),
+    ]);
+    return undefined;
+  });
+}
+
+/** `personactl enclave rm` */
+export async function remove(call: Call): Promise<number | undefined> {
+  return runChange(call, 'enclave.rm', { enclave: call.name('ENCLAVE') }, (outcome) => {
+    const { enclave, freedBytes } = outcome.result;
+    call.out.done(outcome, () => [
+      say`Enclave ${enclave} is destroyed, ${formatSize(freedBytes)} freed.`,
+    ]);
+    return undefined;
+  });
+}
+
+const titles = [
+  ...['ENCLAVE', 'STATE', 'OWNER'].map((title) => ({ title })),
+  { title: 'SIZE', side: 'right' as const },
+  ...['KEY', 'PATH'].map((title) => ({ title })),
+];
+
+/** `personactl enclave list` */
+export async function list(call: Call): Promise<undefined> {
+  const client = await call.client();
+  const answer = await client.call('enclave.list', {});
+  const { style } = call.out;
+  call.out.result(answer, () => {
+    if (answer.enclaves.length === 0) {
+      call.out.note(
+        say`No enclaves yet: \`personactl enclave create NAME --size SIZE\` makes one.`,
+      );
+      return [];
+    }
+    const rows = answer.enclaves.map((one) => [
+      style.bold(one.name),
+      stateText(one, style),
+      ownerText(one),
+      formatSize(one.bytes),
+      one.key,
+      one.state === 'open' ? one.path : '',
+    ]);
+    return columns(titles, rows, style);
+  });
+}
+
+function assuranceLines(assurance: Assurance, style: Style): Safe[] {
+  const { hardware, hardwareUsed, memory, swap, disk, key, keyMemory, reach } = assurance;
+  const found = hardware === 'none' || hardwareUsed ? hardware : `${hardware}, not used for this`;
+  return [
+    style.bold('Assurance'),
+    ...indented(
+      facts(
+        [
+          ['hardware', found],
+          ['memory', memory],
+          ['swap', swap],
+          ['disk', disk],
+          ['key', key],
+          ['key in memory', keyMemory],
+        ],
+        style,
+      ),
+    ),
+    style.bold('Who can still reach it, while it is closed'),
+    ...indented(reach.closed.map((text) => say`- ${text}`)),
+    style.bold('Who can still reach it, while it is open'),
+    ...indented(reach.open.map((text) => say`- ${text}`)),
+  ];
+}
+
+/** `personactl enclave show` */
+export async function show(call: Call): Promise<undefined> {
+  const client = await call.client();
+  const answer = await client.call('enclave.show', { enclave: call.name('ENCLAVE') });
+  const { enclave, assurance } = answer;
+  const { style } = call.out;
+  call.out.result(answer, () => [
+    style.bold(enclave.name),
+    ...indented(
+      facts(
+        [
+          ['state', stateText(enclave, style)],
+          ['path', enclave.path],
+          ['owner', ownerText(enclave)],
+          ['size', formatSize(enclave.bytes)],
+          ['key', enclave.key],
+          ['made', moment(enclave.createdMs)],
+          [
+            'open since',
+            enclave.openedMs === undefined
+              ? undefined
+              : `${moment(enclave.openedMs)} (${ago(enclave.openedMs, call.io.now())})`,
+          ],
+          [
+            'closes',
+            enclave.idleMs === undefined
+              ? undefined
+              : `when unused for ${formatDuration(enclave.idleMs)}`,
+          ],
+          ...enclave.inside.map(
+            ({ pid, uid, command }) =>
+              ['inside', say`${command} (pid ${pid}, uid ${uid})`] as const,
+          ),
+        ],
+        style,
+      ),
+    ),
+    ...assuranceLines(assurance, style),
+  ]);
+}

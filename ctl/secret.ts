@@ -1,0 +1,69 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { PersonaError } from '../ipc/errors.ts';
+import type { Call } from './call.ts';
+import { upload } from './transfer.ts';
+
+/** The daemon takes no more. */
+const bytesMax = 4096;
+
+/** The whole of a key file; "-" is the standard input. */
+function keyFile(call: Call, path: string): Buffer {
+  const file = path === '-' ? 0 : openSync(resolve(call.io.cwd(), path), 'r');
+  const bytes = Buffer.alloc(bytesMax + 1);
+  try {
+    let length = 0;
+    for (let got = -1; got !== 0 && length < bytes.length; length += got)
+      got = readSync(file, bytes, length, bytes.length - length, null);
+    if (length === 0 || length > bytesMax)
+      throw new PersonaError('bad-value', {
+        name: 'the key file',
+        reason: `it has to have 1 to ${bytesMax} bytes`,
+      });
+    return bytes.subarray(0, length);
+  } catch (error) {
+    bytes.fill(0);
+    throw error;
+  } finally {
+    if (file !== 0) closeSync(file);
+  }
+}
+
+async function passphrase(call: Call, twice: boolean): Promise<Buffer> {
+  const first = await call.io.secretLine('Passphrase: ');
+  if (first.length === 0)
+    throw new PersonaError('bad-value', { name: 'the passphrase', reason: 'it is empty' });
+  if (!twice) return first;
+  const second = await call.io.secretLine('Again: ');
+  const same = first.equals(second);
+  second.fill(0);
+  if (same) return first;
+  first.fill(0);
+  throw new PersonaError('bad-value', { name: 'the passphrase', reason: 'the two differ' });
+}
+
+/**
+ * Asks for the key of an enclave, or reads its key file, and sends it beside the messages. Returns the ticket that stands for it;
+ * nothing in a dry run. A passphrase that is typed for the first time is asked for twice.
+ */
+export async function sendSecret(
+  call: Call,
+  isNew: boolean,
+): Promise<{ secret?: string; key: 'passphrase' | 'file' }> {
+  const path = call.text('key-file');
+  const key = path === undefined ? 'passphrase' : 'file';
+  if (call.has('dry-run')) return { key };
+  const client = await call.client();
+  const twice = isNew && process.getBuiltinModule('node:tty').isatty(0);
+  const bytes = path === undefined ? await passphrase(call, twice) : keyFile(call, path);
+  try {
+    const { ticket } = await client.call('bulk.open', { direction: 'secret' });
+    const data = async function* () {
+      yield bytes;
+    };
+    await upload(client.path, ticket, data(), () => {});
+    return { secret: ticket, key };
+  } finally {
+    bytes.fill(0);
+  }
+}

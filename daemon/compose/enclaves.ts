@@ -1,0 +1,123 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Request, Rooms } from '../api/rooms.ts';
+import type { Engine } from '../changes/engine.ts';
+import type { AnyTask } from '../changes/task.ts';
+import { assuranceOf, enclavePage } from '../enclave/enclave-pages.ts';
+import { readEnclaves } from '../enclave/enclave-rows.ts';
+import { enclaveTasks } from '../enclave/enclave-tasks.ts';
+import {
+  ownerOfEnclave,
+  planClose,
+  planCreate,
+  planOpen,
+  planRemove,
+} from '../enclave/enclaves.ts';
+import type { GivenSecret } from '../enclave/given-secrets.ts';
+import { IdleWatch } from '../enclave/idle.ts';
+import {
+  type EnclaveRoom,
+  type EnclaveRoomParts,
+  enclaveOf,
+  enclaveRoom,
+} from '../enclave/room.ts';
+import { closePlaces, openPlaces, settleEnclaves } from '../enclave/settle.ts';
+import { boottimeMs } from '../kernel/clock.ts';
+
+type EnclaveMethods = Pick<Rooms, Extract<keyof Rooms, `enclave.${string}`>>;
+
+/** Enclaves of a running daemon. */
+export interface Enclaves {
+  tasks: AnyTask[];
+  methods: EnclaveMethods;
+  owner(name: string): Promise<number | undefined>;
+  /** After the engine has recovered: brings rows and machine together, and begins to look after idle ones. */
+  settle(engine: Engine): Promise<void>;
+  /** Lets go of everything but what is open. */
+  close(): Promise<void>;
+}
+
+/** The secret behind the ticket of a request; nothing in a dry run, which takes none. */
+function secretOf(request: Request, ticket: string | undefined): GivenSecret | undefined {
+  if (request.dryRun) return undefined;
+  if (ticket === undefined)
+    throw new PersonaError('bad-value', { name: 'secret', reason: 'it is missing' });
+  return request.secret(ticket);
+}
+
+function enclaveMethods(room: EnclaveRoom): EnclaveMethods {
+  const pageOf = async (name: string) => enclavePage(room, await enclaveOf(room, name));
+  return {
+    'enclave.create': async ({ name, bytes, key, secret }, request) => ({
+      plan: await planCreate(
+        room,
+        { name, bytes, key, secret: secretOf(request, secret) },
+        request.caller,
+      ),
+      answer: async () => ({ enclave: await pageOf(name) }),
+    }),
+    'enclave.list': async (_, { caller }) => {
+      const all = await readEnclaves(room.store);
+      const mine = all.filter(({ owner }) => caller.uid === 0 || owner === caller.uid);
+      return { enclaves: await Promise.all(mine.map((one) => enclavePage(room, one))) };
+    },
+    'enclave.show': async ({ enclave: name }) => {
+      const enclave = await enclaveOf(room, name);
+      return {
+        enclave: await enclavePage(room, enclave),
+        assurance: await assuranceOf(room, enclave),
+      };
+    },
+    'enclave.open': async ({ enclave, secret, idleMs }, request) => ({
+      plan: await planOpen(
+        room,
+        { enclave, secret: secretOf(request, secret), idleMs },
+        request.caller,
+      ),
+      answer: async () => ({ enclave: await pageOf(enclave) }),
+    }),
+    'enclave.close': async ({ enclave }, { caller }) => ({
+      plan: await planClose(room, enclave, caller),
+    }),
+    'enclave.rm': async ({ enclave }, { caller }) => ({
+      plan: await planRemove(room, enclave, caller),
+    }),
+  };
+}
+
+/** Names that unfinished changes hold. */
+function heldNames(engine: Engine): ReadonlySet<string> {
+  const holds = engine.open().flatMap((change) => change.holds);
+  return new Set(
+    holds.filter((one) => one.startsWith('enclave:')).map((one) => one.slice('enclave:'.length)),
+  );
+}
+
+/** Opens the room of enclaves. */
+export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
+  const room = enclaveRoom(parts);
+  let watch: IdleWatch | undefined;
+  return {
+    tasks: enclaveTasks(room),
+    methods: enclaveMethods(room),
+    owner: (name) => ownerOfEnclave(room, name),
+    async settle(engine) {
+      openPlaces(room);
+      await settleEnclaves(room, heldNames(engine));
+      watch ??= new IdleWatch({
+        room,
+        clock: boottimeMs,
+        async close(name, uid) {
+          const { done } = await engine.submit(await planClose(room, name, { uid }));
+          const { error } = await done;
+          if (error !== undefined) throw new Error(error.message);
+        },
+      });
+      watch.start();
+    },
+    async close() {
+      await watch?.stop();
+      room.secrets.close();
+      await closePlaces(room);
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import { accountOf } from '../kernel/accounts.ts';
+import { memoryProtection } from '../kernel/assurances.ts';
+import { exists } from '../kernel/files.ts';
+import { lockedMemoryProblem } from '../kernel/locked-memory.ts';
+import type { Enclave } from './enclave-rows.ts';
+import { derivationText } from './key-derivation.ts';
+import { readKeyRecord } from './key-record.ts';
+import { anchorOf, type EnclaveRoom, keyFileOf, volumeOf } from './room.ts';
+import { insideOf, isShown } from './volume.ts';
+
+/** What is shown of an enclave. */
+export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
+  const { name, id, owner, bytes, key, createdMs, opened } = enclave;
+  const isOpen = opened !== undefined && isShown(room, name);
+  const there = (await exists(volumeOf(room, id))) && (await exists(keyFileOf(room, id)));
+  const account = accountOf(owner);
+  const problem = room.problems.get(name);
+  const inside = isOpen ? await insideOf(room, name) : [];
+  return {
+    name,
+    owner: { uid: owner, ...(account === undefined ? {} : { name: account.name }) },
+    bytes,
+    key,
+    state: isOpen ? ('open' as const) : there ? ('closed' as const) : ('missing' as const),
+    path: anchorOf(room, name),
+    createdMs,
+    ...(isOpen ? { openedMs: opened.ms } : {}),
+    ...(isOpen && opened.idleMs !== undefined ? { idleMs: opened.idleMs } : {}),
+    ...(problem === undefined ? {} : { problem }),
+    inside: inside.map(({ pid, uid, name: command }) => ({ pid, uid, command })),
+  };
+}
+
+/** Who is kept out by what, and who is not: said as it is. */
+export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
+  const { hardware, encryption, swap } = memoryProtection();
+  const unlocked = lockedMemoryProblem();
+  return {
+    hardware,
+    hardwareUsed: false as const,
+    memory: encryption,
+    swap,
+    disk: 'aes-256-xts fscrypt v2, names aes-256-cts; sizes, times and the number of files are not hidden, and nothing notices when somebody alters the volume',
+    key: await keyText(room, enclave),
+    keyMemory:
+      unlocked === undefined
+        ? 'locked and wiped in our memory; copies that the runtime, the socket and the kernel make for a moment are not ours to wipe'
+        : `wiped, but not locked in our memory (${unlocked})`,
+    reach: reachOf(enclave),
+  };
+}
+
+async function keyText(room: EnclaveRoom, { id }: Enclave): Promise<string> {
+  try {
+    const { derivation } = await readKeyRecord(keyFileOf(room, id), id);
+    return `aes-256-gcm under ${derivationText(derivation)}`;
+  } catch {
+    return 'lost: nobody can open this enclave';
+  }
+}
+
+function reachOf({ owner }: Enclave): { closed: string[]; open: string[] } {
+  return {
+    closed: [
+      'whoever has the disk, and root: the encrypted volume, to copy, alter, or destroy; not what is in it',
+      'whoever learns the passphrase or key file and has the volume with its key record: everything',
+    ],
+    open: [
+      'root: every file, by its path and by the memory of the kernel and of programs',
+      `every program of uid ${owner}: every file; it needs no launch for that`,
+      'other users: nothing, unless a program inside hands it to them',
+    ],
+  };
+}

@@ -1,0 +1,89 @@
+import type { Row, Store, Tx } from '../store/store.ts';
+
+/** How the content of an enclave is encrypted. */
+export type Way = 'fscrypt';
+/** What opens it. */
+export type KeyKind = 'passphrase' | 'file';
+
+/** An encrypted volume of one user. */
+export interface Enclave {
+  name: string;
+  /** Also the uuid of its file system, and bound into its key record. */
+  id: string;
+  owner: number;
+  /** Group of the owner: that of the files at the top. */
+  gid: number;
+  bytes: number;
+  way: Way;
+  key: KeyKind;
+  createdMs: number;
+  /** Absent: closed. */
+  opened?: Opened;
+}
+
+/** Since when an enclave is open. */
+export interface Opened {
+  ms: number;
+  /** The boot in which: with another it is closed by now. */
+  boot: string;
+  /** Closed by itself after so long without use. */
+  idleMs?: number;
+}
+
+function enclaveOf(row: Row): Enclave {
+  const detail = JSON.parse(String(row.detail)) as Pick<Enclave, 'gid' | 'way' | 'key'>;
+  const idle = row.idle === null ? {} : { idleMs: Number(row.idle) };
+  return {
+    name: String(row.name),
+    id: String(row.id),
+    owner: Number(row.owner),
+    bytes: Number(row.bytes),
+    createdMs: Number(row.created),
+    ...detail,
+    ...(row.opened === null
+      ? {}
+      : { opened: { ms: Number(row.opened), boot: String(row.boot), ...idle } }),
+  };
+}
+
+/** All enclaves, by name. */
+export async function readEnclaves(store: Store): Promise<Enclave[]> {
+  return (await store.all('SELECT * FROM enclaves ORDER BY name')).map(enclaveOf);
+}
+
+/** The enclave of this name, or undefined. */
+export async function readEnclave(store: Store, name: string): Promise<Enclave | undefined> {
+  const row = await store.get('SELECT * FROM enclaves WHERE name = ?', name);
+  return row === undefined ? undefined : enclaveOf(row);
+}
+
+/** Adds an enclave, closed. */
+export function putEnclave(tx: Tx, enclave: Enclave, change: number | null): void {
+  const { gid, way, key } = enclave;
+  tx.run(
+    'INSERT INTO enclaves (name, id, owner, bytes, created, change, detail) VALUES (?, ?, ?, ?, ?, ?, ?)',
+    enclave.name,
+    enclave.id,
+    enclave.owner,
+    enclave.bytes,
+    enclave.createdMs,
+    change,
+    JSON.stringify({ gid, way, key }),
+  );
+}
+
+/** Writes down that an enclave is open, or, without `opened`, closed. */
+export function markOpened(tx: Tx, name: string, opened: Opened | undefined): void {
+  tx.run(
+    'UPDATE enclaves SET opened = ?, boot = ?, idle = ? WHERE name = ?',
+    opened?.ms ?? null,
+    opened?.boot ?? null,
+    opened?.idleMs ?? null,
+    name,
+  );
+}
+
+/** Forgets an enclave. */
+export function deleteEnclave(tx: Tx, name: string): void {
+  tx.run('DELETE FROM enclaves WHERE name = ?', name);
+}

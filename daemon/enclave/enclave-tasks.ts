@@ -1,0 +1,23 @@
+import type { AnyTask } from '../changes/task.ts';
+import type { EnclaveRoom } from './room.ts';
+import { commitCloseTask, hideVolumeTask, putAsideTask } from './tasks/close.ts';
+import { commitEnclaveTask, encryptVolumeTask, makeVolumeTask } from './tasks/create.ts';
+import { commitOpenTask, showVolumeTask } from './tasks/open.ts';
+import { destroyKeyTask, forgetEnclaveTask, removeVolumeTask } from './tasks/remove.ts';
+
+/** The steps of all changes of enclaves. */
+export function enclaveTasks(room: EnclaveRoom): AnyTask[] {
+  return [
+    makeVolumeTask(room),
+    encryptVolumeTask(room),
+    commitEnclaveTask(room),
+    showVolumeTask(room),
+    commitOpenTask(room),
+    putAsideTask(room),
+    commitCloseTask(),
+    hideVolumeTask(room),
+    forgetEnclaveTask(room),
+    destroyKeyTask(room),
+    removeVolumeTask(room),
+  ];
+}

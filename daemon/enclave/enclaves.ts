@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto';
+import { PersonaError } from '../../ipc/errors.ts';
+import { checkName, formatSize } from '../../ipc/values.ts';
+import type { Plan } from '../changes/change.ts';
+import type { Json, TaskSpec } from '../changes/task.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { lockedBytesMax } from '../kernel/locked-memory.ts';
+import { type Enclave, type KeyKind, readEnclave, readEnclaves } from './enclave-rows.ts';
+import type { GivenSecret } from './given-secrets.ts';
+import { type EnclaveRoom, enclaveOf } from './room.ts';
+import { volumeBytesMin } from './volume.ts';
+
+/** Who asks, as the kernel recorded it. */
+export interface EnclaveCaller {
+  uid: number;
+  gid: number;
+}
+
+/** Each holds its space for itself. */
+const ENCLAVES_PER_OWNER_MAX = 8;
+/** Nobody types this by accident; a wrong size would be refused by mkfs with worse words. */
+const volumeBytesMax = 16 * 1024 ** 4;
+/** Of a file system's block. */
+const BLOCK = 4096;
+/** Key records, rows. */
+const SMALL_BYTES = 64 * 1024;
+/** Below this a pause for thought would close it. */
+const idleMsMin = 10_000;
+
+const task = (kind: string, params: object): TaskSpec => ({ kind, params: params as Json });
+
+function checkedSize(bytes: number): number {
+  if (bytes < volumeBytesMin || bytes > volumeBytesMax)
+    throw new PersonaError('bad-value', {
+      name: 'the size',
+      reason: `${formatSize(bytes)} is not between ${formatSize(volumeBytesMin)} and ${formatSize(volumeBytesMax)}`,
+    });
+  return Math.floor(bytes / BLOCK) * BLOCK;
+}
+
+/** Hands the secret to the steps of the change. Throws when it is empty. `undefined` is a dry run. */
+function kept(room: EnclaveRoom, secret: GivenSecret | undefined): { secret?: string } {
+  if (secret === undefined) return {};
+  if (secret.reveal().length === 0)
+    throw new PersonaError('bad-value', {
+      name: 'the key',
+      reason: `a passphrase or key file has 1 to ${lockedBytesMax} bytes`,
+    });
+  return { secret: room.secrets.put(secret) };
+}
+
+/** Makes an enclave of the caller. Throws already-exists, bad-name, bad-value, limit-exceeded. */
+export async function planCreate(
+  room: EnclaveRoom,
+  params: { name: string; bytes: number; key: KeyKind; secret: GivenSecret | undefined },
+  caller: EnclaveCaller,
+): Promise<Plan> {
+  const name = checkName(params.name);
+  const bytes = checkedSize(params.bytes);
+  const known = await readEnclaves(room.store);
+  if (known.some((one) => one.name === name))
+    throw new PersonaError('already-exists', { what: `enclave ${name}` });
+  const mine = known.filter(({ owner }) => owner === caller.uid);
+  if (caller.uid !== 0 && mine.length >= ENCLAVES_PER_OWNER_MAX)
+    throw new PersonaError('limit-exceeded', {
+      what: 'the number of your enclaves',
+      limit: ENCLAVES_PER_OWNER_MAX,
+    });
+  const enclave: Enclave = {
+    name,
+    id: randomUUID(),
+    owner: caller.uid,
+    // Not the group the caller happens to act in: after `newgrp persona` that is everybody's who may use the daemon.
+    gid: accountOf(caller.uid)?.gid ?? caller.gid,
+    bytes,
+    way: 'fscrypt',
+    key: params.key,
+    createdMs: room.now(),
+  };
+  const secret = kept(room, params.secret);
+  return {
+    kind: 'enclave.create',
+    summary: `make enclave ${name}`,
+    ownerUid: caller.uid,
+    holds: [`enclave:${name}`],
+    tasks: [
+      task('enclaves.make-volume', { enclave }),
+      task('enclaves.encrypt-volume', { enclave, ...secret }),
+      task('enclaves.commit-enclave', { enclave, ...secret }),
+    ],
+    needs: { bytes: bytes + SMALL_BYTES },
+  };
+}
+
+function wrongState(enclave: string, action: string, state: string): PersonaError {
+  return new PersonaError('enclave-state', { enclave, action, state });
+}
+
+/** Opens an enclave. Throws enclave-not-found, enclave-state, bad-value. */
+export async function planOpen(
+  room: EnclaveRoom,
+  params: { enclave: string; secret: GivenSecret | undefined; idleMs: number | undefined },
+  caller: EnclaveCaller,
+): Promise<Plan> {
+  const { name, opened } = await enclaveOf(room, params.enclave);
+  if (opened !== undefined) throw wrongState(name, 'open', 'open');
+  const { idleMs } = params;
+  if (idleMs !== undefined && idleMs < idleMsMin)
+    throw new PersonaError('bad-value', {
+      name: '--idle',
+      reason: `it is at least ${idleMsMin / 1000} seconds`,
+    });
+  const given = {
+    enclave: name,
+    ...kept(room, params.secret),
+    ...(idleMs === undefined ? {} : { idleMs }),
+  };
+  return {
+    kind: 'enclave.open',
+    summary: `open enclave ${name}`,
+    ownerUid: caller.uid,
+    holds: [`enclave:${name}`],
+    tasks: [task('enclaves.show-volume', given), task('enclaves.commit-open', given)],
+    needs: { bytes: SMALL_BYTES },
+  };
+}
+
+/** Closes an enclave that nobody uses. Throws enclave-not-found, enclave-state. */
+export async function planClose(
+  room: EnclaveRoom,
+  enclave: string,
+  caller: Pick<EnclaveCaller, 'uid'>,
+): Promise<Plan> {
+  const { name, opened } = await enclaveOf(room, enclave);
+  if (opened === undefined) throw wrongState(name, 'close', 'closed');
+  return {
+    kind: 'enclave.close',
+    summary: `close enclave ${name}`,
+    ownerUid: caller.uid,
+    holds: [`enclave:${name}`],
+    tasks: ['put-aside', 'commit-close', 'hide-volume'].map((step) =>
+      task(`enclaves.${step}`, { enclave: name }),
+    ),
+    needs: { rescue: true },
+  };
+}
+
+/** Destroys a closed enclave, its key first. Throws enclave-not-found, enclave-state. */
+export async function planRemove(
+  room: EnclaveRoom,
+  enclave: string,
+  caller: Pick<EnclaveCaller, 'uid'>,
+): Promise<Plan> {
+  const { name, id, bytes, opened } = await enclaveOf(room, enclave);
+  if (opened !== undefined) throw wrongState(name, 'remove', 'open');
+  return {
+    kind: 'enclave.rm',
+    summary: `destroy enclave ${name}`,
+    ownerUid: caller.uid,
+    holds: [`enclave:${name}`],
+    tasks: ['forget-enclave', 'destroy-key', 'remove-volume'].map((step) =>
+      task(`enclaves.${step}`, { enclave: name, id, bytes }),
+    ),
+    needs: { rescue: true },
+  };
+}
+
+/** Who owns an enclave; undefined when there is none. */
+export async function ownerOfEnclave(
+  { store }: EnclaveRoom,
+  name: string,
+): Promise<number | undefined> {
+  return (await readEnclave(store, name))?.owner;
+}

@@ -1,0 +1,78 @@
+import { join } from 'node:path';
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Log } from '../changes/log.ts';
+import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
+import type { Store } from '../store/store.ts';
+import { type Enclave, readEnclave } from './enclave-rows.ts';
+import { GivenSecrets } from './given-secrets.ts';
+
+/** What the functions and tasks of enclaves are handed. */
+export interface EnclaveRoom {
+  store: Store;
+  log: Log;
+  paths: Pick<Paths, 'state' | 'run'>;
+  secrets: GivenSecrets;
+  /** What is wrong with an enclave, for status; absent when all is well. */
+  problems: Map<string, string>;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+/** What the room is opened with. */
+export type EnclaveRoomParts = Pick<EnclaveRoom, 'store' | 'log' | 'paths' | 'now'>;
+
+/** The room, with nothing mounted or read yet. */
+export function enclaveRoom(parts: EnclaveRoomParts): EnclaveRoom {
+  const { store, log, paths, now } = parts;
+  return { store, log, paths, now, secrets: new GivenSecrets(), problems: new Map() };
+}
+
+/** The folder of all enclaves in the state tree. */
+export function foldersOf({ paths }: Pick<EnclaveRoom, 'paths'>): string {
+  return join(paths.state, statePlaces.enclaves);
+}
+
+/** The folder of one: by its id, so that a name that comes again never meets what another enclave has left. */
+export function folderOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(foldersOf(room), id);
+}
+
+/** Last part of the path of every volume. */
+export const volumeName = 'volume.ext4';
+
+/** The volume of an enclave. */
+export function volumeOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(folderOf(room, id), volumeName);
+}
+
+/** The wrapped key of an enclave. */
+export function keyFileOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(folderOf(room, id), 'key.json');
+}
+
+/** What says of a volume what it is, without the database. */
+export function recordOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(folderOf(room, id), 'enclave.json');
+}
+
+/** Where enclaves are shown. */
+export function anchorsOf({ paths }: Pick<EnclaveRoom, 'paths'>): string {
+  return join(paths.run, runPlaces.enclaves);
+}
+
+/** Where an enclave is shown while it is open. */
+export function anchorOf(room: Pick<EnclaveRoom, 'paths'>, name: string): string {
+  return join(anchorsOf(room), name);
+}
+
+/** Where it is while it is being opened or closed: root's alone. No name of an enclave begins with a dot. */
+export function asideOf(room: Pick<EnclaveRoom, 'paths'>, name: string): string {
+  return join(anchorsOf(room), '.aside', name);
+}
+
+/** The enclave of this name. Throws `enclave-not-found`. */
+export async function enclaveOf({ store }: EnclaveRoom, name: string): Promise<Enclave> {
+  const enclave = await readEnclave(store, name);
+  if (enclave === undefined) throw new PersonaError('enclave-not-found', { enclave: name });
+  return enclave;
+}

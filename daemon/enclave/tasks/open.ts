@@ -1,0 +1,68 @@
+import { PersonaError } from '../../../ipc/errors.ts';
+import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { bootId } from '../../kernel/clock.ts';
+import { markOpened } from '../enclave-rows.ts';
+import { readKeyRecord, unwrap } from '../key-record.ts';
+import { told } from '../refusals.ts';
+import { type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
+import { hideVolume, isShown, showVolume } from '../volume.ts';
+
+/** What the steps of an opening are given. */
+export interface OpenParams {
+  enclave: string;
+  secret?: string;
+  idleMs?: number;
+}
+
+/** Unwraps the key and shows the volume to its owner. */
+export function showVolumeTask(room: EnclaveRoom): AnyTask {
+  return defineTask<OpenParams>({
+    kind: 'enclaves.show-volume',
+    summary: ({ enclave }) => `unwrap the key of ${enclave} and show it to its owner`,
+    async do(context, { enclave: name, secret = '' }) {
+      const enclave = await enclaveOf(room, name);
+      // Two openings wait for each other: the second finds it open. Shown without a row is what this very step has done.
+      if (enclave.opened !== undefined)
+        throw new PersonaError('enclave-state', { action: 'open', enclave: name, state: 'open' });
+      if (isShown(room, name)) return;
+      const record = await readKeyRecord(keyFileOf(room, enclave.id), enclave.id);
+      using master = await unwrap(record, room.secrets.take(secret));
+      if (master === undefined)
+        throw new PersonaError('wrong-key', {
+          enclave: name,
+          key: enclave.key === 'file' ? 'key file' : 'passphrase',
+        });
+      await context.fault('unwrapped');
+      await told(folderOf(room, enclave.id), () =>
+        showVolume(room, enclave, record.identifier, master, context.fault),
+      );
+    },
+    async undo(_, { enclave: name, secret = '' }) {
+      room.secrets.wipe(secret);
+      const enclave = await enclaveOf(room, name);
+      // Open by the change before, which this one has found.
+      if (enclave.opened === undefined) await hideVolume(room, enclave);
+    },
+  });
+}
+
+/** Records that it is open. */
+export function commitOpenTask(room: EnclaveRoom): AnyTask {
+  return defineTask<OpenParams>({
+    kind: 'enclaves.commit-open',
+    summary: ({ enclave }) => `record that ${enclave} is open`,
+    pointOfNoReturn: true,
+    rowsOnly: true,
+    undo: 'nothing-to-undo',
+    async do(_, { enclave, secret = '', idleMs }) {
+      room.secrets.wipe(secret);
+      room.problems.delete(enclave);
+      const opened = {
+        ms: room.now(),
+        boot: bootId(),
+        ...(idleMs === undefined ? {} : { idleMs }),
+      };
+      return { record: (tx) => markOpened(tx, enclave, opened) };
+    },
+  });
+}

@@ -1,0 +1,94 @@
+import * as v from 'valibot';
+import { change, sync } from '../method.ts';
+import { count, name, ticket, uid } from './values.ts';
+
+/** An encrypted volume of one user. */
+export const enclavePage = v.strictObject({
+  name: v.string(),
+  owner: v.strictObject({ uid, name: v.optional(v.string()) }),
+  bytes: count,
+  /** What opens it. */
+  key: v.picklist(['passphrase', 'file']),
+  /** `missing`: its volume or its key is not where it was. */
+  state: v.picklist(['open', 'closed', 'missing']),
+  /** Where it is while it is open. */
+  path: v.string(),
+  createdMs: count,
+  openedMs: v.optional(count),
+  /** Closed by itself after so long without use. */
+  idleMs: v.optional(count),
+  problem: v.optional(v.string()),
+  /** Programs that use it. */
+  inside: v.array(v.strictObject({ pid: count, uid, command: v.string() })),
+});
+
+/** Who is kept out by what, and who is not. */
+export const assurance = v.strictObject({
+  /** What this machine has. */
+  hardware: v.picklist(['none', 'sgx', 'sev', 'tdx', 'trustzone']),
+  /** Whether the enclave's content is kept by it. */
+  hardwareUsed: v.boolean(),
+  /** Of the machine's memory: encrypted or not. */
+  memory: v.string(),
+  swap: v.string(),
+  disk: v.string(),
+  key: v.string(),
+  keyMemory: v.string(),
+  /** Who can still read it, while it is closed and while it is open. */
+  reach: v.strictObject({ closed: v.array(v.string()), open: v.array(v.string()) }),
+});
+
+/**
+ * A passphrase or the content of a key file, by a ticket of `bulk.open` (secret): it travels beside the messages, into
+ * memory only. Absent only in a dry run.
+ */
+const secret = v.optional(ticket);
+
+/** Methods about enclaves. */
+export const enclaveMethods = {
+  'enclave.create': change(
+    'group',
+    'Makes an enclave: an encrypted volume of the caller.',
+    { name, bytes: count, key: v.picklist(['passphrase', 'file']), secret },
+    { enclave: enclavePage },
+  ),
+  'enclave.list': sync(
+    'any',
+    'Lists the enclaves of the caller; for root, all.',
+    {},
+    { enclaves: v.array(enclavePage) },
+  ),
+  'enclave.show': sync(
+    'any',
+    'Shows an enclave, and who is kept out of it by what.',
+    { enclave: name },
+    { enclave: enclavePage, assurance },
+  ),
+  'enclave.open': change(
+    'group',
+    'Opens an enclave for its owner.',
+    {
+      enclave: name,
+      secret,
+      /** Close it by itself after so long without use. */
+      idleMs: v.optional(count),
+    },
+    { enclave: enclavePage },
+  ),
+  'enclave.close': change(
+    'group',
+    'Closes an enclave that nobody uses.',
+    { enclave: name },
+    {
+      enclave: v.string(),
+      /** Somebody still held a file of it, and can read that one until he ends. */
+      held: v.boolean(),
+    },
+  ),
+  'enclave.rm': change(
+    'group',
+    'Destroys a closed enclave, its key first.',
+    { enclave: name },
+    { enclave: v.string(), freedBytes: count },
+  ),
+};

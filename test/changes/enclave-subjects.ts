@@ -1,0 +1,126 @@
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Json } from '../../daemon/changes/task.ts';
+import { pathsOf } from '../../daemon/config/paths.ts';
+import { statMount } from '../../daemon/kernel/stat-mount.ts';
+import type { Daemon } from '../../daemon/wiring.ts';
+import { requestWith } from '../support/fscrypt.ts';
+import { unmountBelow } from '../support/mount-scratch.ts';
+import { type Asked, mustDo, startSilent } from '../support/silent-daemon.ts';
+import type { Hooks, Subject } from './proofs.ts';
+
+// The changes of enclaves on the real daemon: real volumes, real keys in the kernel, real mounts.
+
+/** A path without a name of its own: images are found again by it. */
+const fixedFolder =
+  process.env.PERSONAD_ENCLAVE_FOLDER ?? join(tmpdir(), `personad-enclaves-${process.pid}`);
+process.env.PERSONAD_ENCLAVE_FOLDER = fixedFolder;
+const template = `${fixedFolder}.template`;
+
+const request = requestWith('passphrase of the proofs');
+const canary = 'canary of the proofs';
+const bytes = 16 * 1024 ** 2;
+const key = 'passphrase' as const;
+const secret = 'x'.repeat(32);
+
+const create: Asked = (methods) =>
+  methods['enclave.create']({ name: 'vault', bytes, key, secret }, request);
+const open: Asked = (methods) => methods['enclave.open']({ enclave: 'vault', secret }, request);
+const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, request);
+const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, request);
+
+const placeOf = (folder: string) => join(pathsOf(folder).run, 'enclaves/vault');
+
+/** A closed enclave with a file in it; built once per process. */
+async function buildTemplate(): Promise<void> {
+  if (existsSync(template)) return;
+  rmSync(fixedFolder, { recursive: true, force: true });
+  mkdirSync(fixedFolder, { recursive: true });
+  const daemon = await startSilent(fixedFolder);
+  try {
+    for (const step of [create, open]) await mustDo(daemon, step);
+    writeFileSync(join(placeOf(fixedFolder), 'note'), canary);
+    await mustDo(daemon, close);
+  } finally {
+    await daemon.stop();
+  }
+  await unmountBelow(fixedFolder);
+  cpSync(fixedFolder, template, { recursive: true, preserveTimestamps: true });
+}
+
+/** Removes the template and the folder of the machines. */
+export async function removeEnclaves(): Promise<void> {
+  await unmountBelow(fixedFolder);
+  for (const folder of [fixedFolder, template]) rmSync(folder, { recursive: true, force: true });
+}
+
+function shown(place: string): string | null {
+  if (!existsSync(place) || !statMount(place).isMountRoot) return null;
+  const note = join(place, 'note');
+  return existsSync(note) ? readFileSync(note, 'utf8') : 'without the note';
+}
+
+/** Rows, files and what is shown; ids, keys and times are left out. */
+async function observe({ store }: Daemon, folder: string): Promise<Json> {
+  const { state, run: runFolder } = pathsOf(folder);
+  const aside = join(runFolder, 'enclaves/.aside/vault');
+  const enclaves = join(state, 'enclaves');
+  return {
+    rows: (await store.all(
+      'SELECT name, owner, bytes, opened IS NOT NULL AS open FROM enclaves',
+    )) as unknown as Json,
+    files: readdirSync(enclaves, { recursive: true, encoding: 'utf8' })
+      .map((name) => name.replace(/^[0-9a-f-]{36}/, 'ID'))
+      .sort(),
+    shown: shown(placeOf(folder)),
+    aside: shown(aside),
+  };
+}
+
+function subject(asked: Asked, before: 'nothing' | 'closed' | 'open'): Subject {
+  return {
+    folder: fixedFolder,
+    async prepare(folder) {
+      await unmountBelow(folder);
+      rmSync(folder, { recursive: true, force: true });
+      if (before === 'nothing') return void mkdirSync(folder, { recursive: true });
+      await buildTemplate();
+      cpSync(template, folder, { recursive: true, preserveTimestamps: true });
+      if (before === 'closed') return;
+      const daemon = await startSilent(folder);
+      try {
+        await mustDo(daemon, open);
+      } finally {
+        await daemon.stop();
+      }
+    },
+    async open(folder, hooks: Hooks) {
+      const daemon = await startSilent(folder, hooks);
+      return {
+        engine: daemon.engine,
+        plan: async () => (await asked(daemon.rooms.methods(daemon.engine))).plan,
+        observe: () => observe(daemon, folder),
+        close: () => daemon.stop(),
+      };
+    },
+    cleanUp: unmountBelow,
+  };
+}
+
+/** A new enclave. */
+export const enclaveCreate = subject(create, 'nothing');
+/** Of one with a file in it. */
+export const enclaveOpen = subject(open, 'closed');
+/** Of one that nobody uses. */
+export const enclaveClose = subject(close, 'open');
+/** Of one that is closed. */
+export const enclaveRemove = subject(remove, 'closed');

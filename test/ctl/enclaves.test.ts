@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
+import { when } from '../support/needs.ts';
+import { temporaryFolder } from '../support/temp.ts';
+import { fakeDaemon } from './fake-daemon.ts';
+import { closedEnclave, enclave } from './samples.ts';
+import { personactl } from './tool.ts';
+
+const ticket = 'ab'.repeat(16);
+
+async function served(t: ExecutionContext) {
+  const daemon = await fakeDaemon(t, {
+    'bulk.open': () => ({ ticket, bytesMax: 4096, expiresMs: 1 }),
+    'enclave.create': ({ dryRun }) =>
+      dryRun === true
+        ? {
+            plan: {
+              kind: 'enclave.create',
+              summary: 'x',
+              holds: [],
+              tasks: [],
+              needs: { bytes: 1 },
+            },
+          }
+        : { changeId: 1, result: { enclave: closedEnclave } },
+    'enclave.open': () => ({ changeId: 2, result: { enclave } }),
+    'enclave.close': () => ({ changeId: 3, result: { enclave: 'vault', held: true } }),
+    'enclave.rm': () => ({ changeId: 4, result: { enclave: 'vault', freedBytes: 16_777_216 } }),
+  });
+  daemon.uploads.set(ticket, Buffer.alloc(0));
+  return daemon;
+}
+
+test('a passphrase travels beside the messages, and a key file does', async (t) => {
+  const { root, calls, uploads } = await served(t);
+  const made = await personactl(
+    { root, typed: ['canary'] },
+    ...['enclave', 'create', 'tax', '--size', '16M'],
+  );
+  t.is(made.status, 0, made.err);
+  t.regex(made.out, /tax is there, 16 MiB, closed/);
+  t.is(uploads.get(ticket)?.toString(), 'canary');
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, 'key'), 'canary\n2');
+  const opened = await personactl(
+    { root, cwd: folder },
+    ...['enclave', 'open', 'vault', '--key-file', 'key', '--idle', '600'],
+  );
+  t.regex(opened.out, /vault is open: \/run\/persona\/enclaves\/vault/);
+  t.is(uploads.get(ticket)?.toString(), 'canary\n2');
+  t.false(JSON.stringify(calls).includes('canary'));
+  t.deepEqual(
+    calls.filter(({ method }) => method !== 'bulk.open').map(({ params }) => params),
+    [
+      { name: 'tax', bytes: 16_777_216, secret: ticket, key: 'passphrase', wait: true },
+      { enclave: 'vault', secret: ticket, idleMs: 600_000, wait: true },
+    ],
+  );
+});
+
+test('a dry run asks for no passphrase and sends none', async (t) => {
+  const { root, calls } = await served(t);
+  const { status, err } = await personactl(
+    { root },
+    ...['enclave', 'create', 'tax', '--size', '16M', '--dry-run'],
+  );
+  t.is(status, 0, err);
+  t.deepEqual(
+    calls.map(({ method }) => method),
+    ['enclave.create'],
+  );
+});
+
+test('empty and oversized keys are refused before anything is sent', async (t) => {
+  const { root, calls } = await served(t);
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, 'empty'), '');
+  writeFileSync(join(folder, 'large'), Buffer.alloc(4097));
+  for (const name of ['empty', 'large']) {
+    const words = ['enclave', 'open', 'vault', '--key-file', name];
+    t.regex((await personactl({ root, cwd: folder }, ...words)).err, /1 to 4096 bytes/);
+  }
+  t.regex((await personactl({ root, typed: [''] }, 'enclave', 'open', 'vault')).err, /it is empty/);
+  t.deepEqual(calls, []);
+});
+
+test('closing tells who still reads, removing tells what is freed', async (t) => {
+  const { root } = await served(t);
+  t.regex((await personactl({ root }, 'enclave', 'close', 'vault')).out, /still holds a file/);
+  t.regex((await personactl({ root }, 'enclave', 'rm', 'vault')).out, /destroyed, 16 MiB freed/);
+});
+
+when(test, { tools: ['script'] })(
+  'what is typed on a terminal is not shown, and asked for twice when it is new',
+  async (t) => {
+    const { root, uploads } = await served(t);
+    const main = fileURLToPath(new URL('../../ctl/main.ts', import.meta.url));
+    const tool = `${process.execPath} --no-warnings ${main} enclave create tax --size 16M`;
+    const child = spawn('script', ['-qfec', tool, '/dev/null'], {
+      env: { PATH: process.env.PATH, PERSONA_ROOT: root, TERM: 'dumb' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const answers: [string, string][] = [
+      ['Passphrase: ', 'canarx\x7fy\r'],
+      ['Again: ', 'canary\r'],
+    ];
+    let shown = '';
+    child.stdout.on('data', (piece) => {
+      shown += String(piece);
+      const [next] = answers;
+      if (next === undefined || !shown.endsWith(next[0])) return;
+      answers.shift();
+      child.stdin.write(next[1]);
+    });
+    const status = await new Promise((resolve) => child.once('exit', resolve));
+    t.is(status, 0, shown);
+    t.is(uploads.get(ticket)?.toString(), 'canary');
+    t.false(shown.includes('canar'), shown);
+  },
+);

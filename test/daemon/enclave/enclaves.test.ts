@@ -1,0 +1,330 @@
+import { spawn } from 'node:child_process';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import type { Request } from '../../../daemon/api/rooms.ts';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import { pathsOf } from '../../../daemon/config/paths.ts';
+import { planClose } from '../../../daemon/enclave/enclaves.ts';
+import { IdleWatch } from '../../../daemon/enclave/idle.ts';
+import { enclaveRoom } from '../../../daemon/enclave/room.ts';
+import { lockedPlacesInUse } from '../../../daemon/kernel/locked-memory.ts';
+import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
+import { statMount } from '../../../daemon/kernel/stat-mount.ts';
+import type { Daemon } from '../../../daemon/wiring.ts';
+import { fscryptNeeds, requestWith } from '../../support/fscrypt.ts';
+import { mountImage } from '../../support/mount-image.ts';
+import { scratchFolder, unmountBelow } from '../../support/mount-scratch.ts';
+import { run, when } from '../../support/needs.ts';
+import { type Asked, ask, mustDo, startSilent } from '../../support/silent-daemon.ts';
+
+const works = when(test, fscryptNeeds);
+
+const MiB = 1024 ** 2;
+const secret = 'x'.repeat(32);
+const right = requestWith('the right one');
+const wrong = requestWith('the wrong one');
+
+const create =
+  (request: Request = right, bytes = 16 * MiB, key: 'passphrase' | 'file' = 'passphrase'): Asked =>
+  (methods) =>
+    methods['enclave.create']({ name: 'vault', bytes, key, secret }, request);
+const open =
+  (request: Request = right, idleMs?: number): Asked =>
+  (methods) =>
+    methods['enclave.open'](
+      { enclave: 'vault', secret, ...(idleMs === undefined ? {} : { idleMs }) },
+      request,
+    );
+const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, right);
+const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, right);
+
+interface Place {
+  root: string;
+  daemon: Daemon;
+  /** Where the enclave is while it is open. */
+  path: string;
+  /** Stops the daemon and starts it again. */
+  again(): Promise<Daemon>;
+}
+
+async function place(t: ExecutionContext, root = scratchFolder(t)): Promise<Place> {
+  const found: Place = {
+    root,
+    daemon: await startSilent(root),
+    path: join(pathsOf(root).run, 'enclaves/vault'),
+    async again() {
+      await found.daemon.stop();
+      found.daemon = await startSilent(root);
+      return found.daemon;
+    },
+  };
+  t.teardown(() => found.daemon.stop());
+  return found;
+}
+
+async function failure(daemon: Daemon, asked: Asked): Promise<string | undefined> {
+  return (await ask(daemon, asked)).error?.code;
+}
+
+async function page(daemon: Daemon) {
+  const methods = daemon.rooms.methods(daemon.engine);
+  return (await methods['enclave.show']({ enclave: 'vault' }, right)).enclave;
+}
+
+const volumesIn = (root: string) => {
+  const folder = join(pathsOf(root).state, 'enclaves');
+  return readdirSync(folder).map((id) => join(folder, id, 'volume.ext4'));
+};
+
+works('what is written is there again after closing and opening, and nowhere else', async (t) => {
+  const { daemon, path, root } = await place(t);
+  await mustDo(daemon, create());
+  t.like(await page(daemon), { state: 'closed', bytes: 16 * MiB, key: 'passphrase' });
+  const [image = ''] = volumesIn(root);
+  t.true(lstatSync(image).blocks * 512 >= 16 * MiB, 'all its blocks are its own');
+  t.is(statSync(image).mode & 0o777, 0o600);
+  await mustDo(daemon, open());
+  t.like(await page(daemon), { state: 'open', path });
+  const { options } = readMountinfo().find(({ at }) => at === path)!;
+  for (const flag of ['nosuid', 'nodev']) t.true(options.includes(flag), flag);
+  t.is(statMount(path).mode & 0o7777, 0o700);
+  writeFileSync(join(path, 'canary-name'), 'canary-content');
+  await mustDo(daemon, close);
+  t.false(existsSync(join(path, 'canary-name')));
+  const bytes = readFileSync(image, 'latin1');
+  t.false(bytes.includes('canary-content') || bytes.includes('canary-name'));
+  await mustDo(daemon, open());
+  t.is(readFileSync(join(path, 'canary-name'), 'utf8'), 'canary-content');
+  await mustDo(daemon, close);
+  t.is(lockedPlacesInUse(), 0, 'nothing of a key is left in our memory');
+});
+
+works('nothing of an open enclave spreads to another namespace', async (t) => {
+  const { daemon, path } = await place(t);
+  await mustDo(daemon, create());
+  await mustDo(daemon, open());
+  const line = readMountinfo().find(({ at }) => at === path)!;
+  t.is(line.shared, undefined);
+  t.is(readMountinfo().find(({ id }) => id === line.parent)?.shared, undefined);
+  await mustDo(daemon, close);
+});
+
+for (const key of ['passphrase', 'file'] as const)
+  works(`a wrong ${key} opens nothing, and leaves nothing behind`, async (t) => {
+    const { daemon, path } = await place(t);
+    await mustDo(daemon, create(right, 16 * MiB, key));
+    const { error } = await ask(daemon, open(wrong));
+    t.is(error?.code, 'wrong-key');
+    t.regex(error?.message ?? '', key === 'file' ? /key file/ : /passphrase/);
+    t.like(await page(daemon), { state: 'closed' });
+    t.false(readMountinfo().some(({ at }) => at === path));
+    t.is(lockedPlacesInUse(), 0);
+    await mustDo(daemon, open(right));
+    await mustDo(daemon, close);
+  });
+
+works('an empty secret is refused, and a size that is none', async (t) => {
+  const { daemon } = await place(t);
+  await t.throwsAsync(ask(daemon, create(requestWith(''))), { code: 'bad-value' });
+  for (const bytes of [0, 16 * MiB - 1, 2 ** 50])
+    await t.throwsAsync(ask(daemon, create(right, bytes)), { code: 'bad-value' });
+  await t.throwsAsync(ask(daemon, open()), { code: 'enclave-not-found' });
+});
+
+works('of two openings at once one is refused, and a second creation, too', async (t) => {
+  const { daemon, path, root } = await place(t);
+  const made = await Promise.all([ask(daemon, create()), ask(daemon, create())]);
+  t.deepEqual(made.map(({ status }) => status).sort(), ['done', 'failed']);
+  t.is(volumesIn(root).length, 1);
+  await t.throwsAsync(ask(daemon, create()), { code: 'already-exists' });
+  const opened = await Promise.all([ask(daemon, open()), ask(daemon, open())]);
+  t.deepEqual(opened.map(({ status }) => status).sort(), ['done', 'failed']);
+  t.is(opened.find(({ error }) => error !== undefined)?.error?.code, 'enclave-state');
+  t.true(statMount(path).isMountRoot);
+  await t.throwsAsync(ask(daemon, open()), { code: 'enclave-state' });
+  await mustDo(daemon, close);
+  await t.throwsAsync(ask(daemon, close), { code: 'enclave-state' });
+});
+
+works('while somebody is inside it is not closed, and who is said', async (t) => {
+  const { daemon, path } = await place(t);
+  await mustDo(daemon, create());
+  await mustDo(daemon, open());
+  writeFileSync(join(path, 'note'), 'x');
+  const inside = spawn('tail', ['-f', join(path, 'note')], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const gone = new Promise((resolve) => inside.once('exit', resolve));
+  t.teardown(() => inside.kill('SIGKILL'));
+  await new Promise((resolve) => inside.stdout.once('data', resolve));
+  const { error } = await ask(daemon, close);
+  t.is(error?.code, 'enclave-busy');
+  t.regex(error?.message ?? '', new RegExp(`tail, pid ${inside.pid}`));
+  t.is(readFileSync(join(path, 'note'), 'utf8'), 'x', 'it is where it was');
+  t.like(await page(daemon), { state: 'open', inside: [{ pid: inside.pid, command: 'tail' }] });
+  await t.throwsAsync(ask(daemon, remove), { code: 'enclave-state' });
+  inside.kill('SIGKILL');
+  await gone;
+  await mustDo(daemon, close);
+});
+
+works('it stays open over a restart of the daemon, and is closed by the next one', async (t) => {
+  const here = await place(t);
+  await mustDo(here.daemon, create());
+  await mustDo(here.daemon, open());
+  writeFileSync(join(here.path, 'note'), 'x');
+  const daemon = await here.again();
+  t.like(await page(daemon), { state: 'open' });
+  t.is(readFileSync(join(here.path, 'note'), 'utf8'), 'x');
+  await mustDo(daemon, close);
+  t.like(await page(daemon), { state: 'closed' });
+});
+
+works('what a reboot has closed is closed', async (t) => {
+  const here = await place(t);
+  await mustDo(here.daemon, create());
+  await mustDo(here.daemon, open());
+  await here.daemon.stop();
+  await unmountBelow(here.root);
+  here.daemon = await startSilent(here.root);
+  t.like(await page(here.daemon), { state: 'closed' });
+  await mustDo(here.daemon, open());
+  await mustDo(here.daemon, close);
+});
+
+works('an enclave without a row is taken up again; half of one is left as it is', async (t) => {
+  const here = await place(t);
+  await mustDo(here.daemon, create());
+  const before = await page(here.daemon);
+  await here.daemon.store.commit((tx) => tx.run('DELETE FROM enclaves'));
+  const half = join(pathsOf(here.root).state, 'enclaves/half');
+  mkdirSync(half);
+  writeFileSync(join(half, 'volume.ext4'), 'x');
+  const daemon = await here.again();
+  t.deepEqual(await page(daemon), before);
+  await mustDo(daemon, open());
+  await mustDo(daemon, close);
+  t.deepEqual(readdirSync(half), ['volume.ext4']);
+});
+
+works('removed means that the key is gone, too: a copy of the volume is noise', async (t) => {
+  const { daemon, root, path } = await place(t);
+  await mustDo(daemon, create());
+  const [image = ''] = volumesIn(root);
+  const key = join(image, '../key.json');
+  const before = readFileSync(key, 'latin1');
+  // A second name of the same file shows what becomes of its bytes.
+  const copy = join(root, 'kept-key');
+  run('ln', key, copy);
+  await mustDo(daemon, remove);
+  t.false(existsSync(image));
+  t.false(existsSync(path));
+  const after = readFileSync(copy);
+  t.is(after.length, before.length);
+  t.true(after.every((byte) => byte === 0));
+  await t.throwsAsync(page(daemon), { code: 'enclave-not-found' });
+  await mustDo(daemon, create());
+});
+
+works('a lost volume or key is told, cannot be opened, and can be removed', async (t) => {
+  const { daemon, root } = await place(t);
+  await mustDo(daemon, create());
+  const [image = ''] = volumesIn(root);
+  renameSync(join(image, '../key.json'), join(root, 'key.json'));
+  t.like(await page(daemon), { state: 'missing' });
+  t.is(await failure(daemon, open()), 'state-damaged');
+  writeFileSync(
+    join(image, '../key.json'),
+    readFileSync(join(root, 'key.json'), 'utf8').replace(/"wrapped": "./, '"wrapped": "x'),
+  );
+  t.is(await failure(daemon, open()), 'state-damaged');
+  await mustDo(daemon, remove);
+});
+
+works('on a full disk nothing is made and nothing is left', async (t) => {
+  const root = scratchFolder(t);
+  const image = join(root, 'disk');
+  run('truncate', '-s', '96M', image);
+  run('mkfs.ext4', '-q', '-F', image);
+  const disk = join(root, 'mounted');
+  mkdirSync(disk);
+  mountImage(image, disk);
+  const { daemon } = await place(t, disk);
+  await t.throwsAsync(ask(daemon, create(right, 80 * MiB)), { code: 'no-space' });
+  // The space goes between the look and the work.
+  const methods = daemon.rooms.methods(daemon.engine);
+  const { plan } = await create(right, 40 * MiB)(methods);
+  const { bytes: _, ...needs } = plan.needs ?? {};
+  run('fallocate', '-l', '30M', join(disk, 'filler'));
+  const result = await (await daemon.engine.submit({ ...plan, needs })).done;
+  t.like(result, { status: 'failed', error: { code: 'no-space' } });
+  t.deepEqual(volumesIn(disk), []);
+  run('rm', join(disk, 'filler'));
+  // Inside it is full without the disk being so, and goes on when something is removed.
+  await mustDo(daemon, create(right));
+  await mustDo(daemon, open());
+  const path = join(pathsOf(disk).run, 'enclaves/vault');
+  t.throws(() => writeFileSync(join(path, 'big'), Buffer.alloc(32 * MiB)), { code: 'ENOSPC' });
+  run('rm', join(path, 'big'));
+  writeFileSync(join(path, 'small'), 'x');
+  await mustDo(daemon, close);
+});
+
+works('idle is closed, used is not', async (t) => {
+  const { daemon, root, path } = await place(t);
+  await mustDo(daemon, create());
+  await t.throwsAsync(ask(daemon, open(right, 9_999)), { code: 'bad-value' });
+  await mustDo(daemon, open(right, 10_000));
+  t.like(await page(daemon), { idleMs: 10_000 });
+  const room = enclaveRoom({
+    store: daemon.store,
+    log: silentLog,
+    paths: pathsOf(root),
+    now: Date.now,
+  });
+  let now = 0;
+  const watch = new IdleWatch({
+    room,
+    clock: () => now,
+    async close(name, uid) {
+      const { done } = await daemon.engine.submit(await planClose(room, name, { uid }));
+      t.is((await done).status, 'done');
+    },
+  });
+  const isOpen = () => statMount(path).isMountRoot;
+  await watch.look();
+  now = 9_000;
+  await watch.look();
+  t.true(isOpen());
+  // Written to meanwhile: the rest begins anew.
+  writeFileSync(join(path, 'note'), 'x');
+  run('sync', '-f', path);
+  now = 11_000;
+  await watch.look();
+  t.true(isOpen());
+  // Somebody is inside.
+  const inside = spawn('sleep', ['60'], { cwd: path, stdio: 'ignore' });
+  const gone = new Promise((resolve) => inside.once('exit', resolve));
+  t.teardown(() => inside.kill('SIGKILL'));
+  await new Promise((resolve) => inside.once('spawn', resolve));
+  now = 40_000;
+  await watch.look();
+  t.true(isOpen());
+  inside.kill('SIGKILL');
+  await gone;
+  now = 45_000;
+  await watch.look();
+  t.true(isOpen());
+  now = 55_000;
+  await watch.look();
+  t.false(isOpen());
+  await watch.stop();
+});
