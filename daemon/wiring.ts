@@ -15,6 +15,7 @@ import { openRooms } from './compose/rooms.ts';
 import { type ChangeLimits, limits } from './config/limits.ts';
 import { type Paths, statePlaces } from './config/paths.ts';
 import type { Settings } from './config/settings.ts';
+import type { FastParts } from './fast/room.ts';
 import { wallMs } from './kernel/clock.ts';
 import { keepHeapsFew, returnMemory } from './kernel/memory.ts';
 import type { PassedSocket } from './kernel/passed-sockets.ts';
@@ -49,6 +50,8 @@ export interface Hooks {
   steps?: OpenOptions['steps'];
   wrapTask?: (task: AnyTask) => AnyTask;
   limits?: Partial<ChangeLimits>;
+  /** How fast a file system is: a proof must not go by what it happens to be. */
+  speedOf?: FastParts['speedOf'];
   /** Run without sockets. */
   silent?: boolean;
 }

@@ -10,6 +10,7 @@ export const fastCommands: readonly Command[] = [
       'A fast partition is a folder of yours alone, of a bounded size. What you put there is lost when the machine is restarted, and when the partition is removed: use it for caches, builds and databases that can be made again.',
       'On `ram` it is memory that stays out of swap where the kernel can promise that. Writes that wait for the disk gain most; what is only read is in memory anyway after the first time.',
       'On `zram` it is compressed memory, slower than `ram`: half of its size counts for what you may have. On `nvme` it is an image on the disk of the state folder, all of whose space is set aside: it gains only what a journal costs.',
+      'With `auto` each is measured for a moment against the disk of the state folder: writes that wait for the disk, and cold reads. The first that is at least twice as fast, and that you may have, is taken; where none is, nothing is made, and that is said with the figures.',
     ],
     operands: [{ name: 'NAME', summary: 'Name of the new fast partition.' }],
     flags: [
@@ -18,7 +19,7 @@ export const fastCommands: readonly Command[] = [
         name: 'on',
         value: 'MEDIUM',
         summary: 'What it lies on.',
-        choices: ['ram', 'zram', 'nvme'],
+        choices: ['ram', 'zram', 'nvme', 'auto'],
       },
       ...changeFlags,
     ],

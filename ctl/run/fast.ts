@@ -7,9 +7,9 @@ import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { ago } from '../print/time.ts';
 
-const mediumNames = ['ram', 'zram', 'nvme'] as const;
+const mediumNames = ['ram', 'zram', 'nvme', 'auto'] as const;
 
-function mediumOf(call: Call): FastPage['on'] {
+function mediumOf(call: Call): (typeof mediumNames)[number] {
   const word = call.text('on');
   const medium = mediumNames.find((one) => one === word);
   if (medium === undefined) throw new Error(`the parser let ${word} through`);
@@ -24,10 +24,20 @@ export async function create(call: Call): Promise<number | undefined> {
     on: mediumOf(call),
   };
   return runChange(call, 'fast.create', params, (outcome) => {
-    const { name, bytes, path, on, swaps } = outcome.result.partition;
     const { style } = call.out;
+    const { partition, choice } = outcome.result;
+    const why = choice === undefined ? [] : [style.dim(say`Measured now: ${choice.why}`)];
+    if (partition === undefined) {
+      call.out.done(outcome, () => [
+        say`No fast partition was made: nothing would be gained.`,
+        ...why,
+      ]);
+      return undefined;
+    }
+    const { name, bytes, path, on, swaps } = partition;
     call.out.done(outcome, () => [
       say`Fast partition ${style.bold(name)}, ${formatSize(bytes)} on ${on}, is there: ${path}`,
+      ...why,
       style.dim(say`What it holds is lost when the machine is restarted.`),
       ...(swaps === true
         ? [style.yellow(say`This kernel may move it to swap: Linux 6.4 or newer would not.`)]

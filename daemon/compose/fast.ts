@@ -1,6 +1,7 @@
 import type { FastPage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
 import type { Settings } from '../config/settings.ts';
+import type { Choice } from '../fast/choose.ts';
 import { fastTasks } from '../fast/fast-tasks.ts';
 import { planCreate, planRemove } from '../fast/plan.ts';
 import { type FastParts, FastRoom, type FastView } from '../fast/room.ts';
@@ -38,7 +39,11 @@ function fastMethods(room: FastRoom): FastMethods {
   return {
     'fast.create': async ({ name, bytes, on }, { caller }) => ({
       plan: await planCreate(room, { name, bytes, medium: on }, caller),
-      answer: async () => ({ partition: pageOf(await room.view(name)) }),
+      answer: async (given) => {
+        const { choice } = (given ?? {}) as unknown as { choice?: Choice };
+        if (choice?.on === 'none') return { choice };
+        return { partition: pageOf(await room.view(name)), ...(choice && { choice }) };
+      },
     }),
     'fast.list': async (_, { caller }) => ({
       partitions: (await room.views(caller.uid === 0 ? undefined : caller.uid)).map(pageOf),
@@ -58,7 +63,10 @@ async function spareMemory({ loop }: PartitionsRoom): Promise<Spare> {
 }
 
 /** What the room of fast partitions is opened with. */
-type Parts = Omit<FastParts, 'settings' | 'memory' | 'now'> & { settings: Settings };
+type Parts = Omit<FastParts, 'settings' | 'memory' | 'now' | 'speedOf'> & {
+  settings: Settings;
+  hooks?: { speedOf?: FastParts['speedOf'] };
+};
 
 /** Opens the room of fast partitions: its steps and methods, and what the daemon does with it. */
 export function openFast(parts: Parts, partitions: PartitionsRoom) {
@@ -67,6 +75,7 @@ export function openFast(parts: Parts, partitions: PartitionsRoom) {
     settings: parts.settings.values,
     memory: () => spareMemory(partitions),
     now: wallMs,
+    ...(parts.hooks?.speedOf && { speedOf: parts.hooks.speedOf }),
   });
   return {
     tasks: fastTasks(room),

@@ -4,6 +4,7 @@ import type { Log } from '../changes/log.ts';
 import type { AnyTask } from '../changes/task.ts';
 import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
+import type { FastParts } from '../fast/room.ts';
 import { wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import type { BootState } from '../kernel/secure-boot.ts';
@@ -47,6 +48,8 @@ export interface RoomsParts extends BackupParts {
   uppers: UpperPlace;
   /** The user a uid counts to: a subordinate id counts to the user it was given to. */
   accountOf(uid: number): number;
+  /** For the proofs. */
+  hooks?: { speedOf?: FastParts['speedOf'] };
   /** Why nothing may be changed, whatever it is. */
   degraded: string | undefined;
   /** A service manager clears away what this process leaves when it is killed. */

@@ -1,7 +1,12 @@
 import type { AnyTask } from '../changes/task.ts';
 import type { FastRoom } from './room.ts';
 import { makeTask } from './tasks/make.ts';
+import { measureTask } from './tasks/measure.ts';
 import { removeTasks } from './tasks/remove.ts';
 
 /** The task kinds of this room. */
-export const fastTasks = (room: FastRoom): AnyTask[] => [makeTask(room), ...removeTasks(room)];
+export const fastTasks = (room: FastRoom): AnyTask[] => [
+  measureTask(room),
+  makeTask(room),
+  ...removeTasks(room),
+];

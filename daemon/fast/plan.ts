@@ -17,43 +17,47 @@ const PAGE = 4096;
 /** Rows of one change. */
 const ROW_BYTES = 64 * 1024;
 
-/** Makes a partition for the caller. Throws already-exists, bad-name, bad-value, limit-exceeded, no-memory. */
+/**
+ * Makes a partition for the caller; on `auto`, what is best is measured first. Throws already-exists, bad-name, bad-value, limit-exceeded,
+ * no-memory, no-space, capability-missing.
+ */
 export async function planCreate(
   room: FastRoom,
-  params: { name: string; bytes: number; medium: MediumName },
+  params: { name: string; bytes: number; medium: MediumName | 'auto' },
   caller: FastCaller,
 ): Promise<Plan> {
   const name = checkName(params.name);
-  const { bytesMin, obstacle, takesMemory } = room.medium(params);
-  const missing = obstacle();
-  if (missing !== undefined) throw new PersonaError('capability-missing', missing);
-  if (params.bytes < bytesMin)
-    throw new PersonaError('bad-value', {
-      name: 'the size',
-      reason: `a fast partition on ${params.medium} has at least ${formatSize(bytesMin)}`,
-    });
   if ((await room.find(name)) !== undefined)
     throw new PersonaError('already-exists', { what: `fast partition ${name}` });
+  const auto = params.medium === 'auto';
   const partition: FastPartition = {
     name,
     id: randomUUID(),
     owner: caller.uid,
     gid: caller.gid,
-    medium: params.medium,
+    medium: params.medium === 'auto' ? 'ram' : params.medium,
     bytes: Math.ceil(params.bytes / PAGE) * PAGE,
     state: 'ready',
     boot: bootId(),
     createdMs: room.now(),
   };
-  await room.admit(partition);
+  // Of `auto`, what would not be granted is an answer of the measurement.
+  if (!auto) await room.admit(partition);
+  const trials = { ram: randomUUID(), zram: randomUUID(), nvme: randomUUID() };
+  const make = {
+    kind: 'fast.make',
+    params: (auto ? { partition, auto } : { partition }) as unknown as Json,
+  };
   return {
     kind: 'fast.create',
-    summary: `make fast partition ${name} of ${formatSize(partition.bytes)} on ${partition.medium}`,
+    summary: `make fast partition ${name} of ${formatSize(partition.bytes)} on ${auto ? 'what is best' : partition.medium}`,
     ownerUid: caller.uid,
     // What is left is given out one at a time.
     holds: [`fast:${name}`, 'fast-space:all'],
-    tasks: [{ kind: 'fast.make', params: { partition } as unknown as Json }],
-    needs: { bytes: ROW_BYTES + (takesMemory ? 0 : partition.bytes) },
+    tasks: auto
+      ? [{ kind: 'fast.measure', params: { partition, trials } as unknown as Json }, make]
+      : [make],
+    needs: { bytes: ROW_BYTES },
   };
 }
 

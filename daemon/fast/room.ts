@@ -1,9 +1,11 @@
 import { join } from 'node:path';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
+import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { bootId } from '../kernel/clock.ts';
+import { type Speed, speedOf } from '../kernel/disk-speed.ts';
 import { localSpaceOf } from '../kernel/disk-usage.ts';
 import type { Store } from '../store/store.ts';
 import { findPartition, putPartition, readPartitions } from './fast-rows.ts';
@@ -23,6 +25,10 @@ export interface FastParts {
   log: Log;
   /** Memory at this moment, as the room of memory shares knows it. */
   memory(): Promise<MemoryNow>;
+  /** Throws `no-space` when so much would leave less of the disk than is kept free. */
+  space: { check(bytes: number): Promise<void> };
+  /** How fast the file system at a folder is; tests have their own figures. */
+  speedOf?: (folder: string) => Promise<Speed>;
   /** The user a uid counts to: a subordinate id counts to the user it was given to. */
   accountOf(uid: number): number;
   now(): number;
@@ -44,6 +50,9 @@ export interface FastView extends FastPartition {
 export class FastRoom {
   readonly place: FastPlace;
   readonly now: () => number;
+  readonly speedOf: (folder: string) => Promise<Speed>;
+  /** Where the state tree's disk is measured. */
+  readonly diskFolder: string;
   readonly #parts: FastParts;
   readonly #media: Record<MediumName, Medium>;
   readonly #problems = new Map<string, string>();
@@ -51,8 +60,10 @@ export class FastRoom {
   constructor(parts: FastParts) {
     this.#parts = parts;
     this.now = parts.now;
+    this.speedOf = parts.speedOf ?? speedOf;
     const { run, state } = parts.paths;
-    this.#media = { ram, zram, nvme: nvmeIn(join(state, statePlaces.fast)) };
+    this.diskFolder = join(state, statePlaces.fast);
+    this.#media = { ram, zram, nvme: nvmeIn(this.diskFolder) };
     this.place = new FastPlace(join(run, runPlaces.fast));
   }
 
@@ -71,9 +82,10 @@ export class FastRoom {
     return findPartition(this.#parts.store, name);
   }
 
-  /** Throws when the partition is too much: for its owner, for all users together, or for a side of the machine's memory. */
+  /** Throws when the machine has no such ground, or the partition is too small for it or too much: for its owner, for all users together, or for a side of the machine's memory. */
   async admit(partition: FastPartition): Promise<void> {
-    const { store, settings, accountOf, memory } = this.#parts;
+    const { store, settings, accountOf, memory, space } = this.#parts;
+    checkMedium(this.medium(partition), partition);
     const others = (await readPartitions(store)).filter(({ id }) => id !== partition.id);
     const claim = (one: FastPartition): Claim => {
       const { takesMemory, countsAs } = this.medium(one);
@@ -90,6 +102,7 @@ export class FastRoom {
         allBytes: settings['fast.disk_max'],
         ownerBytes: settings['fast.owner_disk'],
       });
+      if (!this.place.mounts().has(partition.name)) await space.check(partition.bytes);
       return;
     }
     const percent = {
@@ -222,4 +235,12 @@ export class FastRoom {
   close(): void {
     this.place.close();
   }
+}
+
+function checkMedium({ obstacle, bytesMin }: Medium, { medium, bytes }: FastPartition): void {
+  const missing = obstacle();
+  if (missing !== undefined) throw new PersonaError('capability-missing', missing);
+  if (bytes >= bytesMin) return;
+  const reason = `a fast partition on ${medium} has at least ${formatSize(bytesMin)}`;
+  throw new PersonaError('bad-value', { name: 'the size', reason });
 }

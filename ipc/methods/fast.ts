@@ -3,7 +3,8 @@ import { change, sync } from '../method.ts';
 import { count, name, uid } from './values.ts';
 
 /** What a fast partition lies on. */
-const medium = v.picklist(['ram', 'zram', 'nvme']);
+const media = ['ram', 'zram', 'nvme'] as const;
+const medium = v.picklist(media);
 
 /** A fast partition. What it holds is lost when the machine is restarted. */
 export const fastPage = v.strictObject({
@@ -29,13 +30,32 @@ export const fastPage = v.strictObject({
   buffered: v.optional(v.boolean()),
 });
 
+/** What was measured, and what follows from it. */
+export const fastChoice = v.strictObject({
+  on: v.picklist([...media, 'none']),
+  why: v.string(),
+  /** Milliseconds of a write of 4 KiB that waits for the disk, and of a cold read of 64 KiB. `disk`: that of the state folder. */
+  figures: v.array(
+    v.strictObject({
+      on: v.picklist([...media, 'disk']),
+      syncMs: v.number(),
+      readMs: v.number(),
+    }),
+  ),
+});
+
 /** Methods about short-lived places for data that is to be fast. */
 export const fastMethods = {
   'fast.create': change(
     'any',
     'Makes a fast partition for the caller: private, bounded, gone with the boot.',
-    { name, bytes: count, on: medium },
-    { partition: fastPage },
+    { name, bytes: count, on: v.picklist([...media, 'auto']) },
+    {
+      /** Absent: nothing would be gained, and nothing was made. */
+      partition: v.optional(fastPage),
+      /** With `auto`: what was chosen. */
+      choice: v.optional(fastChoice),
+    },
   ),
   'fast.list': sync(
     'any',

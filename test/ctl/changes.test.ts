@@ -283,3 +283,17 @@ test('a fast partition is asked for in bytes, and what it cannot keep is said', 
   t.is(odd.status, 2);
   t.regex(odd.err, /size/);
 });
+
+test('what was measured is said, also where nothing was made', async (t) => {
+  const figures = [
+    { on: 'disk' as const, syncMs: 0.5, readMs: 0.1 },
+    { on: 'ram' as const, syncMs: 0.4, readMs: 0.1 },
+  ];
+  const choice = { on: 'none' as const, why: 'no gain: ram: 1.3 times\x1b[2J', figures };
+  const { root } = await fakeDaemon(t, {
+    'fast.create': () => ({ changeId: 12, result: { choice } }),
+  });
+  const words = ['fast', 'create', 'build', '--size', '2G', '--on', 'auto'];
+  golden(t, 'fast-no-gain', await personactl({ root }, ...words));
+  golden(t, 'fast-no-gain.json', await personactl({ root }, ...words, '--json'));
+});

@@ -324,3 +324,44 @@ onDisk('the disk has quotas, and its reserve is kept', async (t) => {
   const all = { name: 'all', bytes: freeBytes, on: 'nvme' as const };
   await t.throwsAsync(done(client, 'fast.create', all), { code: 'no-space' });
 });
+
+const onAll = when(test, {
+  root: true,
+  tools: ['setpriv', 'mkfs.ext4'],
+  other: () => (hasZram() ? undefined : 'needs zram, which this kernel has not'),
+});
+
+onAll(
+  'auto measures all, takes what gains, says why, and leaves nothing else behind',
+  async (t) => {
+    endDevices(t);
+    const known = allZram().length;
+    const { ask, daemon, at } = await ready(t);
+    const [made] = await ask(users.user, create('best', 32 * MiB, 'auto'));
+    const { choice, partition } = (made?.result as Answer<'fast.create'> | undefined)?.result ?? {};
+    t.deepEqual(
+      choice?.figures.map(({ on }) => on),
+      ['disk', 'ram', 'zram', 'nvme'],
+    );
+    for (const { syncMs, readMs } of choice?.figures ?? []) t.true(syncMs > 0 && readMs > 0);
+    t.log(choice?.why);
+    if (partition === undefined) t.is(choice?.on, 'none');
+    else t.is(partition.on, choice?.on as typeof partition.on);
+    t.is(existsSync(at('best')), partition !== undefined);
+    t.is(allZram().length, known + (choice?.on === 'zram' ? 1 : 0));
+    t.is(readdirSync(join(daemon.state, 'fast')).length, choice?.on === 'nvme' ? 1 : 0);
+  },
+);
+
+onAll('auto makes nothing where nothing may be had, and says so', async (t) => {
+  const settings = '[fast]\nowner_percent = 0\nowner_disk = 0\n';
+  const { ask, at } = await ready(t, settings);
+  const [asked] = await ask(users.user, create('best', 32 * MiB, 'auto'));
+  const { choice, partition } = (asked?.result as Answer<'fast.create'> | undefined)?.result ?? {};
+  t.is(partition, undefined);
+  t.is(choice?.on, 'none');
+  t.regex(choice?.why ?? '', /^no gain: ram: .*over the limit/);
+  t.false(existsSync(at('best')));
+  const [seen] = await ask(users.user, ['fast.list', {}]);
+  t.deepEqual(seen?.result, { partitions: [] });
+});
