@@ -133,6 +133,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     undo.defer(() => lock.close());
     await makeTrees(paths);
     const space = spaceOf({ state: paths.state, settings: settings.values, log });
+    // On a full disk not even the database could be opened: slots come back with what the reserve gives.
+    await space.check(0, true);
     const uppers = new UpperPlace({ paths, settings: settings.values, space, log });
     undo.defer(() => uppers.close());
     await uppers.bringBack();
@@ -249,7 +251,12 @@ async function recoverAll(
   if (engine.open().length === 0) await clearStaging(paths.state);
   for (const { name, path } of await quarantineUnknown(paths.state, store, wallMs()))
     log.warn({ name, path }, 'no row names this file: it was put aside');
-  await writeMark(paths.state, store);
+  try {
+    await writeMark(paths.state, store);
+  } catch (err) {
+    // An older mark says less and nothing wrong.
+    log.warn({ err }, 'cannot write the mark, trying after the next change');
+  }
 }
 
 async function openApi(

@@ -2,10 +2,14 @@ import { chmodSync, copyFileSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isCode, PersonaError } from '../../ipc/errors.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
+import { localSpaceOf } from '../kernel/disk-usage.ts';
 import { exists } from '../kernel/files.ts';
 import { type OpenOptions, openStore } from '../store/database.ts';
 import type { Store } from '../store/store.ts';
 import { holdsThings, identify, mismatch } from './mark.ts';
+
+/** With less free the log gets no blocks ahead: what is left is for what brings slots back. */
+const presizeFreeMin = 16 * 1024 * 1024;
 
 /** The rows the daemon works with. */
 export interface OpenedState {
@@ -37,7 +41,7 @@ export async function openState(
     return standIn(paths, 'the database is missing or empty, but the state tree is in use');
   try {
     const store = await openStore(file, {
-      presized: true,
+      presized: localSpaceOf(paths.state).availableBytes >= presizeFreeMin,
       ...(open === undefined ? {} : { open }),
       ...(steps === undefined ? {} : { steps }),
       verify: async (read) => {

@@ -18,6 +18,7 @@ import { type Daemon, startDaemon } from '../../daemon/wiring.ts';
 import { type Client, connect, socketPaths } from '../../ipc/client.ts';
 import type { MethodName, Params } from '../../ipc/methods/index.ts';
 import { mountImage } from '../support/mount-image.ts';
+import { unmountBelow } from '../support/mount-scratch.ts';
 import { run, when } from '../support/needs.ts';
 import { done, privateTree } from './live-daemon.ts';
 import { changedCopy } from './trees.ts';
@@ -31,6 +32,7 @@ const needs = { root: true, tools: ['mkfs.ext4', 'mount', 'bwrap', 'setpriv', 'p
 class Small {
   readonly root: string;
   readonly #filler: string;
+  #stopped = true;
   daemon!: Daemon;
   client!: Client;
   /** The point at which the disk fills, once. */
@@ -49,6 +51,7 @@ class Small {
   }
 
   async start(t: ExecutionContext): Promise<void> {
+    this.#stopped = false;
     const paths = pathsOf(this.root);
     const faults = {
       at: async (point: string) => {
@@ -69,9 +72,15 @@ class Small {
     this.client = await connect(socketPaths(paths.run));
     t.teardown(async () => {
       this.free();
-      this.client.close();
-      await this.daemon.stop();
+      await this.stop();
     });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.client.close();
+    await this.daemon.stop();
   }
 
   /** Takes every byte. */
@@ -224,5 +233,34 @@ when(test, needs)('a disk that fills at any task of a change', async (t) => {
     slots: [],
     rows: [],
     open: 0,
+  });
+});
+
+when(test, needs)('a daemon starts on a full disk, with its slots, and rolls back', async (t) => {
+  const small = new Small(t);
+  const tree = tinyTree(small.root);
+  await small.start(t);
+  const path = (to: string) => ({ kind: 'path' as const, path: to });
+  await done(small.client, 'base.import', { name: 'base', source: path(tree) });
+  await done(small.client, 'persona.create', {
+    name: 'a',
+    base: 'base',
+    tree: path(changedCopy(tree, small.root, 'a')),
+  });
+  await done(small.client, 'slot.create', { name: 'work' });
+  await done(small.client, 'slot.swap', { slot: 'work', persona: 'a' });
+  await small.stop();
+  await unmountBelow(join(small.root, 'run'));
+  small.fill();
+
+  await small.start(t);
+  const name = () => readFileSync(join(small.root, 'run/slots/work/root/etc/name'), 'utf8');
+  t.is(small.daemon.degraded, undefined);
+  t.is(name(), 'a');
+  await done(small.client, 'slot.rollback', { slot: 'work', base: true });
+  t.is(name(), 'base');
+  small.fill();
+  await t.throwsAsync(done(small.client, 'slot.swap', { slot: 'work', persona: 'a' }), {
+    code: 'no-space',
   });
 });
