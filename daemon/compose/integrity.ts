@@ -216,6 +216,7 @@ function wayOut({ kind, bases, personas }: KeptFile): { text: string; command: s
 /** Every damaged file as something that wants a person. */
 async function noticesOf(parts: Parts): Promise<Status['notices']> {
   const { witnesses } = parts.personas;
+  if (!witnesses.anyDamaged) return [];
   return (await parts.scrub.files()).flatMap((kept) => {
     const problem = witnesses.problemOf(kept.file);
     if (problem === undefined) return [];

@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { PersonaError } from '../../ipc/errors.ts';
@@ -30,6 +30,16 @@ export class FastPlace {
 
   at(name: string): string {
     return join(this.#folder, name);
+  }
+
+  /** True when nothing can be mounted below the folder: each mount has a name there. */
+  isEmpty(): boolean {
+    try {
+      return readdirSync(this.#folder).length === 0;
+    } catch (error) {
+      if (failedWith(error, 'ENOENT')) return true;
+      throw error;
+    }
   }
 
   /** What is mounted below the folder: names, and the topmost mount at each. */

@@ -205,6 +205,7 @@ export class FastRoom {
 
   /** What of it wants a person. */
   async notices(): Promise<{ text: string; command: string }[]> {
+    if (this.#problems.size === 0 && this.place.isEmpty()) return [];
     const known = await readPartitions(this.#parts.store);
     const names = new Set(known.map(({ name }) => name));
     const strange = [...this.place.mounts().keys()].filter((name) => !names.has(name));

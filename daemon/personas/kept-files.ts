@@ -27,14 +27,17 @@ export async function keptFiles({
   book: PersonaBook;
 }): Promise<KeptFile[]> {
   const files = new Map<string, KeptFile>();
-  for (const { digest, bytes } of await store.all('SELECT digest, bytes FROM layers')) {
+  const rows = await store.all(
+    `SELECT layers.digest, layers.bytes, bases.name AS base
+     FROM layers LEFT JOIN bases ON bases.digest = layers.digest ORDER BY bases.name`,
+  );
+  for (const { digest, bytes, base } of rows) {
     const layer = String(digest);
     const file = layerFile(layer);
     const known = { file, digest: layer, bytes: Number(bytes), kind: 'layer' as const };
-    files.set(file, { ...known, layers: [layer], bases: [], personas: [] });
+    if (!files.has(file)) files.set(file, { ...known, layers: [layer], bases: [], personas: [] });
+    if (base !== null) files.get(file)?.bases.push(String(base));
   }
-  for (const { name, digest } of await store.all('SELECT name, digest FROM bases ORDER BY name'))
-    files.get(layerFile(String(digest)))?.bases.push(String(name));
   for (const persona of book.personas()) addPersona(files, persona);
   return [...files.values()];
 }

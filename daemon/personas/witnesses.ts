@@ -78,6 +78,11 @@ export class Witnesses {
     return this.#known.get(file)?.damage?.problem;
   }
 
+  /** True when any file is damaged. */
+  get anyDamaged(): boolean {
+    return [...this.#known.values()].some(({ damage }) => damage !== undefined);
+  }
+
   /** Who is told of each file that is found damaged. */
   whenDamaged(listener: (file: string) => void): void {
     this.#listener = listener;
