@@ -1,119 +1,52 @@
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Request } from '../../daemon/api/rooms.ts';
-import type { Plan, Result } from '../../daemon/changes/change.ts';
-import { silentLog } from '../../daemon/changes/log.ts';
 import type { Json } from '../../daemon/changes/task.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
-import { settingsOf } from '../../daemon/config/settings.ts';
-import { type Daemon, type Hooks as DaemonHooks, startDaemon } from '../../daemon/wiring.ts';
+import type { Daemon } from '../../daemon/wiring.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
-import type { Hooks, Machine, Subject } from './proofs.ts';
+import { type Asked, mustDo, rootRequest, smallTree } from '../support/silent-daemon.ts';
+import type { Subject } from './machine.ts';
+import { silentSubject, startForProof } from './silent-subjects.ts';
 
 // The changes of the real daemon: real images, real mounts, real rows, without sockets.
 
 const MiB = 1024 ** 2;
 
-/** Generations keep the paths of their layers, so every machine of a run lives in the one folder. */
+/** The template is built once; children of a run find it by the environment. */
 const fixedFolder =
   process.env.PERSONAD_PROOF_FOLDER ?? join(tmpdir(), `personad-proofs-${process.pid}`);
 process.env.PERSONAD_PROOF_FOLDER = fixedFolder;
 const template = `${fixedFolder}.template`;
 
-const settings = settingsOf([
-  { key: 'space.reserve', value: 0, origin: 'proofs:1' },
-  { key: 'space.keep_free', value: 0, origin: 'proofs:2' },
-  { key: 'space.keep_free_percent', value: 0, origin: 'proofs:3' },
-  { key: 'slots.keep_generations', value: 0, origin: 'proofs:4' },
-]);
-
-/** Root, asking through the control socket. */
-const request: Request = {
-  caller: { pid: process.pid, uid: 0, gid: 0, groups: [], socket: 'control' },
-  level: 'root',
-  dryRun: false,
-  input: (input) => {
-    if (input.kind !== 'path') throw new Error('the proofs name paths');
-    return { path: input.path, uploaded: false, bytes: undefined };
-  },
-  secret() {
-    throw new Error('nobody sends secrets here');
-  },
-  output() {
-    throw new Error('nobody fetches anything here');
-  },
-};
-
-function start(folder: string, hooks: DaemonHooks = {}): Promise<Daemon> {
-  const silent = { ...hooks, silent: true };
-  return startDaemon({
-    paths: pathsOf(folder),
-    settings,
-    log: silentLog,
-    version: '0',
-    hooks: silent,
-  });
-}
-
-type Methods = ReturnType<Daemon['rooms']['methods']>;
-type Asked = (methods: Methods) => Promise<{ plan: Plan }> | { plan: Plan };
-
-async function run({ engine, rooms }: Daemon, asked: Asked): Promise<Result> {
-  const { plan } = await asked(rooms.methods(engine));
-  const result = await (await engine.submit(plan)).done;
-  if (result.status !== 'done') throw new Error(JSON.stringify(result));
-  return result;
-}
-
-/** A small tree; equal runs need equal times. */
-function tree(folder: string, name: string): string {
-  const path = join(folder, `tree-${name}`);
-  for (const inside of ['etc', 'proc', 'dev', 'tmp', 'run'])
-    mkdirSync(join(path, inside), { recursive: true });
-  writeFileSync(join(path, 'etc/name'), name);
-  for (const inside of ['etc/name', 'etc', 'proc', 'dev', 'tmp', 'run', ''])
-    utimesSync(join(path, inside), 1e9, 1e9);
-  return path;
-}
-
 const create =
   (folder: string, name: string): Asked =>
   (methods) =>
     methods['persona.create'](
-      { name, base: 'base', tree: { kind: 'path', path: tree(folder, name) } },
-      request,
+      { name, base: 'base', tree: { kind: 'path', path: smallTree(folder, name) } },
+      rootRequest,
     );
 
 const swap =
   (slot: string, persona: string): Asked =>
   (methods) =>
-    methods['slot.swap']({ slot, persona }, request);
+    methods['slot.swap']({ slot, persona }, rootRequest);
 
 /** A daemon with a base, three personas and a slot that has seen two of them; built once per process. */
 async function buildTemplate(): Promise<void> {
   if (existsSync(template)) return;
   rmSync(fixedFolder, { recursive: true, force: true });
   mkdirSync(fixedFolder, { recursive: true });
-  const daemon = await start(fixedFolder);
-  const from = tree(fixedFolder, 'base');
-  await run(daemon, (methods) =>
-    methods['base.import']({ name: 'base', source: { kind: 'path', path: from } }, request),
+  const daemon = await startForProof(fixedFolder);
+  const from = smallTree(fixedFolder, 'base');
+  await mustDo(daemon, (methods) =>
+    methods['base.import']({ name: 'base', source: { kind: 'path', path: from } }, rootRequest),
   );
-  for (const name of ['a', 'b', 'unused']) await run(daemon, create(fixedFolder, name));
-  await run(daemon, (methods) => methods['slot.create']({ name: 'work' }, request));
-  await run(daemon, swap('work', 'a'));
-  await run(daemon, swap('work', 'b'));
-  await run(daemon, (methods) => methods['slot.create']({ name: 'idle' }, request));
+  for (const name of ['a', 'b', 'unused']) await mustDo(daemon, create(fixedFolder, name));
+  await mustDo(daemon, (methods) => methods['slot.create']({ name: 'work' }, rootRequest));
+  await mustDo(daemon, swap('work', 'a'));
+  await mustDo(daemon, swap('work', 'b'));
+  await mustDo(daemon, (methods) => methods['slot.create']({ name: 'idle' }, rootRequest));
   await daemon.stop();
   await unmountBelow(fixedFolder);
   cpSync(fixedFolder, template, {
@@ -136,8 +69,8 @@ function list(folder: string): string[] {
 /** What a user sees, and what rows and folders say; ids of uppers and times are left out. */
 async function observe({ store, rooms, engine }: Daemon, folder: string): Promise<Json> {
   const { state, run: runFolder } = pathsOf(folder);
-  const { slots } = await rooms.methods(engine)['slot.list']({}, request);
-  const { volumes } = await rooms.methods(engine)['volume.list']({}, request);
+  const { slots } = await rooms.methods(engine)['slot.list']({}, rootRequest);
+  const { volumes } = await rooms.methods(engine)['volume.list']({}, rootRequest);
   const rows = (sql: string) => store.all(sql) as unknown as Promise<Json>;
   const named = new Map(
     (await store.all('SELECT name, digest FROM personas')).map(({ name, digest }) => [
@@ -182,8 +115,7 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
 
 /** `first`: a change that makes the first state from the template. */
 function subject(asked: Asked, first?: Asked): Subject {
-  return {
-    folder: fixedFolder,
+  return silentSubject(asked, observe, {
     async prepare(folder) {
       await buildTemplate();
       await unmountBelow(folder);
@@ -194,21 +126,11 @@ function subject(asked: Asked, first?: Asked): Subject {
         verbatimSymlinks: true,
       });
       if (first === undefined) return;
-      const daemon = await start(folder);
-      await run(daemon, first);
+      const daemon = await startForProof(folder);
+      await mustDo(daemon, first);
       await daemon.stop();
     },
-    async open(folder, hooks: Hooks): Promise<Machine> {
-      const daemon = await start(folder, hooks);
-      return {
-        engine: daemon.engine,
-        plan: async () => (await asked(daemon.rooms.methods(daemon.engine))).plan,
-        observe: () => observe(daemon, folder),
-        close: () => daemon.stop(),
-      };
-    },
-    cleanUp: unmountBelow,
-  };
+  });
 }
 
 /** To a persona the slot had before: its writable layer is taken up again. */
@@ -218,37 +140,41 @@ export const swapNew = subject(swap('work', 'unused'));
 /** Into a slot that shows nothing. */
 export const swapFirst = subject(swap('idle', 'a'));
 /** To the generation before. */
-export const rollback = subject((methods) => methods['slot.rollback']({ slot: 'work' }, request));
+export const rollback = subject((methods) =>
+  methods['slot.rollback']({ slot: 'work' }, rootRequest),
+);
 /** A new slot. */
-export const slotCreate = subject((methods) => methods['slot.create']({ name: 'more' }, request));
+export const slotCreate = subject((methods) =>
+  methods['slot.create']({ name: 'more' }, rootRequest),
+);
 /** A slot with history, given up. */
 export const slotRemove = subject((methods) =>
-  methods['slot.rm']({ slot: 'work', discard: true }, request),
+  methods['slot.rm']({ slot: 'work', discard: true }, rootRequest),
 );
 /** A persona nothing uses. */
 export const personaRemove = subject((methods) =>
-  methods['persona.rm']({ persona: 'unused' }, request),
+  methods['persona.rm']({ persona: 'unused' }, rootRequest),
 );
 /** The past of slots. */
-export const collect = subject((methods) => methods['system.gc']({}, request));
+export const collect = subject((methods) => methods['system.gc']({}, rootRequest));
 
 const makeVolume: Asked = (methods) =>
-  methods['volume.create']({ name: 'user', bytes: 64 * MiB, limitBytes: 128 * MiB }, request);
+  methods['volume.create']({ name: 'user', bytes: 64 * MiB, limitBytes: 128 * MiB }, rootRequest);
 /** A volume that is not there. */
 export const volumeCreate = subject(makeVolume);
 /** A volume, given up. */
 export const volumeRemove = subject(
-  (methods) => methods['volume.rm']({ name: 'user', discard: true }, request),
+  (methods) => methods['volume.rm']({ name: 'user', discard: true }, rootRequest),
   makeVolume,
 );
 /** A volume made larger. */
 export const volumeGrow = subject(
-  (methods) => methods['volume.resize']({ name: 'user', bytes: 96 * MiB }, request),
+  (methods) => methods['volume.resize']({ name: 'user', bytes: 96 * MiB }, rootRequest),
   makeVolume,
 );
 /** A volume that gives space back. */
 export const volumeShrink = subject(
-  (methods) => methods['volume.resize']({ name: 'user', bytes: 64 * MiB }, request),
+  (methods) => methods['volume.resize']({ name: 'user', bytes: 64 * MiB }, rootRequest),
   (methods) =>
-    methods['volume.create']({ name: 'user', bytes: 96 * MiB, limitBytes: 128 * MiB }, request),
+    methods['volume.create']({ name: 'user', bytes: 96 * MiB, limitBytes: 128 * MiB }, rootRequest),
 );

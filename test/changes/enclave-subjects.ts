@@ -15,8 +15,9 @@ import { statMount } from '../../daemon/kernel/stat-mount.ts';
 import type { Daemon } from '../../daemon/wiring.ts';
 import { requestWith } from '../support/fscrypt.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
-import { type Asked, mustDo, startSilent } from '../support/silent-daemon.ts';
-import type { Hooks, Subject } from './proofs.ts';
+import { type Asked, mustDo } from '../support/silent-daemon.ts';
+import type { Subject } from './machine.ts';
+import { silentSubject, startForProof } from './silent-subjects.ts';
 
 // The changes of enclaves on the real daemon: real volumes, real keys in the kernel, real mounts.
 
@@ -45,7 +46,7 @@ async function buildTemplate(): Promise<void> {
   if (existsSync(template)) return;
   rmSync(fixedFolder, { recursive: true, force: true });
   mkdirSync(fixedFolder, { recursive: true });
-  const daemon = await startSilent(fixedFolder);
+  const daemon = await startForProof(fixedFolder);
   try {
     for (const step of [create, open]) await mustDo(daemon, step);
     writeFileSync(join(placeOf(fixedFolder), 'note'), canary);
@@ -87,7 +88,7 @@ async function observe({ store }: Daemon, folder: string): Promise<Json> {
 }
 
 function subject(asked: Asked, before: 'nothing' | 'closed' | 'open'): Subject {
-  return {
+  return silentSubject(asked, observe, {
     folder: fixedFolder,
     async prepare(folder) {
       await unmountBelow(folder);
@@ -96,24 +97,14 @@ function subject(asked: Asked, before: 'nothing' | 'closed' | 'open'): Subject {
       await buildTemplate();
       cpSync(template, folder, { recursive: true, preserveTimestamps: true });
       if (before === 'closed') return;
-      const daemon = await startSilent(folder);
+      const daemon = await startForProof(folder);
       try {
         await mustDo(daemon, open);
       } finally {
         await daemon.stop();
       }
     },
-    async open(folder, hooks: Hooks) {
-      const daemon = await startSilent(folder, hooks);
-      return {
-        engine: daemon.engine,
-        plan: async () => (await asked(daemon.rooms.methods(daemon.engine))).plan,
-        observe: () => observe(daemon, folder),
-        close: () => daemon.stop(),
-      };
-    },
-    cleanUp: unmountBelow,
-  };
+  });
 }
 
 /** A new enclave. */

@@ -1,39 +1,23 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Request } from '../../daemon/api/rooms.ts';
-import type { Plan } from '../../daemon/changes/change.ts';
-import { silentLog } from '../../daemon/changes/log.ts';
 import type { Json } from '../../daemon/changes/task.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
-import { settingsOf } from '../../daemon/config/settings.ts';
 import { readMountinfo } from '../../daemon/kernel/mountinfo.ts';
 import { allZram, removeZram, type Zram } from '../../daemon/kernel/zram.ts';
-import { type Daemon, startDaemon } from '../../daemon/wiring.ts';
+import type { Daemon } from '../../daemon/wiring.ts';
 import { unmountBelow } from '../support/mount-scratch.ts';
-import { type Hooks, plain, type Subject } from './machine.ts';
+import { type Asked, mustDo, rootRequest } from '../support/silent-daemon.ts';
+import type { Subject } from './machine.ts';
+import { silentSubject, startForProof } from './silent-subjects.ts';
 
 // The changes of fast partitions, on the real daemon: real mounts, real rows, without sockets.
 
-const settings = settingsOf([
-  { key: 'space.reserve', value: 0, origin: 'proofs:1' },
-  { key: 'space.keep_free', value: 0, origin: 'proofs:2' },
-  { key: 'space.keep_free_percent', value: 0, origin: 'proofs:3' },
-]);
-
 /** A user who is not root, asking through the socket of everybody. */
 const request: Request = {
+  ...rootRequest,
   caller: { pid: process.pid, uid: 31_001, gid: 31_001, groups: [], socket: 'user' },
   level: 'any',
-  dryRun: false,
-  input() {
-    throw new Error('nothing is sent here');
-  },
-  secret() {
-    throw new Error('nobody sends secrets here');
-  },
-  output() {
-    throw new Error('nobody fetches anything here');
-  },
 };
 
 type Medium = 'ram' | 'zram' | 'nvme';
@@ -57,29 +41,11 @@ async function endFast(folder: string): Promise<void> {
   for (const device of devices()) await removeZram(device);
 }
 
-type Methods = ReturnType<Daemon['rooms']['methods']>;
-type Asked = (methods: Methods) => Promise<{ plan: Plan }> | { plan: Plan };
-
 /** The disk is slow, everything else is fast: what is measured depends on the minute. */
 const speedOf = async (folder: string) => {
   const ms = folder.startsWith('/proc/') ? 0.1 : 1;
   return { syncMs: ms, readMs: ms };
 };
-
-const start = (folder: string, hooks: Hooks) =>
-  startDaemon({
-    paths: pathsOf(folder),
-    settings,
-    log: silentLog,
-    version: '0',
-    hooks: { ...hooks, silent: true, speedOf },
-  });
-
-async function run({ engine, rooms }: Daemon, asked: Asked): Promise<void> {
-  const { plan } = await asked(rooms.methods(engine));
-  const result = await (await engine.submit(plan)).done;
-  if (result.status !== 'done') throw new Error(JSON.stringify(result));
-}
 
 const noteOf = (folder: string, name: string) => join(pathsOf(folder).run, 'fast', name, 'note');
 
@@ -106,27 +72,23 @@ async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json>
 }
 
 function subject(on: Medium, asked: Asked): Subject {
-  return {
-    async prepare(folder) {
-      mkdirSync(folder, { recursive: true });
-      const daemon = await start(folder, plain);
-      await run(daemon, (methods) =>
-        methods['fast.create']({ name: 'kept', bytes: keptBytes, on }, request),
-      );
-      writeFileSync(noteOf(folder, 'kept'), 'written before');
-      await daemon.stop();
+  return silentSubject(
+    asked,
+    observe,
+    {
+      async prepare(folder) {
+        mkdirSync(folder, { recursive: true });
+        const daemon = await startForProof(folder, { speedOf });
+        await mustDo(daemon, (methods) =>
+          methods['fast.create']({ name: 'kept', bytes: keptBytes, on }, request),
+        );
+        writeFileSync(noteOf(folder, 'kept'), 'written before');
+        await daemon.stop();
+      },
+      cleanUp: endFast,
     },
-    async open(folder, hooks) {
-      const daemon = await start(folder, hooks);
-      return {
-        engine: daemon.engine,
-        plan: async () => (await asked(daemon.rooms.methods(daemon.engine))).plan,
-        observe: () => observe(daemon, folder),
-        close: () => daemon.stop(),
-      };
-    },
-    cleanUp: endFast,
-  };
+    { speedOf },
+  );
 }
 
 const create =

@@ -35,7 +35,7 @@ export async function survey(root: string, ledger: Ledger, position: number): Pr
   const faults: string[] = [];
   let daemon: Daemon;
   try {
-    daemon = await startSilent(root, {}, listening(complaints));
+    daemon = await startSilent(root, {}, { log: listening(complaints) });
   } catch (error) {
     return [`it does not start: ${(error as Error).stack}`];
   }

@@ -1,10 +1,11 @@
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
 import { readBootState } from '../../daemon/kernel/secure-boot.ts';
 import type { Client } from '../../ipc/client.ts';
 import type { Answer } from '../../ipc/methods/index.ts';
+import { flipBit } from '../support/flip-bit.ts';
 import { run, when } from '../support/needs.ts';
 import { asUser, done, privateTree, startLive, users } from './live-daemon.ts';
 import { populated } from './place.ts';
@@ -20,19 +21,6 @@ async function filesOf(client: Client): Promise<File[]> {
   return (await client.call('system.integrity', {})).files;
 }
 
-/** Turns one bit of an image; inode, size and time of the last change stay. */
-function flip(path: string): void {
-  const { mtimeNs } = statSync(path, { bigint: true });
-  run('cp', '--preserve=timestamps', path, `${path}.times`);
-  const bytes = readFileSync(path);
-  const at = Math.floor(bytes.length / 2);
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  writeFileSync(path, bytes);
-  run('touch', '-r', `${path}.times`, path);
-  rmSync(`${path}.times`);
-  if (statSync(path, { bigint: true }).mtimeNs !== mtimeNs) throw new Error('it shows');
-}
-
 when(test, { root: true, tools })(
   'a scrub finds a damaged image; slots that show it are named, nothing new goes on it, importing it again mends it',
   async (t) => {
@@ -40,7 +28,7 @@ when(test, { root: true, tools })(
     const client = await daemon.client();
     const image = (await filesOf(client)).find(({ bases }) => bases.includes('base'));
     t.like(image, { state: 'ok', kind: 'layer', slots: ['work'], personas: ['a', 'b'] });
-    flip(join(daemon.state, image?.file ?? ''));
+    flipBit(join(daemon.state, image?.file ?? ''));
 
     const planned = await client.call('system.scrub', { dryRun: true });
     t.regex(planned.plan?.tasks[0]?.summary ?? '', /hash 4 files again/);

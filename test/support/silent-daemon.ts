@@ -6,7 +6,7 @@ import type { Request } from '../../daemon/api/rooms.ts';
 import type { Plan, Result } from '../../daemon/changes/change.ts';
 import { type Log, silentLog } from '../../daemon/changes/log.ts';
 import { pathsOf } from '../../daemon/config/paths.ts';
-import { settingsOf } from '../../daemon/config/settings.ts';
+import { type Settings, settingsOf } from '../../daemon/config/settings.ts';
 import { type Daemon, type Hooks, startDaemon } from '../../daemon/wiring.ts';
 import { mountImage } from './mount-image.ts';
 import { unmountBelow } from './mount-scratch.ts';
@@ -40,13 +40,14 @@ export const rootRequest: Request = {
 export function startSilent(
   root: string,
   hooks: Hooks = {},
-  log: Log = silentLog,
+  more: { log?: Log; settings?: Settings } = {},
 ): Promise<Daemon> {
   return startDaemon({
     paths: pathsOf(root),
     settings,
-    log,
+    log: silentLog,
     version: '0',
+    ...more,
     hooks: { ...hooks, silent: true },
   });
 }

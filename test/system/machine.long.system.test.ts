@@ -43,8 +43,8 @@ scenario('commands, files and power cuts of a machine do what they say', async (
 
   let heard = '';
   let cut: Promise<void> | undefined;
-  // A journal commit ends with a write that goes past the cache (FUA), and this disk was seen to lose it. The second sync has
-  // nothing to write and is a flush by itself.
+  // A journal commit may end with a write past the cache of the disk (FUA), which this disk keeps in its cache all the
+  // same. The second sync has nothing to write and is a flush by itself.
   const sync = 'sync -f synced; sync -f synced';
   await vm.must(`cd /var/lib/persona; echo kept >synced; ${sync}; echo lost >unsynced`);
   const begun = vm.run('echo begun; sleep 600', {

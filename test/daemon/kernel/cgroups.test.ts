@@ -6,24 +6,16 @@ import {
   knobsFor,
   moveProcess,
   processesOf,
-  readHierarchies,
   readKnob,
   removeGroup,
   writeKnob,
 } from '../../../daemon/kernel/cgroups.ts';
 import { parseMountinfo } from '../../../daemon/kernel/mountinfo.ts';
+import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 
-const memory = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(({ controllers }) => controllers.includes('memory'))
-    : undefined;
-const grouped = when(test, {
-  root: true,
-  other: () =>
-    memory() === undefined ? 'needs a cgroup hierarchy with the memory controller' : undefined,
-});
+const grouped = when(test, memoryNeeds);
 
 test('hierarchies of both versions are read from a mount table', (t) => {
   const text = [
@@ -64,7 +56,7 @@ test('a knob name cannot leave its group', (t) => {
 });
 
 grouped('a group is made, limited, filled, emptied and removed', async (t) => {
-  const { at, version } = memory()!;
+  const { at, version } = memoryHierarchy()!;
   const group = `${at}/persona-test-${process.pid}`;
   t.teardown(() => removeGroup(group));
   const id = createGroup(group);

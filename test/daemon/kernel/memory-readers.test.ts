@@ -9,12 +9,7 @@ import {
   parseBlockStat,
   readBlockCounters,
 } from '../../../daemon/kernel/block-devices.ts';
-import {
-  createGroup,
-  moveProcess,
-  readHierarchies,
-  removeGroup,
-} from '../../../daemon/kernel/cgroups.ts';
+import { createGroup, moveProcess, removeGroup } from '../../../daemon/kernel/cgroups.ts';
 import {
   parseAmount,
   parseCounters,
@@ -23,6 +18,7 @@ import {
 } from '../../../daemon/kernel/group-memory.ts';
 import { parseMeminfo, readMeminfo } from '../../../daemon/kernel/meminfo.ts';
 import { parsePressure, readPressure } from '../../../daemon/kernel/pressure.ts';
+import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -196,27 +192,22 @@ test('this machine is read', (t) => {
   for (const { name } of blockDevices()) t.true(readBlockCounters(name)!.reads >= 0, name);
 });
 
-const memory = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(({ controllers }) => controllers.includes('memory'))
-    : undefined;
-
-when(test, {
-  root: true,
-  other: () => (memory() ? undefined : 'needs a hierarchy with the memory controller'),
-})('a group of this machine is read, and what runs in it is seen', async (t) => {
-  const { at, version } = memory()!;
-  const group = `${at}/persona-test-read-${process.pid}`;
-  t.teardown(() => removeGroup(group));
-  createGroup(group);
-  t.true(readGroupMemory(group, version)!.currentBytes < 1 << 20);
-  const held =
-    'process.stdin.once("data", () => { globalThis.held = Buffer.alloc(20e6, 1); console.log("held"); });';
-  const child = partner(t, process.execPath, '-e', held);
-  await moveProcess(group, child.process.pid!);
-  child.say('go');
-  t.is(await child.line(), 'held');
-  const read = readGroupMemory(group, version)!;
-  t.true(read.currentBytes >= 16e6, `${read.currentBytes}`);
-  t.true((read.anonBytes ?? 0) >= 16e6, `${read.anonBytes}`);
-});
+when(test, memoryNeeds)(
+  'a group of this machine is read, and what runs in it is seen',
+  async (t) => {
+    const { at, version } = memoryHierarchy()!;
+    const group = `${at}/persona-test-read-${process.pid}`;
+    t.teardown(() => removeGroup(group));
+    createGroup(group);
+    t.true(readGroupMemory(group, version)!.currentBytes < 1 << 20);
+    const held =
+      'process.stdin.once("data", () => { globalThis.held = Buffer.alloc(20e6, 1); console.log("held"); });';
+    const child = partner(t, process.execPath, '-e', held);
+    await moveProcess(group, child.process.pid!);
+    child.say('go');
+    t.is(await child.line(), 'held');
+    const read = readGroupMemory(group, version)!;
+    t.true(read.currentBytes >= 16e6, `${read.currentBytes}`);
+    t.true((read.anonBytes ?? 0) >= 16e6, `${read.anonBytes}`);
+  },
+);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { silentLog } from '../../../daemon/changes/log.ts';
-import { createGroup, readHierarchies, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import { createGroup, removeGroup } from '../../../daemon/kernel/cgroups.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
@@ -15,6 +15,7 @@ import { findPolicy, policies } from '../../../daemon/partitions/policies/index.
 import { policySettings as settings } from '../../../daemon/partitions/policy-settings.ts';
 import { hostWaiting, Recorder } from '../../../daemon/partitions/recorder.ts';
 import { type StepState, step } from '../../../daemon/partitions/step.ts';
+import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
@@ -182,18 +183,10 @@ test('whatever counters do, goals stay numbers within their bounds', (t) => {
   t.pass();
 });
 
-const memory = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(({ controllers }) => controllers.includes('memory'))
-    : undefined;
-
-when(test, {
-  root: true,
-  other: () => (memory() ? undefined : 'needs a hierarchy with the memory controller'),
-})(
+when(test, memoryNeeds)(
   'a group that comes and goes while it is read is there or not, and never a failure',
   async (t) => {
-    const { at, version } = memory()!;
+    const { at, version } = memoryHierarchy()!;
     const folder = `${at}/persona-test-churn-${process.pid}`;
     t.teardown(() => removeGroup(folder));
     const program = fileURLToPath(new URL('churning-child.ts', import.meta.url));

@@ -5,7 +5,6 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import {
   createGroup,
   moveProcess,
-  readHierarchies,
   readKnob,
   removeGroup,
   writeKnob,
@@ -22,6 +21,7 @@ import { notManageable, type Places } from '../../../daemon/partitions/places.ts
 import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
 import { policySettings as settings } from '../../../daemon/partitions/policy-settings.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
+import { memory1Needs, memoryHierarchy } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -55,16 +55,7 @@ test('a hard limit leaves room above all that is used, and moves in steps', (t) 
   }
 });
 
-const memory1 = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(
-        ({ version, controllers }) => version === 1 && controllers.includes('memory'),
-      )
-    : undefined;
-const version1 = when(test, {
-  root: true,
-  other: () => (memory1() ? undefined : 'needs the memory controller of cgroup version 1'),
-});
+const version1 = when(test, memory1Needs);
 
 /** Holds as much memory as it is told to. */
 const holder = `const held = [];
@@ -75,7 +66,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (m
 
 /** The loop over two real groups, on a machine of 1.5 GiB that exists in files only. */
 function hardLoop(t: ExecutionContext, { swapMiB = 4096, hardLimits = true } = {}) {
-  const { at } = memory1()!;
+  const { at } = memoryHierarchy(1)!;
   const folder = temporaryFolder(t);
   const name = (side: Side) => `persona-test-hard-${side}-${process.pid}`;
   const groups = { user: name('user'), system: name('system') };

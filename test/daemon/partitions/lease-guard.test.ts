@@ -3,14 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import {
-  createGroup,
-  readHierarchies,
-  readKnob,
-  removeGroup,
-  writeKnob,
-} from '../../../daemon/kernel/cgroups.ts';
+import { createGroup, readKnob, removeGroup, writeKnob } from '../../../daemon/kernel/cgroups.ts';
 import { removeOrphanGroups } from '../../../daemon/kernel/child-group.ts';
+import { memory1Needs, memoryHierarchy } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -19,17 +14,7 @@ const program = fileURLToPath(new URL('leasing-child.ts', import.meta.url));
 const soft = 'memory.soft_limit_in_bytes';
 const hard = 'memory.limit_in_bytes';
 
-const memory1 = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(
-        ({ version, controllers }) => version === 1 && controllers.includes('memory'),
-      )
-    : undefined;
-const version1 = when(test, {
-  root: true,
-  tools: ['xargs'],
-  other: () => (memory1() ? undefined : 'needs the memory controller of cgroup version 1'),
-});
+const version1 = when(test, { ...memory1Needs, tools: ['xargs'] });
 
 /** Throws when it does not come true: what is waited for is bound to 5 s. */
 async function within5s(what: string, question: () => boolean): Promise<void> {
@@ -42,7 +27,7 @@ async function within5s(what: string, question: () => boolean): Promise<void> {
 
 /** A process with leases on a real group of the test. */
 function leasing(t: ExecutionContext, name: string) {
-  const { at } = memory1()!;
+  const { at } = memoryHierarchy(1)!;
   const group = `persona-test-${name}-${process.pid}`;
   const folder = `${at}/${group}`;
   const root = temporaryFolder(t);

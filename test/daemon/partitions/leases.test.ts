@@ -4,7 +4,6 @@ import test, { type ExecutionContext } from 'ava';
 import {
   createGroup,
   moveProcess,
-  readHierarchies,
   readKnob,
   removeGroup,
   writeKnob,
@@ -14,6 +13,7 @@ import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { type KnobPlace, Leases } from '../../../daemon/partitions/leases.ts';
 import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
+import { memory1Needs, memoryHierarchy } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -151,19 +151,10 @@ test('a file that holds no leases restores nothing', (t) => {
   t.deepEqual(parseLeases('[]'), []);
 });
 
-const memory1 = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(
-        ({ version, controllers }) => version === 1 && controllers.includes('memory'),
-      )
-    : undefined;
-const version1 = when(test, {
-  root: true,
-  other: () => (memory1() ? undefined : 'needs the memory controller of cgroup version 1'),
-});
+const version1 = when(test, memory1Needs);
 
 version1('knobs of a real group are taken, rounded by the kernel, and given back', async (t) => {
-  const { at } = memory1()!;
+  const { at } = memoryHierarchy(1)!;
   const group = `persona-test-lease-${process.pid}`;
   t.teardown(() => removeGroup(`${at}/${group}`));
   createGroup(`${at}/${group}`);
@@ -202,7 +193,7 @@ version1('knobs of a real group are taken, rounded by the kernel, and given back
 });
 
 version1('what the kernel refuses is said, and leaves no lease', async (t) => {
-  const { at } = memory1()!;
+  const { at } = memoryHierarchy(1)!;
   const group = `persona-test-refused-${process.pid}`;
   t.teardown(() => removeGroup(`${at}/${group}`));
   createGroup(`${at}/${group}`);

@@ -6,18 +6,14 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { pathsOf, runPlaces, statePlaces } from '../../../daemon/config/paths.ts';
-import {
-  createGroup,
-  readHierarchies,
-  readKnob,
-  removeGroup,
-} from '../../../daemon/kernel/cgroups.ts';
+import { createGroup, readKnob, removeGroup } from '../../../daemon/kernel/cgroups.ts';
 import { bootId } from '../../../daemon/kernel/clock.ts';
 import { lockFile } from '../../../daemon/kernel/files.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lockState } from '../../../daemon/system/state-tree.ts';
+import { memory1Needs, memoryHierarchy } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
@@ -37,20 +33,10 @@ test('a start waits for whoever gives back what a killed daemon has left, and fo
 
 const program = fileURLToPath(new URL('../../../daemon/main.ts', import.meta.url));
 const soft = 'memory.soft_limit_in_bytes';
-const memory1 = () =>
-  process.getuid?.() === 0
-    ? readHierarchies().find(
-        ({ version, controllers }) => version === 1 && controllers.includes('memory'),
-      )
-    : undefined;
-
-when(test, {
-  root: true,
-  other: () => (memory1() ? undefined : 'needs the memory controller of cgroup version 1'),
-})(
+when(test, memory1Needs)(
   'what a killed daemon has set goes back by --restore, but not while a daemon runs',
   async (t) => {
-    const { at } = memory1()!;
+    const { at } = memoryHierarchy(1)!;
     const group = `persona-test-restore-${process.pid}`;
     const root = temporaryFolder(t);
     t.teardown(() => removeGroup(`${at}/${group}`));

@@ -3,8 +3,6 @@ import {
   copyFileSync,
   readFileSync,
   renameSync,
-  rmSync,
-  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -18,7 +16,8 @@ import { type KeptFile, keptFiles } from '../../../daemon/personas/kept-files.ts
 import { planImport } from '../../../daemon/personas/personas.ts';
 import { openPersonasRoom, type PersonasRoom } from '../../../daemon/personas/room.ts';
 import { Scrub, type ScrubParts } from '../../../daemon/personas/scrub.ts';
-import { run, when } from '../../support/needs.ts';
+import { flipBit } from '../../support/flip-bit.ts';
+import { when } from '../../support/needs.ts';
 import {
   changedTree,
   createPersona,
@@ -67,21 +66,6 @@ async function startedAnew({ store, state }: PersonaMachine): Promise<PersonasRo
   return room;
 }
 
-/** Turns one bit behind the daemon's back; size and time of the last change stay as they are. */
-function flip(path: string): void {
-  const before = statSync(path, { bigint: true });
-  run('cp', '--preserve=timestamps', path, `${path}.times`);
-  const bytes = readFileSync(path);
-  const at = Math.floor(bytes.length / 2);
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
-  writeFileSync(path, bytes);
-  run('touch', '-r', `${path}.times`, path);
-  rmSync(`${path}.times`);
-  const after = statSync(path, { bigint: true });
-  for (const what of ['ino', 'size', 'mtimeNs', 'mode'] as const)
-    if (after[what] !== before[what]) throw new Error(`the file shows by ${what} that it changed`);
-}
-
 async function openBase(room: PersonasRoom, digest: string): Promise<void> {
   const source = personaSource(room);
   const { layers } = await source.base(digest);
@@ -113,8 +97,8 @@ async function untilDone(scrub: Scrub, files: readonly KeptFile[]): Promise<void
 
 whenRoot('a bit that was turned with the same time and size is found', async (t) => {
   const { machine, room, base, layer, persona } = await furnished(t);
-  flip(layer.path);
-  flip(persona.path);
+  flipBit(layer.path);
+  flipBit(persona.path);
   const told: string[] = [];
   room.witnesses.whenDamaged((file) => told.push(file));
   const result = await scrubOf(t, room).ask(never, nothing);
@@ -158,7 +142,7 @@ whenRoot(
     );
 
     // The same inode with other bytes.
-    flip(layer.path);
+    flipBit(layer.path);
     const flipped = await startedAnew(machine);
     t.like(flipped.witnesses.looked, { changed: 1, damaged: 0 });
     const error = await t.throwsAsync(openBase(flipped, base), { code: 'state-damaged' });
@@ -274,7 +258,7 @@ whenRoot('a damaged persona file is mended by an import of the very same file on
   const { machine, room, persona } = await furnished(t);
   const exported = join(machine.folder, 'work.osp');
   copyFileSync(persona.path, exported);
-  flip(persona.path);
+  flipBit(persona.path);
   await scrubOf(t, room).ask(never, nothing);
   await t.throwsAsync(personaSource(room).persona('work'), { code: 'state-damaged' });
   const spoiled = join(machine.folder, 'spoiled.osp');
