@@ -14,6 +14,8 @@ export interface Bar {
   /** Where samples were drawn: between these lies what 95 of 100 such samples would say. */
   interval?: [low: number, high: number];
   peerIntervals?: Record<string, [low: number, high: number]>;
+  /** What each run gave, this one's value among them. */
+  runs?: number[];
 }
 
 /** The bar with the intervals of its own value and of its peers, as far as they are known. */
@@ -67,7 +69,7 @@ export function table(bars: readonly Bar[]): string {
   const rows = bars.map((bar) => [
     bar.holds === null ? ' ' : bar.holds ? 'holds' : 'MISSED',
     bar.bar,
-    `${bar.value} ${bar.unit}${bar.interval ? ` (${bar.interval.join(' to ')})` : ''}`,
+    `${bar.value} ${bar.unit}${bar.interval ? ` (${bar.interval.join(' to ')})` : ''}${bar.runs && bar.runs.length > 1 ? ` (runs: ${bar.runs.join(', ')})` : ''}`,
     bar.limit === null ? '' : `<= ${bar.limit}`,
     `n=${bar.n}`,
     Object.entries(bar.peer)
