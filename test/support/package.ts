@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
+import { machineOf } from '../../scripts/package/machine.ts';
+import { nativeParts } from '../../scripts/package/natives.ts';
 import { cached, finish, testCache } from './cache.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -35,9 +37,14 @@ function filesOf(path: string): string[] {
     .sort();
 }
 
+/** Compiled on this machine: the lock file does not tell by what. */
+const natives = nativeParts(machineOf(process.arch))
+  .filter((part) => part.endsWith('.node'))
+  .map((part) => join('node_modules', part));
+
 function keyOf(): string {
   const hash = createHash('sha256');
-  for (const file of sources.flatMap(filesOf)) {
+  for (const file of [...sources, ...natives].flatMap(filesOf)) {
     const bytes = readFileSync(join(root, file));
     hash.update(`${file} ${bytes.length}\n`).update(bytes);
   }
