@@ -1,0 +1,15 @@
+/** A program as it was opened: what it is called plays no part. */
+export interface Program {
+  path: string;
+  device: number;
+  inode: number;
+}
+
+/**
+ * How a program that starts was found to be an application: it is one of the very files that the application is started
+ * by, or it only has its name, or it was not found.
+ */
+export type Recognised =
+  | ({ by: 'executable'; package?: string } & Program)
+  | { by: 'name'; name: string }
+  | { by: 'nothing' };

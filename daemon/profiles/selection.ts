@@ -1,0 +1,259 @@
+import { formatSize } from '../../ipc/values.ts';
+import {
+  type Application,
+  atLeast,
+  type CpuNeed,
+  cpuNeeds,
+  type FactName,
+  factOf,
+  type Known,
+  type Origin,
+  type Profile,
+} from './application.ts';
+import type { Recognised } from './identity.ts';
+import { type ServedFolder, servedFolders } from './served.ts';
+
+/** What a profile is chosen from. */
+export interface Question {
+  application: Application;
+  recognised: Recognised;
+  /** Why a profile cannot be had on this machine now; absent where it can. */
+  obstacles: { fast?: string; secure?: string };
+  /** The profile that the caller asks for, this once. */
+  wish?: Profile;
+}
+
+/** The rule that decided. */
+export type Rule =
+  | 'required'
+  | 'asked'
+  | 'name-only'
+  | 'unknown'
+  | 'stated'
+  | 'sensitive'
+  | 'measured'
+  | 'suggested'
+  | 'nothing-said';
+
+/** A fact that the choice went by, as text. */
+export interface Evidence extends Origin {
+  fact: FactName;
+  value: string;
+}
+
+/** How an application is to run, and why. */
+export interface Choice {
+  profile: Profile;
+  rule: Rule;
+  why: string;
+  /** Why it must not be started at all: what it needs cannot be had. */
+  refused?: string;
+  evidence: Evidence[];
+  /** Profiles that somebody proposes who may not decide. */
+  suggestions: { profile: Profile; why: string }[];
+  /** What would lead to another choice. */
+  wouldChange: string[];
+  cpu: CpuNeed;
+  /** Memory that it is expected to use at most. */
+  memoryBytes?: number;
+  /** For `fast`: folders that may lie in a fast partition and be written back. */
+  served: ServedFolder[];
+  /** For `fast`: files that are worth being kept in memory. */
+  pinned: string[];
+}
+
+/** A proposal by who is less sure is only shown. */
+const CONFIDENCE_LEAST = 0.5;
+
+const facts = [
+  'profile',
+  'security',
+  'cpu',
+  'memory',
+  'lossOk',
+  'data',
+  'cache',
+  'temporary',
+] as const;
+
+function textOf(value: unknown): string {
+  if (typeof value === 'number') return formatSize(value);
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  return Array.isArray(value) ? value.join(', ') : `${value as string}`;
+}
+
+/** A fact as evidence. */
+export function evidenceOf(fact: FactName, known: Known<unknown>): Evidence {
+  const { source, from, confidence, dateMs } = known;
+  return { fact, value: textOf(known.value), source, from, confidence, dateMs };
+}
+
+/** Who may decide what is lost, and what may not be started. */
+const mayDecide = (known: Origin | undefined): boolean =>
+  known !== undefined && atLeast(known.source, 'user');
+
+const notItsOwn = 'this program is none of its executables';
+
+type Decided = Pick<Choice, 'profile' | 'rule' | 'why'> & { refused?: string };
+
+const setCommand = ({ id }: Application, words: string): string =>
+  `\`personactl app set ${id} ${words}\``;
+
+/** `secure` or nothing; undefined where nobody who may asks for that. */
+function required({ application, recognised, obstacles, wish }: Question): Decided | undefined {
+  const security = factOf(application, 'security');
+  if (security?.value !== 'required' || !mayDecide(security)) return undefined;
+  const decided = {
+    profile: 'secure',
+    rule: 'required',
+    why: `${security.from} requires that it runs apart from everything else`,
+  } as const;
+  const refused =
+    wish !== undefined && wish !== 'secure'
+      ? `it was asked to run ${wish}`
+      : recognised.by !== 'executable'
+        ? notItsOwn
+        : obstacles.secure;
+  return refused === undefined ? decided : { ...decided, refused };
+}
+
+/** What the caller asks for, or what is left of it. */
+function asked({ obstacles, wish }: Question): Decided | undefined {
+  if (wish === undefined) return undefined;
+  const decided = { profile: wish, rule: 'asked', why: `the caller asked for ${wish}` } as const;
+  if (wish === 'secure' && obstacles.secure !== undefined)
+    return { ...decided, refused: obstacles.secure };
+  return withoutObstacle(decided, obstacles);
+}
+
+/** `fast` is given up where it cannot be had: nothing but speed is lost. */
+function withoutObstacle(decided: Decided, { fast }: Question['obstacles']): Decided {
+  if (decided.profile !== 'fast' || fast === undefined) return decided;
+  return { ...decided, profile: 'standard', why: `${decided.why}, and it cannot be had: ${fast}` };
+}
+
+/** A name can be given to any program: it leads to nothing but `standard`, and never out of `secure`. */
+function unrecognised({ application, recognised }: Question): Decided | undefined {
+  if (recognised.by === 'executable') return undefined;
+  const rule = 'name-only';
+  if (recognised.by === 'nothing')
+    return { profile: 'standard', rule: 'unknown', why: 'nothing is known of this program' };
+  const profile = factOf(application, 'profile');
+  if (profile?.value === 'secure' && mayDecide(profile))
+    return { profile: 'secure', rule, why: `${profile.from} says secure`, refused: notItsOwn };
+  const why = `it is called ${recognised.name}, which can be said of any program: it is none of the executables of ${application.id}`;
+  return { profile: 'standard', rule, why };
+}
+
+/** The word of an administrator or the user; on two, that of the higher, and security first. */
+function stated({ application, obstacles }: Question): Decided | undefined {
+  const profile = factOf(application, 'profile');
+  const security = factOf(application, 'security');
+  const apart = security?.value === 'sensitive' && mayDecide(security) ? security : undefined;
+  if (apart && !(profile && mayDecide(profile) && !atLeast(apart.source, profile.source))) {
+    const why = `${apart.from} calls it sensitive`;
+    if (obstacles.secure === undefined) return { profile: 'secure', rule: 'sensitive', why };
+    const instead = `${why}, and secure cannot be had: ${obstacles.secure}`;
+    return { profile: 'standard', rule: 'sensitive', why: instead };
+  }
+  if (profile === undefined || !mayDecide(profile)) return undefined;
+  const decided = {
+    profile: profile.value,
+    rule: 'stated',
+    why: `${profile.from} says ${profile.value}`,
+  } as const;
+  if (profile.value === 'secure' && obstacles.secure !== undefined)
+    return { ...decided, refused: obstacles.secure };
+  return withoutObstacle(decided, obstacles);
+}
+
+/** What others propose, as far as it can do no harm: `fast` loses nothing of theirs (see `served.ts`). */
+function proposed({ application, obstacles }: Question): Decided | undefined {
+  const profile = factOf(application, 'profile');
+  if (profile === undefined || profile.value === 'secure') return undefined;
+  if (profile.confidence < CONFIDENCE_LEAST) return undefined;
+  const rule = profile.source === 'measured' ? 'measured' : 'suggested';
+  const why = `${profile.from} proposes ${profile.value}`;
+  return withoutObstacle({ profile: profile.value, rule, why }, obstacles);
+}
+
+/** Its need, but no more than others than the user grant: who writes his own metadata cannot raise himself. */
+function cpuOf({ application, recognised }: Question): CpuNeed {
+  const said = application.facts.cpu ?? [];
+  const wanted = said[0]?.value ?? 'normal';
+  const others = said.find(({ source }) => source !== 'user')?.value ?? 'normal';
+  const most = recognised.by === 'executable' ? others : 'normal';
+  const level = Math.min(cpuNeeds.indexOf(wanted), Math.max(cpuNeeds.indexOf(most), 1));
+  return cpuNeeds[level] ?? 'normal';
+}
+
+function suggestionsOf({ application }: Question, { profile }: Decided): Choice['suggestions'] {
+  const found: Choice['suggestions'] = [];
+  const add = (to: Profile, why: string) => {
+    if (to !== profile && !found.some((one) => one.profile === to))
+      found.push({ profile: to, why });
+  };
+  for (const { value, from } of application.facts.profile ?? []) add(value, `${from} proposes it`);
+  for (const { value, from } of application.facts.security ?? [])
+    if (value !== 'normal') add('secure', `${from} calls it ${value}`);
+  return found;
+}
+
+function wouldChangeOf(question: Question, decided: Decided, served: ServedFolder[]): string[] {
+  const { application, recognised } = question;
+  const { profile, rule } = decided;
+  const lines: string[] = [];
+  const said = factOf(application, rule === 'required' ? 'security' : 'profile');
+  const executables = factOf(application, 'executables')?.value ?? [];
+  if (recognised.by !== 'executable')
+    lines.push(
+      executables.length === 0
+        ? `an executable of it that is known: ${setCommand(application, '--executable PATH')}`
+        : `the program being one of ${executables.join(', ')}`,
+    );
+  if (rule === 'asked') lines.push('not asking for a profile');
+  if (said?.source === 'admin' && (rule === 'stated' || rule === 'required'))
+    lines.push(`another word of the administrator: ${said.from}`);
+  else if (rule === 'required') lines.push(setCommand(application, '--security normal'));
+  else if (recognised.by === 'executable') lines.push(setCommand(application, '--profile PROFILE'));
+  const data = factOf(application, 'data')?.value ?? [];
+  if (profile === 'fast' && data.some((path) => !served.some((one) => one.path === path)))
+    lines.push(
+      `${data.join(', ')} in memory too, at the risk of half a minute's work: ${setCommand(application, '--loss-ok yes')}`,
+    );
+  return lines;
+}
+
+/**
+ * The profile of a program that starts, with the rule, the evidence and what would change it. Pure. What can lose data, and what keeps
+ * a program from starting, is chosen only on the word of an administrator or the user.
+ */
+export function choose(question: Question): Choice {
+  const { application, recognised } = question;
+  const decided = required(question) ??
+    asked(question) ??
+    unrecognised(question) ??
+    stated(question) ??
+    proposed(question) ?? {
+      profile: 'standard',
+      rule: 'nothing-said',
+      why: 'nobody who may decide says anything else',
+    };
+  const trusted = recognised.by === 'executable';
+  const fast = decided.profile === 'fast' && decided.refused === undefined && trusted;
+  const served = fast ? servedFolders(application) : [];
+  const memory = factOf(application, 'memory');
+  return {
+    ...decided,
+    evidence: facts.flatMap((fact) => {
+      const known = factOf(application, fact);
+      return known === undefined ? [] : [evidenceOf(fact, known)];
+    }),
+    suggestions: suggestionsOf(question, decided),
+    wouldChange: wouldChangeOf(question, decided, served),
+    cpu: cpuOf(question),
+    ...(memory === undefined ? {} : { memoryBytes: memory.value }),
+    served,
+    pinned: fast ? [recognised.path] : [],
+  };
+}
