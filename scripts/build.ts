@@ -27,6 +27,8 @@ const requireBanner =
   "import { createRequire as personadRequire } from 'node:module'; const require = personadRequire(import.meta.url);";
 
 const shared: BuildOptions = {
+  // Bundles name the files they were made from: seen from here, wherever the checkout lies and the build was called.
+  absWorkingDir: root,
   bundle: true,
   platform: 'node',
   target: 'node24',

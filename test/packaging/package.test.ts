@@ -28,10 +28,11 @@ function linesOf(deb: string, folder: string): string[] {
 when(test, needs)('the same tree gives the same bytes', async (t) => {
   const first = await builtPackage();
   const folder = temporaryFolder(t);
-  // Another folder for temporary files, another time zone, language, wish for colours and file mode mask.
+  // Called from another folder; another one for temporary files, another time zone, language, wish for colours, file mode mask.
   const script = 'umask 077; exec "$@"';
   const env = [
     'env',
+    `--chdir=${project}`,
     `TMPDIR=${folder}`,
     'TZ=Asia/Kathmandu',
     'LC_ALL=C',
@@ -49,6 +50,17 @@ when(test, needs)('the same tree gives the same bytes', async (t) => {
     [[], []],
   );
   t.is(digest(second), digest(first));
+});
+
+when(test, needs)('no program tells where it was built', async (t) => {
+  const folder = temporaryFolder(t);
+  run('dpkg-deb', '--extract', await builtPackage(), folder);
+  const dist = join(folder, 'usr/lib/personad/dist');
+  const places = ['daemon/', 'node_modules/'].map((name) => join(project, name).slice(1));
+  for (const name of readdirSync(dist)) {
+    const text = readFileSync(join(dist, name), 'latin1');
+    for (const place of places) t.false(text.includes(place), name);
+  }
 });
 
 when(test, needs)('it holds what runs, and nothing else', async (t) => {
