@@ -7,6 +7,7 @@ import { machineCommands } from './commands/machine.ts';
 import { partitionCommands } from './commands/partitions.ts';
 import { personaCommands } from './commands/personas.ts';
 import { replayCommands } from './commands/replay.ts';
+import { runCommands } from './commands/run.ts';
 import { slotCommands } from './commands/slots.ts';
 import { toolCommands } from './commands/tool.ts';
 import { volumeCommands } from './commands/volumes.ts';
@@ -15,6 +16,7 @@ import { volumeCommands } from './commands/volumes.ts';
 export const commands: readonly Command[] = [
   ...machineCommands,
   ...slotCommands,
+  ...runCommands,
   ...personaCommands,
   ...baseCommands,
   ...changeCommands,

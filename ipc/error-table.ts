@@ -159,6 +159,11 @@ export const errorTable = {
     'cannot {action} enclave {enclave}: it is {state}',
     'See `personactl enclave show {enclave}`.',
   ),
+  'profile-unavailable': row(
+    failure,
+    'cannot start {app} as {profile}: {reason}',
+    'Nothing was started. `personactl run --dry-run` shows what decides.',
+  ),
   'wrong-key': row(
     denied,
     'cannot open enclave {enclave}: this is not its {key}',

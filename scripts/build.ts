@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
 import { manualPages } from '../ctl/manual.ts';
 import { version } from '../daemon/version.ts';
+import { compileLauncher } from './launcher.ts';
 
 const root = dirname(import.meta.dirname);
 const { values, positionals } = parseArgs({
@@ -66,6 +67,7 @@ const module = (banner: string): BuildOptions => ({
 });
 
 const toolName = 'personactl.cjs';
+const launcherName = 'persona-run';
 
 /** Name of the file -> its source and the way it is built. */
 const programs: Readonly<Record<string, readonly [entry: string, options: BuildOptions]>> = {
@@ -81,11 +83,17 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
 
 async function buildProgram(name: string, folder: string): Promise<void> {
   if (name === toolName) return buildTool(folder);
+  if (name === launcherName) return buildLauncher(folder);
   const [entry, options] = programs[name] ?? [];
   if (entry === undefined) throw new Error(`there is no program ${name}`);
   const outfile = join(folder, name);
   await build({ ...options, entryPoints: [join(root, entry)], outfile });
   chmodSync(outfile, 0o755);
+}
+
+function buildLauncher(folder: string): void {
+  if (!compileLauncher(join(folder, launcherName)))
+    console.error(`${launcherName} is not built: there is no C compiler`);
 }
 
 /** The tool is three files: a loader, the program, and the compiled code of the program. */
@@ -146,7 +154,8 @@ if (positionals.length > 0) {
   // A daemon that runs from the folder finds its programs at every moment but one.
   const next = `${folder}.next-${process.pid}`;
   try {
-    await Promise.all([toolName, ...Object.keys(programs)].map((name) => buildProgram(name, next)));
+    const names = [launcherName, toolName, ...Object.keys(programs)];
+    await Promise.all(names.map((name) => buildProgram(name, next)));
     writeManuals(next);
     rmSync(folder, { recursive: true, force: true });
     renameSync(next, folder);

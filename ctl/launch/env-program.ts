@@ -36,6 +36,9 @@ export interface Wrapping {
   inside: readonly string[];
 }
 
+/** What the machine's own `env` can do. */
+export const envAbility = (): Ability => abilityIn('');
+
 /**
  * How to make signals reach the program only. Ctrl-C goes to the sandbox's own process, too, whose
  * death would end a program that handles it by itself (a debugger, an interpreter). So the sandbox
@@ -46,7 +49,7 @@ export function wrapping(root: string, command: string): Wrapping {
   // A first word with "=" would be a variable to it.
   const inside = command.includes('=') ? 'absent' : abilityIn(root);
   if (inside === 'absent') return { outside: [], inside: [] };
-  if (inside === 'runs' || abilityIn('') !== 'signals') return { outside: [], inside: [place] };
+  if (inside === 'runs' || envAbility() !== 'signals') return { outside: [], inside: [place] };
   return {
     outside: [place, `--ignore-signal=${signals}`],
     inside: [place, `--default-signal=${signals}`],

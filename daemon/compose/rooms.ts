@@ -29,6 +29,7 @@ import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
 import { openFast } from './fast.ts';
 import { type Integrity, openIntegrity } from './integrity.ts';
+import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
@@ -92,14 +93,12 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const fast = openFast(parts, partitions);
   const volumes = await openVolumes({ paths, log, now: wallMs });
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
+  const launches = openLaunches({ ...parts, partitions });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
       ...personaTasks(personas),
-      ...baseTasks(personas, {
-        space: (bytes) => space.check(bytes),
-        release: (digest) => slots.room.layers.forget(digest),
-      }),
+      ...baseTasksOver(personas, slots, space),
       ...slots.tasks,
       ...collectTasks(collectors),
       ...integrity.tasks,
@@ -109,7 +108,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...enclaves.tasks,
     ],
     recover: () => integrity.look().then(slots.recover).then(fast.recover),
-    settle: (engine) => enclaves.settle(engine),
+    settle: (engine) => enclaves.settle(engine).then(launches.recover),
     began: integrity.began,
     phase: (now) => {
       phase = now;
@@ -124,6 +123,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...fast.methods,
       ...volumeMethods(volumes),
       ...enclaves.methods,
+      ...launches.methods,
       ...integrity.methods,
       ...systemMethods({
         ...parts,
@@ -143,8 +143,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         moreNotices: () => noticesOf(partitions, fast, volumes),
       }),
       owners: {
-        slot: async (name) => slots.room.book.find(name)?.owner,
-        ...personaOwners(personas),
+        ...ownersOver(personas, slots),
         fast: fast.ownerOf,
         enclave: enclaves.owner,
       },
@@ -152,6 +151,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     async close() {
       await integrity.stop();
       fast.close();
+      await launches.close();
       await enclaves.close();
       await partitions.stop();
       await slots.stop();
@@ -177,6 +177,18 @@ async function slotsOver(
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
   return slots;
 }
+
+/** Tasks of bases, with what they want of others. */
+const baseTasksOver = (personas: PersonasRoom, slots: Slots, space: Space): AnyTask[] =>
+  baseTasks(personas, {
+    space: (bytes) => space.check(bytes),
+    release: (digest) => slots.room.layers.forget(digest),
+  });
+
+const ownersOver = (personas: PersonasRoom, slots: Slots) => ({
+  slot: async (name: string) => slots.room.book.find(name)?.owner,
+  ...personaOwners(personas),
+});
 
 /** What the rooms beside slots have to tell a person. */
 async function noticesOf(

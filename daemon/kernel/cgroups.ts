@@ -35,6 +35,16 @@ export function readHierarchies(): Hierarchy[] {
   );
 }
 
+/** The group of a process in a hierarchy, from a text like /proc/PID/cgroup; below the mount. Pure. */
+export function groupIn(text: string, { version, controllers }: Hierarchy): string | undefined {
+  for (const line of text.split('\n')) {
+    const [, names = '', path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    const fits = version === 2 ? names === '' : names.split(',').includes(controllers[0] ?? '');
+    if (path !== undefined && fits) return path;
+  }
+  return undefined;
+}
+
 function words(path: string): string[] {
   try {
     return readFileSync(path, 'ascii').split(/\s+/).filter(Boolean);

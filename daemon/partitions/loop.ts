@@ -1,5 +1,6 @@
 import type { Log } from '../changes/log.ts';
 import type { Applied } from './apply.ts';
+import { hintLimits, liveHints } from './hints.ts';
 import type { IoShares } from './io-shares.ts';
 import type { Theirs } from './knob-owners.ts';
 import type { Leases, Returned } from './leases.ts';
@@ -65,6 +66,8 @@ export class MemoryLoop {
   /** CLOCK_BOOTTIME of the last glance that saw something. */
   #sawMs = 0;
   #said = new Map<string, number>();
+  /** Launches that were announced, the oldest first. */
+  #hints: readonly Hint[] = [];
   /** The next turn looks, whatever there is to see. */
   #due = false;
   #looks = 0;
@@ -141,6 +144,12 @@ export class MemoryLoop {
     await this.tick();
   }
 
+  /** A program is about to start. Taken from the next turn on, until it expires; what cannot be true is passed over. */
+  announce(hint: Hint): void {
+    this.#hints = [...this.#hints, hint].slice(-hintLimits.count);
+    this.#due = true;
+  }
+
   /** From the next turn on. What was managed and is not to be any more is given back before it resolves. */
   choose(choice: Partial<Choice>): Promise<Returned[]> {
     return this.#next(async () => {
@@ -209,7 +218,8 @@ export class MemoryLoop {
     const { wallMs, log } = this.#parts;
     const { policy } = this.#choice;
     const managed = this.manages;
-    const hints: Hint[] = [];
+    const hints = liveHints(this.#hints, now);
+    this.#hints = hints;
     const input = { policy, settings: policySettings, now, hints, manage: managed };
     const { goals, why, writes, lost } = await this.#turns.take(input);
     reportReturned(lost, log);

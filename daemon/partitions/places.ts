@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
+import { groupIn, type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
 import { readMountinfo } from '../kernel/mountinfo.ts';
 import type { Side } from './observation.ts';
 
@@ -21,16 +21,6 @@ export interface Places {
   own?: string;
 }
 
-/** The group of this process in a hierarchy, from a text like /proc/PID/cgroup. Pure. */
-export function ownGroup(text: string, version: 1 | 2): string | undefined {
-  for (const line of text.split('\n')) {
-    const [, names = '', path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    const fits = version === 2 ? names === '' : names.split(',').includes('memory');
-    if (path !== undefined && fits) return path;
-  }
-  return undefined;
-}
-
 /** The hierarchy whose memory controller can be used: version 2 before version 1. Pure. */
 export function memoryHierarchy(all: readonly Hierarchy[]): Hierarchy | undefined {
   const able = all.filter(({ controllers }) => controllers.includes('memory'));
@@ -43,7 +33,8 @@ export function findPlaces(groups: Record<Side, string>, hardLimits = false): Pl
   const memory = memoryHierarchy(all);
   const unified = all.find(({ version }) => version === 2);
   const mount = readMountinfo().find(({ at, type }) => type === 'cgroup2' && at === unified?.at);
-  const own = memory && ownGroup(readFileSync('/proc/self/cgroup', 'utf8'), memory.version);
+  const text = readFileSync('/proc/self/cgroup', 'utf8');
+  const own = memory && groupIn(text, { ...memory, controllers: ['memory'] });
   return {
     groups,
     hardLimits,

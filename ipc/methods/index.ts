@@ -6,6 +6,7 @@ import { daemonMethods } from './daemon.ts';
 import { enclaveMethods } from './enclave.ts';
 import { fastMethods } from './fast.ts';
 import { keyMethods } from './key.ts';
+import { launchMethods } from './launch.ts';
 import { partitionMethods } from './partitions.ts';
 import { personaMethods } from './persona.ts';
 import { slotMethods } from './slot.ts';
@@ -26,6 +27,7 @@ export const methods = {
   ...fastMethods,
   ...volumeMethods,
   ...enclaveMethods,
+  ...launchMethods,
 };
 
 /** The table by type. */

@@ -127,6 +127,16 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   'system.integrity': () => samples.integrity,
   'enclave.list': () => ({ enclaves: [samples.enclave, samples.closedEnclave] }),
   'enclave.show': () => ({ enclave: samples.enclave, assurance: samples.assurance }),
+  'launch.plan': ({ app }) => ({
+    app: String(app),
+    profile: 'standard' as const,
+    rule: 'asked',
+    reason: 'the caller asked for fast, and it cannot be had: \x1b[2J',
+    placement: { state: 'none' as const, reason: 'nothing is started' },
+    argv: ['/usr/bin/bwrap', '--dev', '/dev'],
+    environment: { set: { TMPDIR: '/run/x' }, unset: ['LD_PRELOAD'] },
+    notices: ['the caller asked for fast'],
+  }),
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -177,6 +187,13 @@ for (const [name, ...words] of pages) {
       t.is(JSON.parse(line).apiVersion, 1);
   });
 }
+
+test('run --dry-run as text and as JSON', async (t) => {
+  const { root } = await fakeDaemon(t, answers);
+  const words = ['org.example.Editor', '--', '/bin/sh'];
+  golden(t, 'run', await personactl({ root }, 'run', '--dry-run', ...words));
+  golden(t, 'run.json', await personactl({ root }, 'run', '--dry-run', '--json', ...words));
+});
 
 test('status has colours and bars in a terminal, and neither without', async (t) => {
   const { root } = await fakeDaemon(t, answers);

@@ -82,6 +82,8 @@ when(test, needs)('it holds what runs, and nothing else', async (t) => {
   const pages = commands.filter(({ name }) => !name.startsWith('__')).map(pageName);
   for (const path of [
     'usr/bin/personactl',
+    'usr/bin/persona-run',
+    'usr/share/man/man1/persona-run.1.gz',
     'usr/lib/sysusers.d/personad.conf',
     'usr/lib/tmpfiles.d/personad.conf',
     'usr/share/bash-completion/completions/personactl',

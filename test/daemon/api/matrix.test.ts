@@ -41,6 +41,7 @@ const rows: Record<string, Row> = {
   'fast.create': row(everybody, { name: 'f', bytes: 1048576, on: 'ram' }),
   'fast.list': row(everybody),
   'fast.rm': row(owners, { name: 'f' }),
+  'launch.plan': row(everybody, { app: 'org.example.App' }),
   'volume.create': row(root, { name: 'user', bytes: 2 ** 26 }),
   'volume.list': row(root),
   'volume.resize': row(root, { name: 'user', bytes: 2 ** 26 }),

@@ -204,3 +204,28 @@ test('a choice in the middle of turns leaves nothing behind', async (t) => {
     t.is(leases.all().length, 2);
   }
 });
+
+test('an announced launch is handed to the policy until it expires', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, run, clock } = loopOver(t, tree, false);
+  const seen: number[] = [];
+  const policy = findPolicy('protective')!;
+  await loop.choose({
+    policy: {
+      ...policy,
+      decide(input, state) {
+        seen.push(input.hints.length);
+        return policy.decide(input, state);
+      },
+    },
+  });
+  const hint = { type: 'editor', side: 'user' as const, bytes: GiB };
+  loop.announce({ ...hint, expiresAtMs: clock.ms + 30_000 });
+  loop.announce({ ...hint, bytes: 99 * GiB, expiresAtMs: clock.ms + 30_000 });
+  for (let i = 0; i < 4; i += 1) {
+    await loop.lookAgain(0);
+    await run(10);
+  }
+  t.is(seen[0], 1, 'what cannot be true is passed over');
+  t.is(seen.at(-1), 0);
+});

@@ -1,0 +1,68 @@
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import type { Answer } from '../../ipc/methods/index.ts';
+import { envAbility } from './env-program.ts';
+
+type LaunchPlan = Pick<Answer<'launch.plan'>, 'argv' | 'environment'>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A program that can be executed: where it was found, and as the kernel knows it. */
+export interface FoundProgram {
+  path: string;
+  executable: { path: string; device: string; inode: string };
+}
+
+/** Finds a program as a shell does. Answers why not: there is none, or none that can be executed. */
+export function findProgram(
+  command: string,
+  env: Environment,
+): FoundProgram | 'absent' | 'refused' {
+  const folders = (env.PATH ?? '/usr/local/bin:/usr/bin:/bin').split(':');
+  const places = command.includes('/')
+    ? [command]
+    : folders.map((folder) => `${folder === '' ? '.' : folder}/${command}`);
+  let why: 'absent' | 'refused' = 'absent';
+  for (const path of places) {
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (found === undefined) continue;
+    why = 'refused';
+    if (!found.isFile()) continue;
+    try {
+      accessSync(path, constants.X_OK);
+    } catch {
+      continue;
+    }
+    const executable = { path: realpathSync(path), device: `${found.dev}`, inode: `${found.ino}` };
+    return { path, executable };
+  }
+  return why;
+}
+
+/** Signals that Node ignores, and a program that it becomes would go on ignoring. */
+const ignoredByNode = 'PIPE,XFSZ';
+
+/** The words before the command: those of the plan, behind a program that gives signals their defaults back. */
+function wordsBefore(plan: LaunchPlan, command: string): string[] {
+  const words = [...plan.argv];
+  if (envAbility() !== 'signals') return words;
+  // A first word with "=" would be a variable to it.
+  if (words.length === 0 && command.includes('='))
+    words.push('/bin/sh', '-c', 'exec "$@"', '/bin/sh');
+  return ['/usr/bin/env', `--default-signal=${ignoredByNode}`, ...words];
+}
+
+/** Becomes the command by a plan of the daemon: this process, its number, its terminal. Does not return. */
+export function become(
+  plan: LaunchPlan,
+  found: FoundProgram,
+  command: readonly string[],
+  env: Environment,
+): never {
+  const { set, unset } = plan.environment;
+  const kept = Object.entries(env).filter(([name]) => !unset.includes(name));
+  const before = wordsBefore(plan, command[0] ?? '');
+  if (process.execve === undefined) throw new Error('this Node cannot become another program');
+  return process.execve(before[0] ?? found.path, [...before, ...command], {
+    ...Object.fromEntries(kept),
+    ...set,
+  });
+}

@@ -1,0 +1,388 @@
+// persona-run: asks personad how to start a program, and becomes that program. The same as `personactl run`, in a
+// millisecond instead of thirty. Without an answer in time the program starts as it always has; `secure` does not.
+//
+//   persona-run [--profile standard|fast|secure] [--quiet] APP -- COMMAND [ARGUMENT...]
+//
+// Nothing is allocated: an answer has one fixed place, and its strings are decoded where they lie.
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  BUDGET_MS = 250,
+  ANSWER_MAX = 64 * 1024,  // a plan is some hundred bytes
+  REQUEST_MAX = 32 * 1024, // a path of PATH_MAX, each byte written as six
+  DEPTH_MAX = 16,
+  LIST_MAX = 128,
+  // Exit statuses of our own, as shells and other launchers have them.
+  OWN_FAILURE = 125,
+  CANNOT_EXECUTE = 126,
+  NOT_THERE = 127,
+};
+
+// What the daemon answered. Every string lies in `answer`.
+struct list { int count; char *at[LIST_MAX]; };
+static struct plan {
+  char *type, *profile;
+  char *code, *message, *hint; // of a refusal
+  struct list words, set, values, unset, notices;
+} plan;
+
+static char answer[ANSWER_MAX + 1], request[REQUEST_MAX], program[PATH_MAX + 1];
+
+// Says one line. What came from elsewhere may hold anything: only plain text reaches the terminal.
+static void say(const char *a, const char *b, const char *c) {
+  char line[2048];
+  size_t length = 0;
+  const char *parts[] = {"persona-run: ", a, b, c};
+  for (int i = 0; i < 4; i++)
+    for (const char *at = parts[i]; *at != 0 && length < sizeof line - 1; at++)
+      line[length++] = *at >= ' ' && *at <= '~' ? *at : '?';
+  line[length++] = '\n';
+  if (write(STDERR_FILENO, line, length) < 0) return; // nobody listens: no reason not to start
+}
+
+static long long now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+// ---- the answer: a reader that walks over JSON once. Anything it does not expect makes the whole answer count as none.
+
+// Where in an answer the reader is, and which members lead further.
+enum place { OTHER, TOP, DATA, RESULT, REFUSAL, ENVIRONMENT, SET, UNSET, WORDS, NOTICES };
+static const struct { enum place in; const char *name; enum place to; } ways[] = {
+    {TOP, "data", DATA},         {DATA, "result", RESULT},           {DATA, "error", REFUSAL},
+    {RESULT, "argv", WORDS},     {RESULT, "environment", ENVIRONMENT}, {ENVIRONMENT, "set", SET},
+    {RESULT, "notices", NOTICES}, {ENVIRONMENT, "unset", UNSET},
+};
+// Texts that are wanted. `at` is where they go.
+static const struct { enum place in; const char *name; char **at; } texts[] = {
+    {TOP, "type", &plan.type},           {RESULT, "profile", &plan.profile}, {REFUSAL, "code", &plan.code},
+    {REFUSAL, "message", &plan.message}, {REFUSAL, "hint", &plan.hint},
+};
+#define MANY(array) (int)(sizeof array / sizeof *array)
+
+static char *in = answer; // the next character; a zero ends the answer
+
+static char after_space(void) {
+  in += strspn(in, " \t\r\n");
+  return *in;
+}
+
+static bool take(char wanted) {
+  if (after_space() != wanted) return false;
+  in++;
+  return true;
+}
+
+// Four hex digits, or -1.
+static long hex4(const char *at) {
+  char text[5] = {0};
+  for (int i = 0; i < 4; i++)
+    if (!isxdigit((unsigned char)(text[i] = at[i]))) return -1;
+  return strtol(text, NULL, 16);
+}
+
+// Decodes what follows `\u`: never longer than what it stood for. A zero would cut the string: it is refused.
+static char *unicode(char *to) {
+  long c = hex4(in), low = -1;
+  if (c <= 0) return NULL;
+  in += 4;
+  if (c >= 0xd800 && c <= 0xdfff) {
+    if (c <= 0xdbff && in[0] == '\\' && in[1] == 'u') low = hex4(in + 2);
+    if (low < 0xdc00 || low > 0xdfff) return NULL;
+    c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+    in += 6;
+  }
+  int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  static const int lead[] = {0, 0xc0, 0xe0, 0xf0};
+  *to++ = (char)(lead[more] | c >> 6 * more);
+  while (more-- > 0) *to++ = (char)(0x80 | (c >> 6 * more & 0x3f));
+  return to;
+}
+
+// A string, decoded in place; NULL when it is none.
+static char *string(void) {
+  static const char escapes[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
+  if (!take('"')) return NULL;
+  char *start = in, *to = in;
+  while (*in != '"') {
+    char c = *in++;
+    if ((unsigned char)c < ' ') return NULL; // the end of the answer is one of these
+    if (c != '\\') {
+      *to++ = c;
+      continue;
+    }
+    c = *in++;
+    const char *known = c == 0 ? NULL : strchr(escapes, c);
+    if (known != NULL) *to++ = means[known - escapes];
+    else if (c != 'u' || (to = unicode(to)) == NULL) return NULL;
+  }
+  in++;
+  *to = 0;
+  return start;
+}
+
+static bool append(struct list *list, char *text) {
+  if (list->count == LIST_MAX) return false;
+  list->at[list->count++] = text;
+  return true;
+}
+
+// Keeps a string where it belongs.
+static bool keep(enum place place, char *name, char *text) {
+  if (place == WORDS) return append(&plan.words, text);
+  if (place == NOTICES) return append(&plan.notices, text);
+  if (place == UNSET) return append(&plan.unset, text);
+  if (place == SET)
+    return *name != 0 && strchr(name, '=') == NULL && append(&plan.set, name) && append(&plan.values, text);
+  for (int i = 0; i < MANY(texts); i++)
+    if (texts[i].in == place && strcmp(texts[i].name, name) == 0) *texts[i].at = text;
+  return true;
+}
+
+// Reads one value: `name` is that of the member, empty in an array.
+static bool value(enum place in_place, char *name, int depth) {
+  char open = after_space();
+  bool only_texts = in_place >= SET;
+  if (open == '"') {
+    char *text = string();
+    return text != NULL && keep(in_place, name, text);
+  }
+  if (only_texts) return false;
+  if (open != '{' && open != '[') { // a number or a word: none of them is of use
+    size_t length = strspn(in, "+-.0123456789Eaeflnrstu");
+    in += length;
+    return length > 0;
+  }
+  // Members of a list stand for the list itself; what is nested where nothing leads is passed over.
+  enum place place = OTHER;
+  for (int i = 0; i < MANY(ways); i++)
+    if (ways[i].in == in_place && strcmp(ways[i].name, name) == 0) place = ways[i].to;
+  if (depth == 0) place = TOP;
+  bool list = place == WORDS || place == NOTICES || place == UNSET;
+  if (depth == DEPTH_MAX || (place != OTHER && list != (open == '['))) return false;
+  char close = open == '{' ? '}' : ']';
+  in++;
+  if (take(close)) return true;
+  do {
+    char *member = open == '{' ? string() : "";
+    if (member == NULL || (open == '{' && !take(':')) || !value(place, member, depth + 1)) return false;
+  } while (take(','));
+  return take(close);
+}
+
+// Reads the answer. False when it is none that can be followed.
+static bool read_plan(void) {
+  if (!value(OTHER, "", 0) || after_space() != 0 || plan.type == NULL || strcmp(plan.type, "reply") != 0) return false;
+  if (plan.code != NULL) return plan.message != NULL;
+  return plan.profile != NULL && (plan.words.count == 0 || plan.words.at[0][0] == '/');
+}
+
+// ---- the call
+
+// Appends text to the request, as the inside of a JSON string when `quoted`. False when it does not fit.
+static bool add(size_t *length, const char *text, bool quoted) {
+  for (; *text != 0; text++) {
+    unsigned char c = (unsigned char)*text;
+    bool plain = !quoted || (c >= ' ' && c != '"' && c != '\\');
+    size_t room = sizeof request - *length;
+    size_t wrote = (size_t)snprintf(request + *length, room, plain ? "%c" : "\\u%04x", c);
+    if (wrote >= room) return false;
+    *length += wrote;
+  }
+  return true;
+}
+
+// What is to be started, as the kernel knows it: a name alone says little. Left out where it cannot be told.
+static bool add_executable(size_t *length) {
+  int fd = open(program, O_PATH | O_CLOEXEC);
+  if (fd < 0) return true;
+  char link[32], path[PATH_MAX], numbers[96];
+  struct stat found;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t size = readlink(link, path, sizeof path - 1);
+  bool known = fstat(fd, &found) == 0 && size > 0 && path[0] == '/';
+  close(fd);
+  if (!known) return true;
+  path[size] = 0;
+  snprintf(numbers, sizeof numbers, "\",\"device\":\"%llu\",\"inode\":\"%llu\"}",
+           (unsigned long long)found.st_dev, (unsigned long long)found.st_ino);
+  return add(length, ",\"executable\":{\"path\":\"", false) && add(length, path, true) && add(length, numbers, false);
+}
+
+// The length of the request, or 0 when it is too long.
+static size_t make_request(const char *app, const char *profile) {
+  size_t length = 0;
+  bool fits = add(&length, "{\"type\":\"launch.plan\",\"data\":{\"id\":1,\"params\":{\"app\":\"", false) &&
+              add(&length, app, true) && add(&length, "\"", false) && add_executable(&length);
+  if (profile != NULL)
+    fits = fits && add(&length, ",\"profile\":\"", false) && add(&length, profile, true) && add(&length, "\"", false);
+  return fits && add(&length, "}}}\f", false) ? length : 0;
+}
+
+// Connects to the socket for everybody, or answers why not. Only root or the caller has a daemon to listen to.
+static const char *connect_daemon(int fd) {
+  const char *root = getenv("PERSONA_ROOT");
+  bool private = root != NULL && *root != 0;
+  struct sockaddr_un to = {.sun_family = AF_UNIX};
+  int length = snprintf(to.sun_path, sizeof to.sun_path, "%s/user.sock", private ? root : "/run/persona");
+  if (private) length = snprintf(to.sun_path, sizeof to.sun_path, "%s/run/user.sock", root);
+  if (length >= (int)sizeof to.sun_path) return "the path of its socket is too long";
+  // Other launches may be in front of us: the wait for a place in the queue is part of the budget.
+  struct timeval budget = {.tv_usec = BUDGET_MS * 1000};
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &budget, sizeof budget);
+  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
+    return errno == ENOENT || errno == ECONNREFUSED ? "the daemon does not run"
+           : errno == EAGAIN                        ? "the daemon has no time"
+                                                    : strerror(errno);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return strerror(errno);
+  return peer.uid == 0 || peer.uid == getuid() ? NULL : "another user's program listens there";
+}
+
+// Sends the request and reads one frame, all of it before `deadline`. Answers why there is none, or NULL.
+static const char *exchange(int fd, size_t length, long long deadline) {
+  const char *why = connect_daemon(fd);
+  if (why != NULL) return why;
+  if (send(fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) return "the daemon does not listen";
+  for (size_t have = 0; have < ANSWER_MAX;) {
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    long long left = deadline - now_ms();
+    int events = left > 0 ? poll(&ready, 1, (int)left) : 0;
+    if (events == 0) return "no answer in time";
+    ssize_t got = events < 0 ? events : recv(fd, answer + have, ANSWER_MAX - have, MSG_DONTWAIT);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got <= 0) return "the daemon has ended the connection";
+    char *end = memchr(answer + have, '\f', (size_t)got);
+    if (end != NULL) return *end = 0, NULL;
+    have += (size_t)got;
+  }
+  return "the answer is too long";
+}
+
+// ---- the start
+
+// Finds the program as a shell does. Answers 0, or the exit status that says why not.
+static int find_program(const char *command) {
+  const char *path = strchr(command, '/') != NULL ? "" : getenv("PATH");
+  const char *between = strchr(command, '/') != NULL ? "" : "/";
+  int status = NOT_THERE;
+  for (const char *at = path == NULL ? "/usr/local/bin:/usr/bin:/bin" : path;; at++) {
+    int length = (int)strcspn(at, ":");
+    const char *here = length == 0 && *between != 0 ? "." : ""; // an empty entry of PATH
+    int size = snprintf(program, sizeof program, "%s%.*s%s%s", here, length, at, between, command);
+    struct stat found;
+    if (size < (int)sizeof program && stat(program, &found) == 0) {
+      if (S_ISREG(found.st_mode) && access(program, X_OK) == 0) return 0;
+      status = CANNOT_EXECUTE;
+    }
+    at += length;
+    if (*at == 0) return status;
+  }
+}
+
+static bool dropped(const struct list *names, const char *variable) {
+  for (int i = 0; i < names->count; i++) {
+    size_t length = strlen(names->at[i]);
+    if (strncmp(variable, names->at[i], length) == 0 && variable[length] == '=') return true;
+  }
+  return false;
+}
+
+// Becomes the program. Returns only when that fails.
+static int start(int count, char **command) {
+  static char variables[sizeof answer]; // "NAME=VALUE" is shorter than it was in the answer
+  size_t old = 0, kept = 0, used = 0, prefix = (size_t)plan.words.count;
+  while (environ[old] != NULL) old++;
+  char *environment[old + LIST_MAX + 1], *words[(size_t)count + LIST_MAX + 2];
+  for (size_t i = 0; i < old; i++)
+    if (!dropped(&plan.unset, environ[i]) && !dropped(&plan.set, environ[i])) environment[kept++] = environ[i];
+  for (int i = 0; i < plan.set.count; i++) {
+    environment[kept++] = variables + used;
+    used += 1 + (size_t)snprintf(variables + used, sizeof variables - used, "%s=%s", plan.set.at[i], plan.values.at[i]);
+  }
+  environment[kept] = NULL;
+  memcpy(words + 1, plan.words.at, sizeof *words * prefix);
+  memcpy(words + 1 + prefix, command, sizeof *words * ((size_t)count + 1));
+  const char *file = prefix > 0 ? plan.words.at[0] : program;
+  execve(file, words + 1, environment);
+  if (errno == ENOEXEC && prefix == 0) { // a script without a first line
+    words[0] = "sh";
+    words[1] = program;
+    execve("/bin/sh", words, environment);
+  }
+  int status = prefix > 0 ? OWN_FAILURE : errno == ENOENT ? NOT_THERE : CANNOT_EXECUTE;
+  say(file, " cannot be started: ", strerror(errno));
+  return status;
+}
+
+static int usage(int status) {
+  static const char text[] =
+      "usage: persona-run [--profile standard|fast|secure] [--quiet] APP -- COMMAND [ARGUMENT...]\n"
+      "Asks personad how to start the application APP, and becomes COMMAND: see `personactl help run`.\n";
+  return write(status == 0 ? 1 : 2, text, sizeof text - 1) < 0 ? OWN_FAILURE : status;
+}
+
+int main(int count, char **words) {
+  const char *profile = NULL;
+  bool quiet = false;
+  int at = 1;
+  for (; at < count && words[at][0] == '-'; at++) {
+    if (strcmp(words[at], "--help") == 0) return usage(0);
+    if (strcmp(words[at], "--quiet") == 0) quiet = true;
+    else if (strcmp(words[at], "--profile") == 0 && at + 1 < count) profile = words[++at];
+    else return usage(OWN_FAILURE);
+  }
+  if (at + 2 >= count || strcmp(words[at + 1], "--") != 0) return usage(OWN_FAILURE);
+  bool secure = profile != NULL && strcmp(profile, "secure") == 0;
+  if (profile != NULL && !secure && strcmp(profile, "standard") != 0 && strcmp(profile, "fast") != 0)
+    return usage(OWN_FAILURE);
+  const char *app = words[at];
+  char **command = words + at + 2;
+  int status = find_program(command[0]);
+  if (status != 0) {
+    say(command[0], status == NOT_THERE ? ": there is no such program" : " cannot be executed", "");
+    return status;
+  }
+  long long deadline = now_ms() + BUDGET_MS;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  size_t length = make_request(app, profile);
+  const char *why = fd < 0 ? strerror(errno) : length == 0 ? "the request is too long" : exchange(fd, length, deadline);
+  if (why == NULL && !read_plan()) why = "the daemon's answer makes no sense";
+  else if (why == NULL && plan.code != NULL) {
+    secure = secure || strcmp(plan.code, "profile-unavailable") == 0;
+    why = plan.message;
+  }
+  // `secure` fails closed: what was not asked for is not started.
+  if (why == NULL && secure && strcmp(plan.profile, "secure") != 0) why = "the daemon answered with another profile";
+  if (why != NULL && secure) {
+    if (plan.code != NULL) say(plan.message, "", "");
+    else say("cannot start ", app, " as secure: "), say(why, "", "");
+    if (plan.code != NULL && plan.hint != NULL) say(plan.hint, "", "");
+    return OWN_FAILURE;
+  }
+  if (why != NULL) {
+    if (!quiet) say(app, " starts as standard: ", why);
+    memset(&plan, 0, sizeof plan);
+  }
+  for (int i = 0; i < plan.notices.count && !quiet; i++) say(plan.notices.at[i], "", "");
+  close(fd);
+  return start(count - at - 2, command);
+}

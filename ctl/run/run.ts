@@ -1,0 +1,106 @@
+import { type Client, connect, socketPaths } from '../../ipc/client.ts';
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Answer, Params } from '../../ipc/methods/index.ts';
+import { type Call, runFolder } from '../call.ts';
+import { inTime } from '../deadline.ts';
+import { become, type FoundProgram, findProgram } from '../launch/become.ts';
+import { type Safe, say } from '../print/safe.ts';
+
+type LaunchPlan = Answer<'launch.plan'>;
+type Asked = Params<'launch.plan'>;
+
+/** A launch waits no longer for the daemon. */
+const budgetMs = 250;
+
+/** Exit statuses of our own, as shells and other launchers have them. */
+const ownFailure = 125;
+const cannotExecute = 126;
+const notThere = 127;
+
+/** How a program starts that nobody has a word on. */
+const plain = { argv: [], environment: { set: {}, unset: [] }, notices: [] };
+
+async function ask(call: Call, asked: Asked): Promise<LaunchPlan> {
+  let client: Client | undefined;
+  const answer = async () => {
+    client = await connect(socketPaths(runFolder(call.io.env)));
+    return await client.call('launch.plan', asked);
+  };
+  try {
+    return await inTime(answer(), budgetMs, 'asking the daemon');
+  } finally {
+    client?.close();
+  }
+}
+
+/** The answer of the daemon; without one that of nobody, unless that would be less than was asked for. */
+async function planOf(call: Call, asked: Asked): Promise<Omit<LaunchPlan, 'app'> | typeof plain> {
+  try {
+    const plan = await ask(call, asked);
+    if (asked.profile !== 'secure' || plan.profile === 'secure') return plan;
+    const reason = 'the daemon answered with another profile';
+    throw new PersonaError('profile-unavailable', { app: asked.app, profile: 'secure', reason });
+  } catch (error) {
+    const closed = asked.profile === 'secure';
+    if (!(error instanceof PersonaError) || closed || error.code === 'profile-unavailable')
+      throw error;
+    call.out.note(say`personactl: ${asked.app} starts as standard: ${error.message}`);
+    return plain;
+  }
+}
+
+function planLines(plan: LaunchPlan, { path }: FoundProgram): Safe[] {
+  const { app, profile, rule, reason, placement, argv, environment } = plan;
+  const set = Object.entries(environment.set).map(([name, value]) => say`set  ${name}=${value}`);
+  return [
+    say`${app} would start as ${profile}`,
+    say`  ${rule}  ${reason}`,
+    say`program  ${path}`,
+    placement.state === 'none'
+      ? say`no group of its own: ${placement.reason}`
+      : say`group  ${placement.group}`,
+    ...(argv.length === 0 ? [] : [say`behind  ${argv.join(' ')}`]),
+    ...set,
+    ...environment.unset.map((name) => say`unset  ${name}`),
+    ...plan.notices.map((notice) => say`! ${notice}`),
+  ];
+}
+
+function programOf(command: string, env: Call['io']['env']): FoundProgram {
+  const found = findProgram(command, env);
+  if (typeof found !== 'string') return found;
+  const error =
+    found === 'absent'
+      ? new PersonaError('file-not-found', { path: command })
+      : new PersonaError('bad-value', { name: command, reason: 'it cannot be executed' });
+  error.exit = found === 'absent' ? notThere : cannotExecute;
+  throw error;
+}
+
+async function launch(call: Call): Promise<undefined> {
+  const command = call.rest;
+  const { env } = call.io;
+  const found = programOf(command[0] ?? '', env);
+  const profile = call.text('profile') as Asked['profile'];
+  const { executable } = found;
+  const asked: Asked = { app: call.operand('APP'), executable, ...(profile && { profile }) };
+  if (call.has('dry-run')) {
+    const plan = await ask(call, { ...asked, dryRun: true });
+    call.out.result(plan, () => planLines(plan, found));
+    return undefined;
+  }
+  const plan = await planOf(call, asked);
+  for (const notice of plan.notices) call.out.note(say`personactl: ${notice}`);
+  return become(plan, found, command, env);
+}
+
+/** `personactl run`: becomes the program; 125 to 127 when there is none to become. */
+export async function run(call: Call): Promise<undefined> {
+  try {
+    return await launch(call);
+  } catch (error) {
+    if (error instanceof PersonaError && ![notThere, cannotExecute].includes(error.exit))
+      error.exit = ownFailure;
+    throw error;
+  }
+}

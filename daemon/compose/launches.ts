@@ -1,0 +1,64 @@
+import type { Request, Rooms } from '../api/rooms.ts';
+import type { Log } from '../changes/log.ts';
+import type { Hierarchy } from '../kernel/cgroups.ts';
+import { boottimeMs } from '../kernel/clock.ts';
+import { managerRuns } from '../kernel/unit-properties.ts';
+import type { Places } from '../partitions/places.ts';
+import type { PartitionsRoom } from '../partitions/room.ts';
+import { type Launch, planLaunch } from '../profiles/launch-plan.ts';
+import { Placements } from '../profiles/placements.ts';
+
+/** What launches are planned with. */
+export interface LaunchParts {
+  partitions: PartitionsRoom;
+  log: Log;
+  accountOf(uid: number): number;
+}
+
+type Asked = Parameters<Rooms['launch.plan']>[0];
+
+/** How long a program that starts is expected to be getting its memory. */
+const hintLifeMs = 60_000;
+
+/** The hierarchy that programs are placed in: the one that tells and shares their memory. */
+function hierarchyOf({ memory, pressureRoot }: Places): Hierarchy | undefined {
+  if (memory) return { at: memory.root, version: memory.version, controllers: ['memory'] };
+  return pressureRoot === undefined ? undefined : { at: pressureRoot, version: 2, controllers: [] };
+}
+
+/** What is known of the application. Nothing yet: it runs as `standard`, unless the caller asks for more. */
+function launchOf({ app, profile }: Asked): Launch {
+  return { application: { id: app, facts: {} }, recognised: { by: 'nothing' }, wish: profile };
+}
+
+/** Opens the part of the daemon that plans launches. */
+export function openLaunches({ partitions, log, accountOf }: LaunchParts) {
+  const { places, loop } = partitions;
+  const placements = new Placements({
+    hierarchy: hierarchyOf(places),
+    side: places.groups.user,
+    managed: managerRuns(),
+    accountOf,
+    log,
+  });
+  const methods: Pick<Rooms, 'launch.plan'> = {
+    'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
+      const { memoryBytes, ...plan } = planLaunch(launchOf(asked));
+      const { app } = asked;
+      if (dryRun) {
+        const reason = placements.obstacle ?? 'nothing is started';
+        return { app, ...plan, placement: { state: 'none', reason } };
+      }
+      if (memoryBytes !== undefined) {
+        const expiresAtMs = boottimeMs() + hintLifeMs;
+        loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
+      }
+      return { app, ...plan, placement: placements.follow(app, caller.pid, caller.uid) };
+    },
+  };
+  return {
+    methods,
+    recover: () => placements.recover(),
+    close: () => placements.close(),
+  };
+}

@@ -1,0 +1,61 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Application, Profile } from './application.ts';
+import type { Recognised } from './identity.ts';
+import { type Choice, choose } from './selection.ts';
+
+/** Profiles that cannot be had, and why. */
+export const obstacles = {
+  fast: 'this version starts nothing in memory yet',
+  secure: 'this version cannot keep a program apart yet',
+} as const;
+
+/** How a program is to be started by whoever asks. */
+export interface LaunchPlan {
+  profile: Profile;
+  rule: Choice['rule'];
+  reason: string;
+  /** Words before the command; the first is an absolute path. */
+  argv: string[];
+  environment: { set: Record<string, string>; unset: string[] };
+  /** For the person who starts it. */
+  notices: string[];
+  /** Memory that is known to be needed soon; nothing that the user's own metadata says counts here. */
+  memoryBytes?: number;
+}
+
+/** What is known of a program that starts. */
+export interface Launch {
+  application: Application;
+  recognised: Recognised;
+  /** The profile that the caller asks for. */
+  wish?: Profile | undefined;
+}
+
+/**
+ * The plan for one launch. `standard` leaves the program as it is: what is done for it is done by its group. Throws
+ * `profile-unavailable` when it must not start. Pure.
+ */
+export function planLaunch({ application, recognised, wish }: Launch): LaunchPlan {
+  const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
+  const { profile, rule, why, refused, memoryBytes } = choice;
+  if (refused !== undefined)
+    throw new PersonaError('profile-unavailable', {
+      app: application.id,
+      profile,
+      reason: refused,
+    });
+  const told = choice.evidence.find(({ fact }) => fact === 'memory');
+  const announced =
+    recognised.by === 'executable' && told !== undefined && told.source !== 'user'
+      ? memoryBytes
+      : undefined;
+  return {
+    profile,
+    rule,
+    reason: why,
+    argv: [],
+    environment: { set: {}, unset: [] },
+    notices: wish !== undefined && wish !== profile ? [why] : [],
+    ...(announced === undefined ? {} : { memoryBytes: announced }),
+  };
+}

@@ -1,0 +1,260 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import { createGroup, processesOf, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
+import { processStat } from '../../../daemon/kernel/processes.ts';
+import { planLaunch } from '../../../daemon/profiles/launch-plan.ts';
+import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
+import type { Answer } from '../../../ipc/methods/index.ts';
+import { compileLauncher } from '../../../scripts/launcher.ts';
+import { answered, launched, launcherNeeds } from '../../ctl/launch-plans.ts';
+import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
+import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
+import { when } from '../../support/needs.ts';
+
+const grouped = when(test, memoryNeeds);
+const live = when(test, { ...launcherNeeds, ...memoryNeeds });
+const PATH = '/usr/local/bin:/usr/bin:/bin';
+const folder = mkdtempSync(join(tmpdir(), 'personad-test-'));
+const launcher = join(folder, 'persona-run');
+
+test.before(() => {
+  compileLauncher(launcher);
+});
+test.after.always(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A group that stands for the side of all users; gone with the test, when what was in it has ended. */
+function sideGroup(t: ExecutionContext, name: string) {
+  const hierarchy = memoryHierarchy()!;
+  const side = `persona-test-${name}-${process.pid}`;
+  const at = `${hierarchy.at}/${side}`;
+  t.teardown(() => removeTree(at));
+  createGroup(at);
+  return { hierarchy, side, at };
+}
+
+async function removeTree(at: string): Promise<void> {
+  if (!existsSync(at)) return;
+  for (const entry of readdirSync(at, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeTree(`${at}/${entry.name}`);
+  // A process that was killed leaves its group within moments.
+  await until(() => removeGroup(at));
+}
+
+/** Waits for what has to come; the deadline of the test ends it otherwise. */
+async function until<T>(look: () => T | undefined | false): Promise<T> {
+  for (;;) {
+    const found = look();
+    if (found !== undefined && found !== false) return found;
+    await pause(10);
+  }
+}
+
+/** A program that runs until the test has ended. `begin` comes back when it has said a line. */
+async function running(t: ExecutionContext, ...words: string[]) {
+  const [file = '', ...args] = words;
+  const child = spawn(file, args, {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { PATH },
+    detached: true,
+  });
+  t.teardown(() => endOf(child));
+  const lines = createInterface({ input: child.stdout });
+  await once(lines, 'line');
+  return child;
+}
+
+async function endOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  process.kill(-(child.pid ?? 0), 'SIGKILL');
+  await ended;
+}
+
+const waits = ['sh', '-c', 'echo begun; read line'];
+const leavesOf = (at: string): string[] =>
+  readdirSync(at, { withFileTypes: true })
+    .filter((one) => one.isDirectory())
+    .flatMap((user) =>
+      readdirSync(`${at}/${user.name}`, { withFileTypes: true })
+        .filter((one) => one.isDirectory())
+        .map((leaf) => `${at}/${user.name}/${leaf.name}`),
+    );
+
+grouped('only the very process is placed, with what it has forked', async (t) => {
+  const { hierarchy, at } = sideGroup(t, 'one');
+  const child = await running(
+    t,
+    'sh',
+    '-c',
+    'for i in 1 2 3 4 5; do sleep 600 & done; echo begun; wait',
+  );
+  const found = processStat(child.pid ?? 0);
+  if (found === undefined) return t.fail('the program has gone');
+  t.false(await placeProcess(at, hierarchy, { ...found, startTime: found.startTime + 1 }));
+  t.false(await placeProcess(at, hierarchy, { ...found, uid: users.user }));
+  t.deepEqual(processesOf(at), []);
+  t.true(await placeProcess(at, hierarchy, found));
+  t.is(processesOf(at).length, 6);
+  t.true(processesOf(at).includes(found.pid));
+  t.false(processesOf(at).includes(process.pid));
+  await endOf(child);
+  t.false(await placeProcess(at, hierarchy, found), 'its number names nobody');
+});
+
+grouped('a group for each launch, until it is empty, within limits', async (t) => {
+  const { hierarchy, side, at } = sideGroup(t, 'limits');
+  const limits = { ...placementLimits, perUserMax: 2, sweepMs: 20 };
+  const parts = {
+    hierarchy,
+    side,
+    managed: false,
+    accountOf: (uid: number) => uid,
+    log: silentLog,
+    limits,
+  };
+  const placements = new Placements(parts);
+  const children = [await running(t, ...waits), await running(t, ...waits)];
+  for (const { pid = 0 } of children) t.like(placements.follow('x', pid, 0), { state: 'follows' });
+  const third = await running(t, ...waits);
+  const full = placements.follow('x', third.pid ?? 0, 0);
+  t.is(full.state === 'none' && full.reason, 'this user has 2 groups already');
+  t.like(placements.follow('x', third.pid ?? 0, users.user), {
+    state: 'none',
+    reason: 'the caller is not to be seen',
+  });
+  await until(() => leavesOf(at).flatMap(processesOf).length === 2);
+  const placed = leavesOf(at).flatMap(processesOf).sort();
+  t.deepEqual(placed, children.map(({ pid = 0 }) => pid).sort());
+  // Another daemon takes them up, and its limits count them.
+  await placements.close();
+  t.is(leavesOf(at).length, 2);
+  const next = new Placements(parts);
+  await next.recover();
+  t.is(next.count, 2);
+  t.is(next.follow('x', third.pid ?? 0, 0).state, 'none');
+  for (const child of children) await endOf(child);
+  await until(() => readdirSync(at, { withFileTypes: true }).every((one) => !one.isDirectory()));
+  t.is(next.count, 0);
+  await next.close();
+});
+
+test('nothing is made where nothing may be', (t) => {
+  const parts = {
+    side: 'no-such-group',
+    managed: false,
+    accountOf: (uid: number) => uid,
+    log: silentLog,
+  };
+  const hierarchy = { at: '/nonexistent', version: 2 as const, controllers: [] };
+  const reasons = [
+    new Placements({ ...parts, hierarchy: undefined }),
+    new Placements({ ...parts, hierarchy }),
+    new Placements({ ...parts, hierarchy, managed: true }),
+  ].map((one) => one.follow('x', process.pid, 0));
+  for (const one of reasons) t.is(one.state, 'none');
+  t.is(new Set(reasons.map((one) => one.state === 'none' && one.reason)).size, 3);
+});
+
+test('the plan is that of the selection: fast is given up aloud, secure is refused', (t) => {
+  const application = { id: 'editor', facts: {} };
+  const recognised = { by: 'nothing' as const };
+  t.like(planLaunch({ application, recognised }), { profile: 'standard', notices: [], argv: [] });
+  const fast = planLaunch({ application, recognised, wish: 'fast' });
+  t.is(fast.profile, 'standard');
+  t.regex(fast.notices.join(), /fast/);
+  t.throws(() => planLaunch({ application, recognised, wish: 'secure' }), {
+    code: 'profile-unavailable',
+  });
+});
+
+test('memory is announced for a program that is known, never on the word of its user', (t) => {
+  const origin = { from: 'a test', confidence: 1, dateMs: 0 };
+  const recognised = { by: 'executable' as const, path: '/usr/bin/editor', device: 1, inode: 2 };
+  const of = (source: 'admin' | 'user') => ({
+    id: 'editor',
+    facts: { memory: [{ ...origin, source, value: 1 << 30 }] },
+  });
+  t.is(planLaunch({ application: of('admin'), recognised }).memoryBytes, 1 << 30);
+  t.is(planLaunch({ application: of('user'), recognised }).memoryBytes, undefined);
+  const byName = { by: 'name' as const, name: 'editor' };
+  t.is(planLaunch({ application: of('admin'), recognised: byName }).memoryBytes, undefined);
+});
+
+async function liveSide(t: ExecutionContext, name: string) {
+  const group = sideGroup(t, name);
+  const root = privateTree(t, `[partitions]\nuser = "${group.side}"\n`);
+  return { ...group, root, daemon: await startLive(t, root) };
+}
+
+live(
+  'a program is put into a group of its own, and stays there when the daemon ends',
+  async (t) => {
+    const { root, at, daemon } = await liveSide(t, 'live');
+    const child = spawn(launcher, ['org.example.Editor', '--', ...waits], {
+      env: { PATH, PERSONA_ROOT: root },
+      stdio: ['pipe', 'pipe', 'inherit'],
+      detached: true,
+    });
+    t.teardown(() => endOf(child));
+    const leaf = await until(() =>
+      leavesOf(at).find((one) => processesOf(one).includes(child.pid ?? 0)),
+    );
+    t.regex(leaf, /\/personad-user-0\/app-org\.example\.Editor-[0-9a-f]{12}$/);
+    await daemon.end('SIGKILL');
+    t.deepEqual(processesOf(leaf), [child.pid]);
+    const again = await startLive(t, root);
+    t.deepEqual(processesOf(leaf), [child.pid]);
+    await endOf(child);
+    // A clean stop removes what is empty.
+    await until(() => processesOf(leaf).length === 0);
+    await again.end('SIGTERM');
+    t.deepEqual(leavesOf(at), []);
+  },
+);
+
+live('users ask for themselves; what they call a program counts for nothing', async (t) => {
+  const { at, daemon } = await liveSide(t, 'users');
+  const given = await asUser(users.user, [], daemon.run, [
+    ['launch.plan', { app: 'editor', dryRun: true }],
+    ['launch.plan', { app: '../editor' }],
+    ['launch.plan', { app: 'editor', profile: 'secure' }],
+    ['launch.plan', { app: 'editor', pid: 1 }],
+    ['launch.plan', { app: 'editor' }],
+  ]);
+  const codes = given.map(({ error }) => error?.code ?? 'ok');
+  t.deepEqual(codes, ['ok', 'bad-request', 'profile-unavailable', 'bad-request', 'ok']);
+  t.like(given[0]?.result as object, { profile: 'standard', placement: { state: 'none' } });
+  const last = given[4]?.result as Answer<'launch.plan'> | undefined;
+  t.is(last?.placement.state, 'follows');
+  t.regex(
+    JSON.stringify(last),
+    new RegExp(`/personad-user-${users.user}/app-editor-[0-9a-f]{12}"`),
+  );
+  await daemon.end('SIGTERM');
+  t.deepEqual(leavesOf(at), []);
+});
+
+live('a thousand launches at once all start', async (t) => {
+  const { root, at, daemon } = await liveSide(t, 'many');
+  const env = { PATH, PERSONA_ROOT: root };
+  t.is((await answered(launcher, ['x', '--', 'true'], env)).err, '');
+  const script = 'for i in $(seq 1000); do "$0" x -- echo on & done; wait';
+  const { out, err } = await launched('sh', ['-c', script, launcher], env);
+  t.is(out, 'on\n'.repeat(1000));
+  // Who is not answered says so, once.
+  for (const line of err.trim().split('\n').filter(Boolean))
+    t.regex(line, /^persona-run: x starts as standard: /);
+  t.true(err.split('\n').length <= 1001);
+  const client = await daemon.client();
+  t.like(await client.call('launch.plan', { app: 'x', dryRun: true }), { profile: 'standard' });
+  await daemon.end('SIGTERM');
+  t.deepEqual(leavesOf(at), []);
+});
