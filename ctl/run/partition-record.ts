@@ -10,18 +10,23 @@ import { repeat } from '../repeat.ts';
 const EVERY_S = 1;
 const FILE = 'partitions.csv';
 /** What `partitions replay` reads. */
-const HEAD = 'seconds,user_bytes,system_bytes\n';
+const HEAD =
+  'seconds,user_bytes,system_bytes,user_swap_bytes,system_swap_bytes,user_waiting,system_waiting\n';
 
-/** Bytes of both sides. Throws when one of them is not there. */
-function bytesOf({ sides }: Answer<'partitions.show'>): [user: number, system: number] {
-  const of = (wanted: 'user' | 'system'): number => {
+/** A row of both sides, without the time; what the kernel does not tell stays empty. Throws when one of them is not there. */
+function cellsOf({ sides }: Answer<'partitions.show'>): (number | string)[] {
+  const both = (['user', 'system'] as const).map((wanted) => {
     const found = sides.find(({ side }) => side === wanted);
-    if (found?.currentBytes !== undefined) return found.currentBytes;
+    if (found?.currentBytes !== undefined) return { ...found, bytes: found.currentBytes };
     throw new PersonaError('not-supported', {
       what: `recording without the cgroup of the ${wanted} side (${found?.group ?? 'unknown'})`,
     });
-  };
-  return [of('user'), of('system')];
+  });
+  return [
+    ...both.map(({ bytes }) => bytes),
+    ...both.map(({ swapBytes }) => swapBytes ?? ''),
+    ...both.map(({ waiting }) => waiting?.toFixed(4) ?? ''),
+  ];
 }
 
 /** `personactl partitions record`: a row for each look at the machine. Every row is in the file at once. */
@@ -31,7 +36,7 @@ export async function record(call: Call): Promise<undefined> {
   const path = call.text('output') ?? FILE;
   await checkTarget(call, path, call.has('force'));
   const first = await client.call('partitions.show', {});
-  bytesOf(first); // before there is a file
+  cellsOf(first); // before there is a file
   const file = openSync(resolve(call.io.cwd(), path), 'w', 0o644);
   let rows = 0;
   let lastMs = 0;
@@ -46,7 +51,7 @@ export async function record(call: Call): Promise<undefined> {
       if (answer.seenMs <= lastMs) return;
       lastMs = answer.seenMs;
       const at = ((answer.seenMs - first.seenMs) / 1000).toFixed(3);
-      writeSync(file, `${[at, ...bytesOf(answer)].join(',')}\n`);
+      writeSync(file, `${[at, ...cellsOf(answer)].join(',')}\n`);
       rows += 1;
     });
   } finally {

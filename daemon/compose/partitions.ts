@@ -111,7 +111,9 @@ function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: 
         fix: 'Boot with `systemd.unified_cgroup_hierarchy=1`.',
       },
     ];
-  const refused = io
+  const sharing = io.sharing();
+  const queues = (device?: string) => sharing.every((one) => one.device !== device || one.queues);
+  const problems = io
     .shares()
     .filter(({ state }) => state === 'refused')
     .map(({ wish, detail = '' }) => ({
@@ -119,13 +121,20 @@ function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: 
       fix:
         wish.knob === 'io.weight'
           ? `Turn the controller on for it: \`systemctl set-property ${wish.group} IOAccounting=yes\`.`
-          : 'This kernel has no io.cost for the disk: use the scheduler bfq.',
+          : queues(wish.device)
+            ? 'This kernel has no io.cost for the disk: use the scheduler bfq.'
+            : 'The kernel takes it for a disk with several paths, where nothing waits its turn: boot with `nvme_core.multipath=N`, unless it has them.',
     }));
-  const without = io.sharing().filter(({ by }) => by === 'nothing');
-  if (without.length === 0 || (cost && !loop.manages)) return refused;
+  for (const { name: disk, device } of sharing.filter(({ unbound }) => unbound))
+    problems.push({
+      text: `io.cost of ${disk} has no goal: io.weight acts there only while the queue of the disk is full`,
+      fix: `Say what the disk can do, for example \`echo "${device} ctrl=user rpct=95 rlat=5000 wpct=95 wlat=20000" > ${places.io.root}/io.cost.qos\`. It is kept: only the switch is set here.`,
+    });
+  const without = sharing.filter(({ by }) => by === 'nothing');
+  if (without.length === 0 || (cost && !loop.manages)) return problems;
   const names = without.map(({ name, scheduler }) => `${name} (scheduler ${scheduler})`);
   return [
-    ...refused,
+    ...problems,
     {
       text: `io.weight has no effect on ${names.join(', ')}: nothing gives requests their turn by weights there`,
       fix: cost

@@ -44,8 +44,15 @@ test('what is recorded is what replay reads', async (t) => {
   t.is(status, 0);
   t.regex(out, /2 rows in day\.csv/);
   const text = readFileSync(join(cwd, 'day.csv'), 'utf8');
-  t.is(text, 'seconds,user_bytes,system_bytes\n1.000,2000,2000\n2.000,3000,3000\n');
-  t.notThrows(() => readTrace('day', text));
+  t.is(
+    text,
+    'seconds,user_bytes,system_bytes,user_swap_bytes,system_swap_bytes,user_waiting,system_waiting\n' +
+      '1.000,2000,2000,1073741824,,0.1200,\n2.000,3000,3000,1073741824,,0.1200,\n',
+  );
+  const { scenario, recorded } = readTrace('day', text);
+  t.is(scenario.sides.user.start[0], 1_073_741_824 + 2000, 'what lies in swap is wanted too');
+  t.is(recorded?.waited.user[0], 0.12);
+  t.is(recorded?.waited.system[0], Number.NaN, 'not told is not nothing');
   const again = await personactl(setting, 'partitions', 'record', '-o', 'day.csv');
   t.not(again.status, 0, 'a file is not replaced unasked');
   t.is(readFileSync(join(cwd, 'day.csv'), 'utf8'), text);

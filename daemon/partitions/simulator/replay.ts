@@ -1,5 +1,5 @@
 import { PersonaError } from '../../../ipc/errors.ts';
-import type { Side } from '../observation.ts';
+import { type Side, sides } from '../observation.ts';
 import {
   compare,
   comparedNames,
@@ -8,8 +8,9 @@ import {
   runNamed,
   seededScenario,
 } from './comparison.ts';
+import { likeness } from './recorded.ts';
 import type { Scenario } from './scenario.ts';
-import { readTrace } from './trace.ts';
+import { type ReadTrace, readTrace } from './trace.ts';
 
 /** What a replay may be asked for. */
 export interface ReplayTask {
@@ -98,6 +99,18 @@ async function plot(
   return lines;
 }
 
+const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
+
+/** How far the simulator is from the machine that was recorded; nothing where that cannot be told. */
+function likenessRemarks(model: Model, { scenario, recorded }: ReadTrace): string[] {
+  if (recorded === undefined) return [];
+  const alike = likeness(model, scenario, recorded);
+  return sides.map((side) => {
+    const { recorded: was, derived, heldOff } = alike[side];
+    return `${side}: waited ${percent(was)} of the time when it was recorded, ${percent(derived)} on the simulator with nothing managed; what it held is off by ${percent(heldOff)} of the memory`;
+  });
+}
+
 /** The comparison that was asked for. `readText` reads a trace file and holds its size against the limit. */
 export async function replay(
   task: ReplayTask,
@@ -128,6 +141,6 @@ export async function replay(
     totalBytes: first.totalBytes,
     rows: await compare(asked, model, scenarios(), task.hints),
     plots,
-    remarks: read?.remarks ?? [],
+    remarks: read ? [...read.remarks, ...likenessRemarks(model, read)] : [],
   };
 }

@@ -1,5 +1,5 @@
 import { PersonaError } from '../../../ipc/errors.ts';
-import type { Side } from '../observation.ts';
+import { type Side, sides } from '../observation.ts';
 import { type Scenario, scenarioOfSeries } from './scenario.ts';
 
 const GiB = 2 ** 30;
@@ -16,16 +16,27 @@ export const traceLimits = {
   memoryBytes: 2 ** 50,
 } as const;
 
-/** Samples of a trace: when, and what each side used. */
+/** Samples of a trace: when, and of each side what it had in memory, what of it lay in swap, and how it waited. */
 interface Samples {
   times: number[];
-  user: number[];
-  system: number[];
+  held: Record<Side, number[]>;
+  swapped?: Record<Side, number[]>;
+  /** NaN: not told. */
+  waited?: Record<Side, number[]>;
+}
+
+/** What was seen of the machine that a trace is of, second by second: the simulator says the same of its own. */
+export interface Recorded {
+  held: Record<Side, Float64Array>;
+  /** Share of the time in which tasks of a side waited, 0 to 1; NaN: not told. */
+  waited: Record<Side, Float64Array>;
 }
 
 /** A trace as a scenario, and what was done to make it one. */
 export interface ReadTrace {
   scenario: Scenario;
+  /** Absent where the trace has no waiting in it. */
+  recorded?: Recorded;
   remarks: string[];
 }
 
@@ -35,6 +46,8 @@ const bad = (line: number, reason: string): PersonaError =>
 /** The columns that are looked for in the first line of each known form. */
 const BITBRAINS = ['Timestamp [ms]', 'Memory usage [KB]'] as const;
 const OURS = ['seconds', 'user_bytes', 'system_bytes'] as const;
+/** Columns that ours may have beside, of each side. */
+const BESIDE = ['swap_bytes', 'waiting'] as const;
 
 const cellsOf = (line: string, separator: string): string[] =>
   line.split(separator).map((cell) => cell.trim());
@@ -45,17 +58,28 @@ function numberOf(cell: string | undefined, line: number, most: number): number 
   return value;
 }
 
-/** Rows of the columns with these names. Lines that hold nothing are passed over. */
-function rowsOf(lines: readonly string[], separator: string, names: readonly string[]): number[][] {
+/**
+ * Rows of the columns with these names, and of the columns `beside` them, NaN where a row or the trace has none.
+ * Lines that hold nothing are passed over.
+ */
+function rowsOf(
+  lines: readonly string[],
+  separator: string,
+  names: readonly string[],
+  beside: readonly string[] = [],
+): number[][] {
   const head = cellsOf(lines[0] ?? '', separator);
   const at = names.map((name) => head.indexOf(name));
+  const atBeside = beside.map((name) => head.indexOf(name));
   const rows: number[][] = [];
   for (const [index, line] of lines.entries()) {
     if (index === 0 || line.trim() === '') continue;
     if (line.length > traceLimits.lineLength) throw bad(index + 1, 'it is too long');
     if (rows.length >= traceLimits.rows) throw bad(index + 1, `more than ${traceLimits.rows} rows`);
     const cells = cellsOf(line, separator);
-    rows.push(at.map((column) => numberOf(cells[column], index + 1, traceLimits.memoryBytes)));
+    const number = (column: number) => numberOf(cells[column], index + 1, traceLimits.memoryBytes);
+    const also = atBeside.map((column) => (cells[column] ? number(column) : Number.NaN));
+    rows.push([...at.map(number), ...also]);
     const [before, now] = [rows.at(-2)?.[0], rows.at(-1)?.[0]];
     if (before !== undefined && now !== undefined && now <= before)
       throw bad(index + 1, 'time does not go on');
@@ -70,16 +94,28 @@ function bitbrains(rows: readonly number[][]): Samples {
   const of = (from: number) => rows.slice(from, from + half).map((row) => (row[1] ?? 0) * KiB);
   const start = rows[0]?.[0] ?? 0;
   const times = rows.slice(0, half).map((row) => (row[0] ?? 0) - start);
-  return { times, user: of(0), system: of(half) };
+  return { times, held: { user: of(0), system: of(half) } };
 }
 
-function ours(rows: readonly number[][]): Samples {
+function ours(lines: readonly string[]): Samples {
+  const beside = BESIDE.flatMap((name) => sides.map((side) => `${side}_${name}`));
+  const rows = rowsOf(lines, ',', OURS, beside);
+  const pair = (from: number) => ({
+    user: rows.map((row) => row[from] as number),
+    system: rows.map((row) => row[from + 1] as number),
+  });
   const start = rows[0]?.[0] ?? 0;
   return {
     times: rows.map((row) => (row[0] ?? 0) - start),
-    user: rows.map((row) => row[1] ?? 0),
-    system: rows.map((row) => row[2] ?? 0),
+    held: pair(1),
+    swapped: pair(3),
+    waited: pair(5),
   };
+}
+
+/** What a side asked for: also what was taken from it to swap. */
+function wantsOf({ held, swapped }: Samples, side: Side): number[] {
+  return held[side].map((bytes, row) => bytes + (swapped?.[side][row] || 0));
 }
 
 /** Values for every second, straight between the samples. */
@@ -99,9 +135,9 @@ function everySecond(times: readonly number[], values: readonly number[], speed:
 }
 
 /**
- * A CSV trace as a scenario: ours (`seconds,user_bytes,system_bytes`), or one of the Bitbrains form (GWA-T-12,
- * semicolons). Without `totalBytes` the machine is as large as the two sides' greatest common use. Throws `bad-value`
- * with the line.
+ * A CSV trace as a scenario: ours (`seconds,user_bytes,system_bytes`, and what `partitions record` writes beside), or one
+ * of the Bitbrains form (GWA-T-12, semicolons). Without `totalBytes` the machine is as large as the two sides' greatest
+ * common use. Throws `bad-value` with the line.
  */
 export function readTrace(name: string, text: string, totalBytes?: number): ReadTrace {
   const lines = text.split(/\r?\n/);
@@ -110,8 +146,7 @@ export function readTrace(name: string, text: string, totalBytes?: number): Read
   if (form === undefined)
     throw bad(1, `its columns are not those of a known form (${OURS.join(',')})`);
   const remarks: string[] = [];
-  const samples =
-    form === BITBRAINS ? bitbrains(rowsOf(lines, ';', BITBRAINS)) : ours(rowsOf(lines, ',', OURS));
+  const samples = form === BITBRAINS ? bitbrains(rowsOf(lines, ';', BITBRAINS)) : ours(lines);
   if (form === BITBRAINS)
     remarks.push(
       'a trace of one machine: its first half is the user side, its second half the system side',
@@ -119,12 +154,14 @@ export function readTrace(name: string, text: string, totalBytes?: number): Read
   const length = samples.times.at(-1) ?? 0;
   const speed = Math.max(1, length / traceLimits.seconds);
   if (speed > 1) remarks.push(`${Math.round(speed)} times as fast as it was recorded`);
-  const wants: Record<Side, Float64Array> = {
-    user: everySecond(samples.times, samples.user, speed),
-    system: everySecond(samples.times, samples.system, speed),
-  };
-  const peak = wants.user.reduce(
-    (most, bytes, second) => Math.max(most, bytes + (wants.system[second] as number)),
+  const seconds = (of: (side: Side) => readonly number[]): Record<Side, Float64Array> => ({
+    user: everySecond(samples.times, of('user'), speed),
+    system: everySecond(samples.times, of('system'), speed),
+  });
+  const wants = seconds((side) => wantsOf(samples, side));
+  const held = seconds((side) => samples.held[side]);
+  const peak = held.user.reduce(
+    (most, bytes, second) => Math.max(most, bytes + (held.system[second] as number)),
     0,
   );
   if (totalBytes === undefined)
@@ -132,5 +169,9 @@ export function readTrace(name: string, text: string, totalBytes?: number): Read
       `a machine of ${(peak / GiB).toFixed(2)} GiB: what both sides use at most together`,
     );
   const scenario = scenarioOfSeries(name, totalBytes ?? Math.max(peak, 1), wants);
-  return { scenario, remarks };
+  const { waited } = samples;
+  // Faster than it was, nothing waits as it did.
+  if (speed > 1 || !waited || sides.every((side) => waited[side].every(Number.isNaN)))
+    return { scenario, remarks };
+  return { scenario, recorded: { held, waited: seconds((side) => waited[side]) }, remarks };
 }

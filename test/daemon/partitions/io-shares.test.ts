@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -76,19 +76,42 @@ function fixture(t: ExecutionContext) {
   const shares = new IoShares({ leases, wishes: () => ioWishes(places, settings, sharing()) });
   const read = (name: string) => readFileSync(join(root, name), 'utf8').trim();
   const write = (name: string, text: string) => writeFileSync(join(root, name), text);
+  const remove = (name: string) => rmSync(join(folder, name));
   const states = () => shares.shares.map(({ wish, state }) => `${wish.knob} ${state}`);
-  return { places, settings, leases, open, shares, sharing, states, read, write, file };
+  return { places, settings, leases, open, shares, sharing, states, read, write, remove, file };
 }
 
 test('who gives the requests of a disk their turn is told', (t) => {
   const { sharing, write } = fixture(t);
   t.deepEqual(sharing(), [
-    { name: 'nvme0n1', device: '259:0', by: 'nothing', scheduler: 'none' },
-    { name: 'sda', device: '8:0', by: 'bfq', scheduler: 'bfq' },
+    {
+      ...{ name: 'nvme0n1', device: '259:0', by: 'nothing', scheduler: 'none' },
+      ...{ queues: true, unbound: false },
+    },
+    {
+      ...{ name: 'sda', device: '8:0', by: 'bfq', scheduler: 'bfq' },
+      ...{ queues: true, unbound: false },
+    },
   ]);
   write('io.cost.qos', '259:0 enable=1 ctrl=auto\n');
   t.is(sharing()[0]?.by, 'io.cost');
   t.is(schedulerIn('none'), 'none');
+});
+
+test('io.cost as the kernel starts it has no goal; a disk with several paths has no queue', (t) => {
+  const { sharing, write, remove } = fixture(t);
+  // As Linux 6.12 says it.
+  const line = '259:0 enable=1 ctrl=auto rpct=0.00 rlat=25000 wpct=0.00 wlat=25000 min=1.00';
+  write('io.cost.qos', `${line} max=10000.00\n`);
+  t.true(sharing()[0]?.unbound);
+  write('io.cost.qos', `${line} max=50.00\n`);
+  t.false(sharing()[0]?.unbound, 'a bound');
+  write('io.cost.qos', `${line.replace('rpct=0.00', 'rpct=95.00')} max=10000.00\n`);
+  t.false(sharing()[0]?.unbound, 'a goal');
+  write('io.cost.qos', `${line.replace('enable=1', 'enable=0')} max=10000.00\n`);
+  t.false(sharing()[0]?.unbound, 'off');
+  remove('block/nvme0n1/queue/scheduler');
+  t.false(sharing()[0]?.queues);
 });
 
 test('nothing is wished for unless it is asked for', (t) => {
