@@ -17,6 +17,7 @@ const sources = [
   'package.json',
   'packaging',
   'scripts/build.ts',
+  'scripts/launcher.ts',
   'scripts/package',
   'scripts/package.ts',
   'scripts/tool-code.ts',
