@@ -9,6 +9,8 @@ import type { MethodName } from '../ipc/methods/index.ts';
 const answerMs = 15_000;
 const longMs: Partial<Record<MethodName, number>> = {
   'daemon.doctor': 70_000,
+  // Sleep waits for this one.
+  'enclave.sleep': 8_000,
   'change.abort': 1_260_000,
   'change.continue': 1_260_000,
   'system.df': 70_000,

@@ -47,9 +47,10 @@ class Line {
 
 async function typed(line: Line, prompt: string): Promise<void> {
   const input = process.stdin;
-  writeSync(2, prompt);
+  // First: whoever types at the sight of the prompt must not be shown.
   input.setRawMode(true);
   try {
+    writeSync(2, prompt);
     for await (const chunk of input.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>)
       try {
         for (const byte of chunk) if (line.key(byte)) return;

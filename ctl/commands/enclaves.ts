@@ -46,7 +46,7 @@ export const enclaveCommands: readonly Command[] = [
     summary: 'Open an enclave: its files are there for its owner.',
     about: [
       asked,
-      'It stays open, also when the daemon stops, until it is closed or the machine is switched off. Sleep does not close it.',
+      'It stays open, also when the daemon stops, until it is closed or the machine is switched off. Sleep closes it only with --close-on-suspend.',
     ],
     operands: [enclave],
     flags: [
@@ -55,6 +55,10 @@ export const enclaveCommands: readonly Command[] = [
         name: 'idle',
         value: 'SECONDS',
         summary: 'Close it when nobody has used it for so long (at least 10).',
+      },
+      {
+        name: 'close-on-suspend',
+        summary: 'Close it before the machine sleeps, also while programs use it.',
       },
       ...changeFlags,
     ],
@@ -65,10 +69,25 @@ export const enclaveCommands: readonly Command[] = [
     name: 'enclave close',
     group: 'Enclaves',
     summary: 'Close an enclave that nobody uses, and forget its key.',
+    about: [
+      'With --force also one that programs use: they are not ended, and what they have open stays readable and writable to them, and to nobody else, until they end. Everything else is out of their reach.',
+    ],
     operands: [enclave],
-    flags: [...changeFlags],
+    flags: [{ name: 'force', summary: 'Also while programs use it.' }, ...changeFlags],
     examples: [['personactl enclave close vault', '']],
     load: async () => (await import('../run/enclaves.ts')).close,
+  },
+  {
+    name: 'enclave sleep',
+    group: 'Enclaves',
+    summary: 'Close what was opened with --close-on-suspend (root).',
+    about: [
+      'The service personad-sleep runs this before the machine sleeps. Where there is no systemd, whatever runs programs before sleep has to. It takes no more than a few seconds; what is still open then is named, and the exit status is not 0.',
+    ],
+    operands: [],
+    flags: [],
+    examples: [['personactl enclave sleep', '']],
+    load: async () => (await import('../run/enclaves.ts')).sleep,
   },
   {
     name: 'enclave rm',

@@ -1,3 +1,4 @@
+import { exitStatus } from '../../ipc/errors.ts';
 import type { Assurance, EnclavePage } from '../../ipc/methods/shapes.ts';
 import { formatDuration, formatSize, parseSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
@@ -40,6 +41,7 @@ export async function open(call: Call): Promise<number | undefined> {
     enclave,
     ...(secret !== undefined && { secret }),
     ...(seconds !== undefined && { idleMs: seconds * 1000 }),
+    ...(call.has('close-on-suspend') && { beforeSleep: true }),
   };
   return runChange(call, 'enclave.open', params, (outcome) => {
     const { name, path } = outcome.result.enclave;
@@ -50,7 +52,8 @@ export async function open(call: Call): Promise<number | undefined> {
 
 /** `personactl enclave close` */
 export async function close(call: Call): Promise<number | undefined> {
-  return runChange(call, 'enclave.close', { enclave: call.name('ENCLAVE') }, (outcome) => {
+  const params = { enclave: call.name('ENCLAVE'), ...(call.has('force') && { force: true }) };
+  return runChange(call, 'enclave.close', params, (outcome) => {
     const { enclave, held } = outcome.result;
     call.out.done(outcome, () => [
       say`Enclave ${enclave} is closed.`,
@@ -64,6 +67,23 @@ export async function close(call: Call): Promise<number | undefined> {
     ]);
     return undefined;
   });
+}
+
+/** `personactl enclave sleep` */
+export async function sleep(call: Call): Promise<number | undefined> {
+  const client = await call.client();
+  const answer = await client.call('enclave.sleep', {});
+  const { style } = call.out;
+  call.out.result(answer, () => [
+    ...answer.closed.map((enclave) => say`Enclave ${enclave} is closed.`),
+    ...answer.held.map((enclave) =>
+      style.yellow(say`Enclave ${enclave} is closed; a program still holds a file of it.`),
+    ),
+    ...answer.left.map(({ enclave, reason }) =>
+      style.red(say`Enclave ${enclave} is still open: ${reason}`),
+    ),
+  ]);
+  return answer.left.length === 0 ? undefined : exitStatus.failure;
 }
 
 /** `personactl enclave rm` */
@@ -108,7 +128,17 @@ export async function list(call: Call): Promise<undefined> {
 }
 
 function assuranceLines(assurance: Assurance, style: Style): Safe[] {
-  const { hardware, hardwareUsed, memory, swap, disk, key, keyMemory, reach } = assurance;
+  const {
+    hardware,
+    hardwareUsed,
+    memory,
+    swap,
+    disk,
+    key,
+    keyMemory,
+    sleep: sleepText,
+    reach,
+  } = assurance;
   const found = hardware === 'none' || hardwareUsed ? hardware : `${hardware}, not used for this`;
   return [
     style.bold('Assurance'),
@@ -121,6 +151,7 @@ function assuranceLines(assurance: Assurance, style: Style): Safe[] {
           ['disk', disk],
           ['key', key],
           ['key in memory', keyMemory],
+          ['sleep', sleepText],
         ],
         style,
       ),
@@ -130,6 +161,14 @@ function assuranceLines(assurance: Assurance, style: Style): Safe[] {
     style.bold('Who can still reach it, while it is open'),
     ...indented(reach.open.map((text) => say`- ${text}`)),
   ];
+}
+
+function closesText({ idleMs, beforeSleep }: EnclavePage): string | undefined {
+  const when = [
+    ...(idleMs === undefined ? [] : [`when unused for ${formatDuration(idleMs)}`]),
+    ...(beforeSleep === true ? ['before the machine sleeps'] : []),
+  ];
+  return when.length === 0 ? undefined : when.join(', and ');
 }
 
 /** `personactl enclave show` */
@@ -155,12 +194,7 @@ export async function show(call: Call): Promise<undefined> {
               ? undefined
               : `${moment(enclave.openedMs)} (${ago(enclave.openedMs, call.io.now())})`,
           ],
-          [
-            'closes',
-            enclave.idleMs === undefined
-              ? undefined
-              : `when unused for ${formatDuration(enclave.idleMs)}`,
-          ],
+          ['closes', closesText(enclave)],
           ...enclave.inside.map(
             ({ pid, uid, command }) =>
               ['inside', say`${command} (pid ${pid}, uid ${uid})`] as const,

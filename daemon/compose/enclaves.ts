@@ -21,6 +21,7 @@ import {
   enclaveRoom,
 } from '../enclave/room.ts';
 import { closePlaces, openPlaces, settleEnclaves } from '../enclave/settle.ts';
+import { closeForSleep } from '../enclave/sleep.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 
 type EnclaveMethods = Pick<Rooms, Extract<keyof Rooms, `enclave.${string}`>>;
@@ -28,7 +29,7 @@ type EnclaveMethods = Pick<Rooms, Extract<keyof Rooms, `enclave.${string}`>>;
 /** Enclaves of a running daemon. */
 export interface Enclaves {
   tasks: AnyTask[];
-  methods: EnclaveMethods;
+  methods(engine: Engine): EnclaveMethods;
   owner(name: string): Promise<number | undefined>;
   /** After the engine has recovered: brings rows and machine together, and begins to look after idle ones. */
   settle(engine: Engine): Promise<void>;
@@ -44,7 +45,20 @@ function secretOf(request: Request, ticket: string | undefined): GivenSecret | u
   return request.secret(ticket);
 }
 
-function enclaveMethods(room: EnclaveRoom): EnclaveMethods {
+/** Closes an enclave as its owner would. True when a program still holds a file of it. */
+async function closeNow(
+  room: EnclaveRoom,
+  engine: Engine,
+  params: { enclave: string; force?: boolean },
+  uid: number,
+): Promise<boolean> {
+  const { done } = await engine.submit(await planClose(room, params, { uid }));
+  const { error, result } = await done;
+  if (error !== undefined) throw new Error(error.message);
+  return (result as { held?: boolean } | undefined)?.held === true;
+}
+
+function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
   const pageOf = async (name: string) => enclavePage(room, await enclaveOf(room, name));
   return {
     'enclave.create': async ({ name, bytes, key, secret }, request) => ({
@@ -67,17 +81,22 @@ function enclaveMethods(room: EnclaveRoom): EnclaveMethods {
         assurance: await assuranceOf(room, enclave),
       };
     },
-    'enclave.open': async ({ enclave, secret, idleMs }, request) => ({
+    'enclave.open': async ({ enclave, secret, idleMs, beforeSleep }, request) => ({
       plan: await planOpen(
         room,
-        { enclave, secret: secretOf(request, secret), idleMs },
+        { enclave, secret: secretOf(request, secret), idleMs, beforeSleep },
         request.caller,
       ),
       answer: async () => ({ enclave: await pageOf(enclave) }),
     }),
-    'enclave.close': async ({ enclave }, { caller }) => ({
-      plan: await planClose(room, enclave, caller),
+    'enclave.close': async (params, { caller }) => ({
+      plan: await planClose(room, params, caller),
     }),
+    'enclave.sleep': () =>
+      closeForSleep({
+        room,
+        close: (enclave, owner) => closeNow(room, engine, { enclave, force: true }, owner),
+      }),
     'enclave.rm': async ({ enclave }, { caller }) => ({
       plan: await planRemove(room, enclave, caller),
     }),
@@ -98,7 +117,7 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
   let watch: IdleWatch | undefined;
   return {
     tasks: enclaveTasks(room),
-    methods: enclaveMethods(room),
+    methods: (engine) => enclaveMethods(room, engine),
     owner: (name) => ownerOfEnclave(room, name),
     async settle(engine) {
       openPlaces(room);
@@ -106,10 +125,8 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
       watch ??= new IdleWatch({
         room,
         clock: boottimeMs,
-        async close(name, uid) {
-          const { done } = await engine.submit(await planClose(room, name, { uid }));
-          const { error } = await done;
-          if (error !== undefined) throw new Error(error.message);
+        async close(enclave, owner) {
+          await closeNow(room, engine, { enclave }, owner);
         },
       });
       watch.start();

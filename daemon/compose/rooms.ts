@@ -122,8 +122,8 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...partitionMethods(partitions),
       ...fast.methods,
       ...volumeMethods(volumes),
-      ...enclaves.methods,
       ...launches.methods,
+      ...enclaves.methods(engine),
       ...integrity.methods,
       ...systemMethods({
         ...parts,

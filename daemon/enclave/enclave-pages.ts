@@ -2,10 +2,12 @@ import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
 import { exists } from '../kernel/files.ts';
 import { lockedMemoryProblem } from '../kernel/locked-memory.ts';
+import { closesBeforeSleep } from '../kernel/sleep-unit.ts';
 import type { Enclave } from './enclave-rows.ts';
 import { derivationText } from './key-derivation.ts';
 import { readKeyRecord } from './key-record.ts';
 import { anchorOf, type EnclaveRoom, keyFileOf, volumeOf } from './room.ts';
+import { sleepDeadlineMs } from './sleep.ts';
 import { insideOf, isShown } from './volume.ts';
 
 /** What is shown of an enclave. */
@@ -26,6 +28,7 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
     createdMs,
     ...(isOpen ? { openedMs: opened.ms } : {}),
     ...(isOpen && opened.idleMs !== undefined ? { idleMs: opened.idleMs } : {}),
+    ...(isOpen && opened.beforeSleep === true ? { beforeSleep: true as const } : {}),
     ...(problem === undefined ? {} : { problem }),
     inside: inside.map(({ pid, uid, name: command }) => ({ pid, uid, command })),
   };
@@ -46,6 +49,7 @@ export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
       unlocked === undefined
         ? 'locked and wiped in our memory; copies that the runtime, the socket and the kernel make for a moment are not ours to wipe'
         : `wiped, but not locked in our memory (${unlocked})`,
+    sleep: sleepText(enclave),
     reach: reachOf(enclave),
   };
 }
@@ -57,6 +61,14 @@ async function keyText(room: EnclaveRoom, { id }: Enclave): Promise<string> {
   } catch {
     return 'lost: nobody can open this enclave';
   }
+}
+
+function sleepText({ opened }: Enclave): string {
+  if (opened?.beforeSleep !== true)
+    return 'does not close it: an open enclave stays open through it, with its key in memory, unless it was opened to be closed before it';
+  return closesBeforeSleep()
+    ? `closes it, unless that takes more than ${sleepDeadlineMs / 1000} s; a file that a program holds open stays readable to it, and the key of that one file in memory`
+    : 'does not close it, though that was asked for: nothing here runs `personactl enclave sleep` before it (`systemctl enable personad-sleep.service`)';
 }
 
 function reachOf({ owner }: Enclave): { closed: string[]; open: string[] } {

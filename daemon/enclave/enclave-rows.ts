@@ -28,11 +28,16 @@ export interface Opened {
   boot: string;
   /** Closed by itself after so long without use. */
   idleMs?: number;
+  /** Closed before the machine sleeps. */
+  beforeSleep?: true;
 }
 
 function enclaveOf(row: Row): Enclave {
   const detail = JSON.parse(String(row.detail)) as Pick<Enclave, 'gid' | 'way' | 'key'>;
-  const idle = row.idle === null ? {} : { idleMs: Number(row.idle) };
+  const asked = {
+    ...(row.idle === null ? {} : { idleMs: Number(row.idle) }),
+    ...(row.before_sleep === 1 ? { beforeSleep: true as const } : {}),
+  };
   return {
     name: String(row.name),
     id: String(row.id),
@@ -42,7 +47,7 @@ function enclaveOf(row: Row): Enclave {
     ...detail,
     ...(row.opened === null
       ? {}
-      : { opened: { ms: Number(row.opened), boot: String(row.boot), ...idle } }),
+      : { opened: { ms: Number(row.opened), boot: String(row.boot), ...asked } }),
   };
 }
 
@@ -75,10 +80,11 @@ export function putEnclave(tx: Tx, enclave: Enclave, change: number | null): voi
 /** Writes down that an enclave is open, or, without `opened`, closed. */
 export function markOpened(tx: Tx, name: string, opened: Opened | undefined): void {
   tx.run(
-    'UPDATE enclaves SET opened = ?, boot = ?, idle = ? WHERE name = ?',
+    'UPDATE enclaves SET opened = ?, boot = ?, idle = ?, before_sleep = ? WHERE name = ?',
     opened?.ms ?? null,
     opened?.boot ?? null,
     opened?.idleMs ?? null,
+    opened?.beforeSleep === true ? 1 : null,
     name,
   );
 }

@@ -99,12 +99,17 @@ function wrongState(enclave: string, action: string, state: string): PersonaErro
 /** Opens an enclave. Throws enclave-not-found, enclave-state, bad-value. */
 export async function planOpen(
   room: EnclaveRoom,
-  params: { enclave: string; secret: GivenSecret | undefined; idleMs: number | undefined },
+  params: {
+    enclave: string;
+    secret: GivenSecret | undefined;
+    idleMs?: number | undefined;
+    beforeSleep?: boolean | undefined;
+  },
   caller: EnclaveCaller,
 ): Promise<Plan> {
   const { name, opened } = await enclaveOf(room, params.enclave);
   if (opened !== undefined) throw wrongState(name, 'open', 'open');
-  const { idleMs } = params;
+  const { idleMs, beforeSleep } = params;
   if (idleMs !== undefined && idleMs < idleMsMin)
     throw new PersonaError('bad-value', {
       name: '--idle',
@@ -114,6 +119,7 @@ export async function planOpen(
     enclave: name,
     ...kept(room, params.secret),
     ...(idleMs === undefined ? {} : { idleMs }),
+    ...(beforeSleep === true ? { beforeSleep } : {}),
   };
   return {
     kind: 'enclave.open',
@@ -125,21 +131,22 @@ export async function planOpen(
   };
 }
 
-/** Closes an enclave that nobody uses. Throws enclave-not-found, enclave-state. */
+/** Closes an enclave: one that nobody uses, or with `force` any. Throws enclave-not-found, enclave-state. */
 export async function planClose(
   room: EnclaveRoom,
-  enclave: string,
+  { enclave, force = false }: { enclave: string; force?: boolean | undefined },
   caller: Pick<EnclaveCaller, 'uid'>,
 ): Promise<Plan> {
   const { name, opened } = await enclaveOf(room, enclave);
   if (opened === undefined) throw wrongState(name, 'close', 'closed');
+  const params = { enclave: name, ...(force ? { force } : {}) };
   return {
     kind: 'enclave.close',
     summary: `close enclave ${name}`,
     ownerUid: caller.uid,
     holds: [`enclave:${name}`],
     tasks: ['put-aside', 'commit-close', 'hide-volume'].map((step) =>
-      task(`enclaves.${step}`, { enclave: name }),
+      task(`enclaves.${step}`, params),
     ),
     needs: { rescue: true },
   };

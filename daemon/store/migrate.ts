@@ -6,6 +6,7 @@ import { partitionsMigration } from './migrations/004-partitions.ts';
 import { fastMigration } from './migrations/005-fast.ts';
 import { witnessesMigration } from './migrations/006-witnesses.ts';
 import { enclavesMigration } from './migrations/007-enclaves.ts';
+import { enclaveSleepMigration } from './migrations/008-enclave-sleep.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -23,6 +24,7 @@ export const migrations: readonly Migration[] = [
   fastMigration,
   witnessesMigration,
   enclavesMigration,
+  enclaveSleepMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

@@ -17,6 +17,8 @@ export const enclavePage = v.strictObject({
   openedMs: v.optional(count),
   /** Closed by itself after so long without use. */
   idleMs: v.optional(count),
+  /** Closed before the machine sleeps. */
+  beforeSleep: v.optional(v.literal(true)),
   problem: v.optional(v.string()),
   /** Programs that use it. */
   inside: v.array(v.strictObject({ pid: count, uid, command: v.string() })),
@@ -34,6 +36,8 @@ export const assurance = v.strictObject({
   disk: v.string(),
   key: v.string(),
   keyMemory: v.string(),
+  /** What becomes of an open enclave when the machine sleeps. */
+  sleep: v.string(),
   /** Who can still read it, while it is closed and while it is open. */
   reach: v.strictObject({ closed: v.array(v.string()), open: v.array(v.string()) }),
 });
@@ -72,18 +76,38 @@ export const enclaveMethods = {
       secret,
       /** Close it by itself after so long without use. */
       idleMs: v.optional(count),
+      /** Close it before the machine sleeps, also while programs use it. */
+      beforeSleep: v.optional(v.boolean()),
     },
     { enclave: enclavePage },
   ),
   'enclave.close': change(
     'group',
     'Closes an enclave that nobody uses.',
-    { enclave: name },
+    {
+      enclave: name,
+      /** Also while programs use it: what they have open stays readable to them until they end. */
+      force: v.optional(v.boolean()),
+    },
     {
       enclave: v.string(),
       /** Somebody still held a file of it, and can read that one until he ends. */
       held: v.boolean(),
     },
+  ),
+  'enclave.sleep': sync(
+    'root',
+    'Closes, in time, every enclave that was opened to be closed before the machine sleeps.',
+    {},
+    {
+      closed: v.array(v.string()),
+      /** Closed, but somebody holds a file of it, and can read that one until he ends. */
+      held: v.array(v.string()),
+      /** Still open. */
+      left: v.array(v.strictObject({ enclave: v.string(), reason: v.string() })),
+    },
+    // More than its own deadline; sleep waits for it.
+    { timeoutMs: 6_500 },
   ),
   'enclave.rm': change(
     'group',

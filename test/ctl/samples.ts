@@ -422,6 +422,7 @@ export const enclave: EnclavePage = {
   createdMs: nowMs - 60 * minute,
   openedMs: nowMs - 5 * minute,
   idleMs: 600_000,
+  beforeSleep: true,
   inside: [{ pid: 4712, uid: 1000, command: 'keepass' }],
 };
 
@@ -444,5 +445,6 @@ export const assurance: Assurance = {
   disk: 'aes-256-xts fscrypt v2',
   key: 'aes-256-gcm under argon2id, 64 MiB, 3 passes, 4 lanes',
   keyMemory: 'locked',
+  sleep: 'closes it',
   reach: { closed: ['root: the encrypted volume'], open: ['root: every file'] },
 };

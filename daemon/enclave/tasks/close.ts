@@ -10,6 +10,8 @@ import { hideVolume, insideOf, putAside, putBack } from '../volume.ts';
 /** What the steps of a closing are given. */
 export interface CloseParams {
   enclave: string;
+  /** Also while programs use it: they keep what they have open. */
+  force?: boolean;
 }
 
 /** Names in an error. */
@@ -21,12 +23,15 @@ function refuse(enclave: string, inside: Inside[]): never {
   throw new PersonaError('enclave-busy', { enclave, who: [...who, ...more].join('; ') });
 }
 
-/** Puts an enclave that nobody uses where nobody can begin to. */
+/** Puts an enclave that nobody uses, or that is to be closed anyway, where nobody can begin to use it. */
 export function putAsideTask(room: EnclaveRoom): AnyTask {
   return defineTask<CloseParams>({
     kind: 'enclaves.put-aside',
-    summary: ({ enclave }) => `see that nobody uses ${enclave}, and take it out of reach`,
-    async do(context, { enclave: name }) {
+    summary: ({ enclave, force }) =>
+      force === true
+        ? `take ${enclave} out of reach, whoever uses it`
+        : `see that nobody uses ${enclave}, and take it out of reach`,
+    async do(context, { enclave: name, force = false }) {
       const { opened } = await enclaveOf(room, name);
       if (opened === undefined)
         throw new PersonaError('enclave-state', {
@@ -34,13 +39,15 @@ export function putAsideTask(room: EnclaveRoom): AnyTask {
           enclave: name,
           state: 'closed',
         });
-      const before = await insideOf(room, name);
-      if (before.length > 0) refuse(name, before);
+      const see = async () => {
+        const inside = force ? [] : await insideOf(room, name);
+        if (inside.length > 0) refuse(name, inside);
+      };
+      await see();
       putAside(room, name);
       await context.fault('aside');
       // Who came in between the look and the move.
-      const after = await insideOf(room, name);
-      if (after.length > 0) refuse(name, after);
+      await see();
     },
     async undo(_, { enclave }) {
       putBack(room, enclave);
@@ -72,6 +79,7 @@ export function hideVolumeTask(room: EnclaveRoom): AnyTask {
     async do(_, { enclave: name }) {
       const enclave = await enclaveOf(room, name);
       const held = await told(folderOf(room, enclave.id), () => hideVolume(room, enclave));
+      room.problems.delete(name);
       if (held)
         room.problems.set(
           name,

@@ -12,6 +12,7 @@ export interface OpenParams {
   enclave: string;
   secret?: string;
   idleMs?: number;
+  beforeSleep?: boolean;
 }
 
 /** Unwraps the key and shows the volume to its owner. */
@@ -54,13 +55,14 @@ export function commitOpenTask(room: EnclaveRoom): AnyTask {
     pointOfNoReturn: true,
     rowsOnly: true,
     undo: 'nothing-to-undo',
-    async do(_, { enclave, secret = '', idleMs }) {
+    async do(_, { enclave, secret = '', idleMs, beforeSleep }) {
       room.secrets.wipe(secret);
       room.problems.delete(enclave);
       const opened = {
         ms: room.now(),
         boot: bootId(),
         ...(idleMs === undefined ? {} : { idleMs }),
+        ...(beforeSleep === true ? { beforeSleep } : {}),
       };
       return { record: (tx) => markOpened(tx, enclave, opened) };
     },

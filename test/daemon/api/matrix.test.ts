@@ -91,6 +91,7 @@ const rows: Record<string, Row> = {
   'enclave.show': row(owners, { enclave: 'e' }),
   'enclave.open': row(owners, { enclave: 'e' }),
   'enclave.close': row(owners, { enclave: 'e' }),
+  'enclave.sleep': row(root),
   'enclave.rm': row(owners, { enclave: 'e' }),
   'slot.create': row(members, { name: 's' }),
   'slot.create for somebody else': row(root, { name: 's', owner: 5 }),

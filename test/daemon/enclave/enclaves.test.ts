@@ -10,8 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import type { Request } from '../../../daemon/api/rooms.ts';
+import test from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { pathsOf } from '../../../daemon/config/paths.ts';
 import { planClose } from '../../../daemon/enclave/enclaves.ts';
@@ -26,59 +25,12 @@ import { mountImage } from '../../support/mount-image.ts';
 import { scratchFolder, unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { type Asked, ask, mustDo, startSilent } from '../../support/silent-daemon.ts';
+import { close, create, holder, MiB, open, page, place, remove, right, wrong } from './vault.ts';
 
 const works = when(test, fscryptNeeds);
 
-const MiB = 1024 ** 2;
-const secret = 'x'.repeat(32);
-const right = requestWith('the right one');
-const wrong = requestWith('the wrong one');
-
-const create =
-  (request: Request = right, bytes = 16 * MiB, key: 'passphrase' | 'file' = 'passphrase'): Asked =>
-  (methods) =>
-    methods['enclave.create']({ name: 'vault', bytes, key, secret }, request);
-const open =
-  (request: Request = right, idleMs?: number): Asked =>
-  (methods) =>
-    methods['enclave.open'](
-      { enclave: 'vault', secret, ...(idleMs === undefined ? {} : { idleMs }) },
-      request,
-    );
-const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, right);
-const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, right);
-
-interface Place {
-  root: string;
-  daemon: Daemon;
-  /** Where the enclave is while it is open. */
-  path: string;
-  /** Stops the daemon and starts it again. */
-  again(): Promise<Daemon>;
-}
-
-async function place(t: ExecutionContext, root = scratchFolder(t)): Promise<Place> {
-  const found: Place = {
-    root,
-    daemon: await startSilent(root),
-    path: join(pathsOf(root).run, 'enclaves/vault'),
-    async again() {
-      await found.daemon.stop();
-      found.daemon = await startSilent(root);
-      return found.daemon;
-    },
-  };
-  t.teardown(() => found.daemon.stop());
-  return found;
-}
-
 async function failure(daemon: Daemon, asked: Asked): Promise<string | undefined> {
   return (await ask(daemon, asked)).error?.code;
-}
-
-async function page(daemon: Daemon) {
-  const methods = daemon.rooms.methods(daemon.engine);
-  return (await methods['enclave.show']({ enclave: 'vault' }, right)).enclave;
 }
 
 const volumesIn = (root: string) => {
@@ -161,18 +113,14 @@ works('while somebody is inside it is not closed, and who is said', async (t) =>
   await mustDo(daemon, create());
   await mustDo(daemon, open());
   writeFileSync(join(path, 'note'), 'x');
-  const inside = spawn('tail', ['-f', join(path, 'note')], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const gone = new Promise((resolve) => inside.once('exit', resolve));
-  t.teardown(() => inside.kill('SIGKILL'));
-  await new Promise((resolve) => inside.stdout.once('data', resolve));
+  const { child: inside, end } = await holder(t, join(path, 'note'));
   const { error } = await ask(daemon, close);
   t.is(error?.code, 'enclave-busy');
   t.regex(error?.message ?? '', new RegExp(`tail, pid ${inside.pid}`));
   t.is(readFileSync(join(path, 'note'), 'utf8'), 'x', 'it is where it was');
   t.like(await page(daemon), { state: 'open', inside: [{ pid: inside.pid, command: 'tail' }] });
   await t.throwsAsync(ask(daemon, remove), { code: 'enclave-state' });
-  inside.kill('SIGKILL');
-  await gone;
+  await end();
   await mustDo(daemon, close);
 });
 
@@ -281,8 +229,8 @@ works('on a full disk nothing is made and nothing is left', async (t) => {
 works('idle is closed, used is not', async (t) => {
   const { daemon, root, path } = await place(t);
   await mustDo(daemon, create());
-  await t.throwsAsync(ask(daemon, open(right, 9_999)), { code: 'bad-value' });
-  await mustDo(daemon, open(right, 10_000));
+  await t.throwsAsync(ask(daemon, open(right, { idleMs: 9_999 })), { code: 'bad-value' });
+  await mustDo(daemon, open(right, { idleMs: 10_000 }));
   t.like(await page(daemon), { idleMs: 10_000 });
   const room = enclaveRoom({
     store: daemon.store,
@@ -295,7 +243,9 @@ works('idle is closed, used is not', async (t) => {
     room,
     clock: () => now,
     async close(name, uid) {
-      const { done } = await daemon.engine.submit(await planClose(room, name, { uid }));
+      const { done } = await daemon.engine.submit(
+        await planClose(room, { enclave: name }, { uid }),
+      );
       t.is((await done).status, 'done');
     },
   });

@@ -31,6 +31,7 @@ const rows: Record<number, string> = {
         VALUES ('f', 'u', 5, 'ram', 4096, 'ready', 'b', 1);`,
   6: `INSERT INTO witnesses (file, digest, witness) VALUES ('layers/x.erofs', 'sha256:1', '[]');`,
   7: `INSERT INTO enclaves (name, id, owner, bytes, created) VALUES ('vault', 'i', 5, 9, 1);`,
+  8: `UPDATE enclaves SET opened = 1, boot = 'b', before_sleep = 1;`,
 };
 
 function place(t: ExecutionContext): string {
@@ -64,6 +65,18 @@ async function everything(file: string): Promise<Record<string, unknown>> {
   return found;
 }
 
+type Rows = Record<string, unknown>[];
+
+/** Of each row only what it had before; a column that has come since is empty. */
+function withoutNewColumns(after: unknown, before: unknown): Rows {
+  return (after as Rows).map((row, at) => {
+    const known = (before as Rows)[at] ?? {};
+    return Object.fromEntries(
+      Object.entries(row).filter(([column, value]) => column in known || value !== null),
+    );
+  });
+}
+
 const copies = (file: string) =>
   readdirSync(join(file, '..')).filter((name) => name.includes('.before-'));
 
@@ -82,7 +95,8 @@ for (let version = 1; version < newest; version += 1)
     await store.close();
     const after = await everything(file);
     for (const [table, content] of Object.entries(before))
-      if (table !== 'version') t.deepEqual(after[table], content, table);
+      if (table !== 'version')
+        t.deepEqual(withoutNewColumns(after[table], content), content, table);
     t.deepEqual(after.version, [{ user_version: newest }]);
     t.deepEqual(copies(file), [`personad.db.before-${newest}`]);
     t.is(statSync(`${file}.before-${newest}`).mode & 0o077, 0);

@@ -1,0 +1,98 @@
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import { pathsOf } from '../../../daemon/config/paths.ts';
+import { enclaveRoom } from '../../../daemon/enclave/room.ts';
+import { closeForSleep } from '../../../daemon/enclave/sleep.ts';
+import type { Daemon } from '../../../daemon/wiring.ts';
+import { fscryptNeeds } from '../../support/fscrypt.ts';
+import { when } from '../../support/needs.ts';
+import { ask, mustDo, rootRequest } from '../../support/silent-daemon.ts';
+import { close, closeByForce, create, holder, open, page, place } from './vault.ts';
+
+const works = when(test, fscryptNeeds);
+
+async function sleep(daemon: Daemon) {
+  return await daemon.rooms.methods(daemon.engine)['enclave.sleep']({}, rootRequest);
+}
+
+works('closed by force, a program keeps what it has open and nothing else', async (t) => {
+  const { daemon, path } = await place(t);
+  await mustDo(daemon, create());
+  await mustDo(daemon, open());
+  writeFileSync(join(path, 'held'), 'held');
+  writeFileSync(join(path, 'other'), 'other');
+  const { child, end } = await holder(t, join(path, 'held'));
+  t.is((await ask(daemon, close)).error?.code, 'enclave-busy');
+  const { status, result } = await ask(daemon, closeByForce);
+  t.is(status, 'done');
+  t.deepEqual(result, { enclave: 'vault', held: true });
+  t.like(await page(daemon), { state: 'closed' });
+  t.regex((await page(daemon)).problem ?? '', /still holds a file/);
+  t.deepEqual(readdirSync(path), []);
+  const own = `/proc/${child.pid}`;
+  const fd = readdirSync(`${own}/fd`).find((one) =>
+    readlinkSync(`${own}/fd/${one}`).endsWith('/held'),
+  );
+  t.is(readFileSync(`${own}/fd/${fd}`, 'utf8'), 'held');
+  t.throws(() => readFileSync(`${own}/cwd/other`), { message: /126|ENOKEY/ });
+  // Opened again meanwhile, it is the same file system.
+  await mustDo(daemon, open());
+  t.is(readFileSync(join(path, 'other'), 'utf8'), 'other');
+  t.is((await page(daemon)).problem, undefined);
+  t.is((await ask(daemon, close)).error?.code, 'enclave-busy');
+  await end();
+  await mustDo(daemon, close);
+});
+
+works(
+  'before the machine sleeps what asked for it is closed, also by a later daemon',
+  async (t) => {
+    const here = await place(t);
+    await mustDo(here.daemon, create());
+    await mustDo(here.daemon, open());
+    t.deepEqual(await sleep(here.daemon), { closed: [], held: [], left: [] });
+    t.like(await page(here.daemon), { state: 'open' });
+    await mustDo(here.daemon, close);
+    await mustDo(here.daemon, open(undefined, { beforeSleep: true }));
+    writeFileSync(join(here.path, 'note'), 'kept');
+    const daemon = await here.again();
+    t.like(await page(daemon), { state: 'open', beforeSleep: true });
+    t.deepEqual(await sleep(daemon), { closed: ['vault'], held: [], left: [] });
+    t.like(await page(daemon), { state: 'closed' });
+    await mustDo(daemon, open(undefined, { beforeSleep: true }));
+    const { end } = await holder(t, join(here.path, 'note'));
+    t.deepEqual(await sleep(daemon), { closed: [], held: ['vault'], left: [] });
+    await end();
+    await mustDo(daemon, open());
+    t.is(readFileSync(join(here.path, 'note'), 'utf8'), 'kept');
+    t.is((await page(daemon)).beforeSleep, undefined, 'asked for once');
+    await mustDo(daemon, close);
+  },
+);
+
+works('sleep does not wait for what is not closed in time, and says so', async (t) => {
+  const { daemon, root } = await place(t);
+  await mustDo(daemon, create());
+  await mustDo(daemon, open(undefined, { beforeSleep: true }));
+  const { store } = daemon;
+  const room = enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now });
+  const reason = 'not within 0.01 s';
+  const late = { room, close: () => new Promise<never>(() => {}), deadlineMs: 10 };
+  t.deepEqual(await closeForSleep(late), {
+    closed: [],
+    held: [],
+    left: [{ enclave: 'vault', reason }],
+  });
+  t.is(room.problems.get('vault'), `it was to be closed before the machine sleeps: ${reason}`);
+  // Somebody else closes it meanwhile: that will do.
+  const raced = {
+    room,
+    close: async () => {
+      await mustDo(daemon, close);
+      throw new Error('it is closed');
+    },
+  };
+  t.deepEqual(await closeForSleep(raced), { closed: ['vault'], held: [], left: [] });
+});

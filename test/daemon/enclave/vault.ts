@@ -1,0 +1,84 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import type { Request } from '../../../daemon/api/rooms.ts';
+import { pathsOf } from '../../../daemon/config/paths.ts';
+import type { Daemon } from '../../../daemon/wiring.ts';
+import { requestWith } from '../../support/fscrypt.ts';
+import { scratchFolder } from '../../support/mount-scratch.ts';
+import { type Asked, startSilent } from '../../support/silent-daemon.ts';
+
+// The enclave `vault` of a daemon of one test.
+
+export const MiB = 1024 ** 2;
+const secret = 'x'.repeat(32);
+/** Root with the right passphrase, and with another one. */
+export const right = requestWith('the right one');
+export const wrong = requestWith('the wrong one');
+
+/** The changes of it. */
+export const create =
+  (request: Request = right, bytes = 16 * MiB, key: 'passphrase' | 'file' = 'passphrase'): Asked =>
+  (methods) =>
+    methods['enclave.create']({ name: 'vault', bytes, key, secret }, request);
+export const open =
+  (request: Request = right, more: { idleMs?: number; beforeSleep?: true } = {}): Asked =>
+  (methods) =>
+    methods['enclave.open']({ enclave: 'vault', secret, ...more }, request);
+export const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, right);
+export const closeByForce: Asked = (methods) =>
+  methods['enclave.close']({ enclave: 'vault', force: true }, right);
+export const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, right);
+
+/** A daemon on a tree of its own. */
+export interface Place {
+  root: string;
+  daemon: Daemon;
+  /** Where the enclave is while it is open. */
+  path: string;
+  /** Stops the daemon and starts it again. */
+  again(): Promise<Daemon>;
+}
+
+/** Starts one; it ends with the test. */
+export async function place(t: ExecutionContext, root = scratchFolder(t)): Promise<Place> {
+  const found: Place = {
+    root,
+    daemon: await startSilent(root),
+    path: join(pathsOf(root).run, 'enclaves/vault'),
+    async again() {
+      await found.daemon.stop();
+      found.daemon = await startSilent(root);
+      return found.daemon;
+    },
+  };
+  t.teardown(() => found.daemon.stop());
+  return found;
+}
+
+/** What is shown of it. */
+export async function page(daemon: Daemon) {
+  const methods = daemon.rooms.methods(daemon.engine);
+  return (await methods['enclave.show']({ enclave: 'vault' }, right)).enclave;
+}
+
+/** A program that stands in the file's folder and has it open, and its end. */
+export async function holder(
+  t: ExecutionContext,
+  file: string,
+): Promise<{ child: ChildProcess; end(): Promise<unknown> }> {
+  const child = spawn('tail', ['-c', '+1', '-f', file], {
+    cwd: dirname(file),
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  t.teardown(() => child.kill('SIGKILL'));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  return {
+    child,
+    end: () => {
+      child.kill('SIGKILL');
+      return gone;
+    },
+  };
+}
