@@ -44,12 +44,14 @@ async function passphrase(call: Call, twice: boolean): Promise<Buffer> {
 
 /**
  * Asks for the key of an enclave, or reads its key file, and sends it beside the messages. Returns the ticket that stands for it;
- * nothing in a dry run. A passphrase that is typed for the first time is asked for twice.
+ * nothing in a dry run. A credential is only named: the daemon has it. A passphrase that is typed for the first time is asked for twice.
  */
 export async function sendSecret(
   call: Call,
   isNew: boolean,
-): Promise<{ secret?: string; key: 'passphrase' | 'file' }> {
+): Promise<{ secret?: string; credential?: string; key: 'passphrase' | 'file' | 'credential' }> {
+  const credential = call.text('credential');
+  if (credential !== undefined) return { credential, key: 'credential' };
   const path = call.text('key-file');
   const key = path === undefined ? 'passphrase' : 'file';
   if (call.has('dry-run')) return { key };

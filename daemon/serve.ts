@@ -99,7 +99,11 @@ async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
   const service = underManager(env) && managerRuns();
   const { startDaemon } = await import('./wiring.ts');
   for (;;) {
-    const daemon = await startDaemon({ paths, settings, log, version, passed, service, hooks });
+    const daemon = await startDaemon({
+      ...{ paths, settings, log, version, passed, service, hooks },
+      // Of what somebody starts by hand inside another service they would be that one's.
+      credentials: underManager(env) ? env.CREDENTIALS_DIRECTORY : undefined,
+    });
     const watchdogMs = Number(env.WATCHDOG_USEC ?? 0) / 1_000;
     if ((await runUntilTold(daemon, log, notify, watchdogMs)) === 'told') return 0;
     // The manager starts us with sockets and a group as they belong.

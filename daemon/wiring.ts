@@ -66,6 +66,8 @@ export interface DaemonParts {
   passed?: ReadonlyMap<string, PassedSocket>;
   /** A service manager clears away what this process leaves when it is killed. */
   service?: boolean;
+  /** Where it keeps credentials for this process. */
+  credentials?: string | undefined;
   hooks?: Hooks;
 }
 
@@ -260,7 +262,7 @@ async function recoverAll(
 }
 
 async function openApi(
-  { paths, settings, log, version, passed }: DaemonParts,
+  { paths, settings, log, version, passed, credentials }: DaemonParts,
   engine: Engine,
   rooms: Daemon['rooms'],
   space: Space,
@@ -275,6 +277,7 @@ async function openApi(
     staging: join(paths.state, statePlaces.staging),
     groupGid: parseGroup(readText('/etc/group'), settings.values['daemon.group']),
     passed,
+    credentials,
     ownerOf,
     called,
     space: (bytes) => space.check(bytes),

@@ -152,7 +152,7 @@ export const errorTable = {
   'enclave-busy': row(
     conflict,
     'cannot close enclave {enclave}: programs are using it ({who})',
-    'End them, then close it again.',
+    'End them, then close it again; or use --force, which leaves them only what they have open.',
   ),
   'enclave-state': row(
     conflict,
@@ -168,6 +168,11 @@ export const errorTable = {
     denied,
     'cannot open enclave {enclave}: this is not its {key}',
     'Try again with the right one. Without it nobody can open the enclave.',
+  ),
+  'credential-unusable': row(
+    failure,
+    'cannot use credential {name} of the service: {reason}',
+    'Give it one: `systemctl edit personad`, [Service], LoadCredentialEncrypted={name}:FILE, then `systemctl restart personad`.',
   ),
   'change-conflict': row(
     conflict,

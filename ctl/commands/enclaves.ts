@@ -13,6 +13,15 @@ const keyFile: Flag = {
   complete: 'file',
 };
 
+const credential: Flag = {
+  name: 'credential',
+  value: 'NAME',
+  summary: 'A credential of the service in the place of a passphrase (root).',
+};
+
+const ofCredential =
+  'A credential is what an administrator has given to the service: `systemctl edit personad`, LoadCredentialEncrypted= or LoadCredential= (systemd-creds(1)), and a restart. What SetCredential= puts into a unit every user can read.';
+
 const asked =
   'The passphrase is asked for on the terminal; without one it is the first line of the standard input. It stands in no argument, variable or file.';
 
@@ -25,15 +34,18 @@ export const enclaveCommands: readonly Command[] = [
     about: [
       'Its space is set aside at once, so that it never fills up from outside. It is closed; `personactl enclave open` opens it.',
       asked,
+      ofCredential,
       'A passphrase or key file that is lost cannot be replaced: nobody can open the enclave then. `personactl backup` does not hold enclaves.',
     ],
     operands: [{ name: 'NAME', summary: 'Name of the new enclave.' }],
     flags: [
       { name: 'size', short: 's', value: 'SIZE', summary: 'Its size, such as 500M or 4G.' },
       keyFile,
+      credential,
       ...changeFlags,
     ],
     required: [['size']],
+    exclusive: [['key-file', 'credential']],
     examples: [
       ['personactl enclave create vault --size 1G', 'asks for a passphrase, twice'],
       ['personactl enclave create vault --size 1G --key-file vault.key', ''],
@@ -51,6 +63,7 @@ export const enclaveCommands: readonly Command[] = [
     operands: [enclave],
     flags: [
       keyFile,
+      credential,
       {
         name: 'idle',
         value: 'SECONDS',
@@ -62,7 +75,11 @@ export const enclaveCommands: readonly Command[] = [
       },
       ...changeFlags,
     ],
-    examples: [['personactl enclave open vault --idle 600', '']],
+    exclusive: [['key-file', 'credential']],
+    examples: [
+      ['personactl enclave open vault --idle 600', ''],
+      ['personactl enclave open vault --credential vault-key', 'for root'],
+    ],
     load: async () => (await import('../run/enclaves.ts')).open,
   },
   {

@@ -36,10 +36,10 @@ export async function create(call: Call): Promise<number | undefined> {
 export async function open(call: Call): Promise<number | undefined> {
   const enclave = call.name('ENCLAVE');
   const seconds = call.number('idle');
-  const { secret } = await sendSecret(call, false);
+  const { key: _, ...given } = await sendSecret(call, false);
   const params = {
     enclave,
-    ...(secret !== undefined && { secret }),
+    ...given,
     ...(seconds !== undefined && { idleMs: seconds * 1000 }),
     ...(call.has('close-on-suspend') && { beforeSleep: true }),
   };
@@ -186,7 +186,10 @@ export async function show(call: Call): Promise<undefined> {
           ['path', enclave.path],
           ['owner', ownerText(enclave)],
           ['size', formatSize(enclave.bytes)],
-          ['key', enclave.key],
+          [
+            'key',
+            enclave.credential === undefined ? enclave.key : say`credential ${enclave.credential}`,
+          ],
           ['made', moment(enclave.createdMs)],
           [
             'open since',

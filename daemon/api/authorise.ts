@@ -53,6 +53,9 @@ const ofInputs = (...inputs: ({ kind: string } | undefined)[]) =>
 const ofPrivileged = (wanted: boolean | undefined) =>
   wanted === true ? 'only root may allow privileged files' : undefined;
 
+const ofCredential = (credential: string | undefined) =>
+  credential === undefined ? undefined : 'only root may use a credential of the service';
+
 /** Parameters that are root's, by method. */
 export const rootParameters: RootParameters = {
   'bulk.open': ({ direction }) =>
@@ -63,6 +66,8 @@ export const rootParameters: RootParameters = {
     ofInputs(params.tree, params.diff, params.seed, params.config, params.applications) ??
     ofPrivileged(params.allowPrivileged),
   'persona.import': (params) => ofInputs(params.source) ?? ofPrivileged(params.allowPrivileged),
+  'enclave.create': ({ credential }) => ofCredential(credential),
+  'enclave.open': ({ credential }) => ofCredential(credential),
   'slot.create': ({ owner }) =>
     owner === undefined ? undefined : 'only root may give a slot to somebody',
 };

@@ -2,7 +2,8 @@ import type { CallContext } from '../../ipc/calls.ts';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { MethodName } from '../../ipc/methods/index.ts';
 import { methods } from '../../ipc/methods/index.ts';
-import type { Secret } from '../config/secret.ts';
+import { Secret } from '../config/secret.ts';
+import { CredentialUnusable, readCredential } from '../kernel/credentials.ts';
 import { removeFile } from '../kernel/files.ts';
 import type { LockedBytes } from '../kernel/locked-memory.ts';
 import { authorise, levelOf, type OwnerOf } from './authorise.ts';
@@ -15,11 +16,23 @@ import type { Planned, Request } from './rooms.ts';
 export interface DispatchParts extends OwnParts {
   /** Group of the control socket; undefined when the machine has none. */
   groupGid: number | undefined;
+  /** Where the service manager keeps credentials for this service, if it has any. */
+  credentials?: string | undefined;
 }
 
 type AnyParams = Record<string, unknown>;
 type AnySync = (params: AnyParams, request: Request, context: CallContext) => unknown;
 type AnyChange = (params: AnyParams, request: Request) => Promise<Planned<never>> | Planned<never>;
+
+function credentialOf(folder: string | undefined, name: string): LockedBytes {
+  try {
+    return readCredential(folder, name);
+  } catch (error) {
+    if (error instanceof CredentialUnusable)
+      throw new PersonaError('credential-unusable', { name, reason: error.message });
+    throw error;
+  }
+}
 
 /** One function for all methods: authorise, hand to the room, run the change. */
 export function createDispatch(parts: DispatchParts) {
@@ -51,6 +64,11 @@ export function createDispatch(parts: DispatchParts) {
       },
       secret(ticket) {
         const secret = tickets.secret(ticket, caller.uid);
+        secrets.push(secret);
+        return secret;
+      },
+      credential(name) {
+        const secret = new Secret(credentialOf(parts.credentials, name));
         secrets.push(secret);
         return secret;
       },

@@ -33,6 +33,8 @@ export interface Request {
   input(input: Input): { path: string; uploaded: boolean; bytes: number | undefined };
   /** The secret behind a ticket: the room's from here on, to be wiped when it is not needed any more. */
   secret(ticket: string): Secret<LockedBytes>;
+  /** A credential of the service, the same way. Only root may name one. Throws `credential-unusable`. */
+  credential(name: string): Secret<LockedBytes>;
   /** Where the change writes what the holder of this ticket fetches. The change closes it. */
   output(ticket: string): Outlet;
 }

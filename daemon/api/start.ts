@@ -25,6 +25,8 @@ export interface ApiParts {
   staging: string;
   /** Group of the control socket; undefined when the machine has none: then it is root's alone. */
   groupGid: number | undefined;
+  /** Where the service manager keeps credentials for this service, if it has any. */
+  credentials?: string | undefined;
   /** Sockets that the service manager has opened already, `user` and `control`; made here when absent. */
   passed?: ReadonlyMap<string, PassedSocket> | undefined;
   /** The owner of a subordinate uid. */
@@ -56,7 +58,14 @@ export async function startApi(parts: ApiParts): Promise<Api> {
   const now = () => Date.now();
   await removeUnclaimed(staging, engine);
   const tickets = new Tickets({ staging, limits, space, ownerOf, now });
-  const dispatch = createDispatch({ version, engine, tickets, rooms, groupGid });
+  const dispatch = createDispatch({
+    version,
+    engine,
+    tickets,
+    rooms,
+    groupGid,
+    credentials: parts.credentials,
+  });
   const server = createServer({
     methods,
     call(...request) {

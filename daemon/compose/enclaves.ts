@@ -37,12 +37,18 @@ export interface Enclaves {
   close(): Promise<void>;
 }
 
-/** The secret behind the ticket of a request; nothing in a dry run, which takes none. */
-function secretOf(request: Request, ticket: string | undefined): GivenSecret | undefined {
+/** The secret behind the ticket of a request, or the credential that it names; nothing in a dry run, which takes none. */
+function secretOf(
+  request: Request,
+  { secret, credential }: { secret?: string | undefined; credential?: string | undefined },
+): GivenSecret | undefined {
+  if (secret !== undefined && credential !== undefined)
+    throw new PersonaError('bad-value', { name: 'secret', reason: 'a credential is given, too' });
   if (request.dryRun) return undefined;
-  if (ticket === undefined)
+  if (credential !== undefined) return request.credential(credential);
+  if (secret === undefined)
     throw new PersonaError('bad-value', { name: 'secret', reason: 'it is missing' });
-  return request.secret(ticket);
+  return request.secret(secret);
 }
 
 /** Closes an enclave as its owner would. True when a program still holds a file of it. */
@@ -61,13 +67,13 @@ async function closeNow(
 function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
   const pageOf = async (name: string) => enclavePage(room, await enclaveOf(room, name));
   return {
-    'enclave.create': async ({ name, bytes, key, secret }, request) => ({
+    'enclave.create': async (params, request) => ({
       plan: await planCreate(
         room,
-        { name, bytes, key, secret: secretOf(request, secret) },
+        { ...params, secret: secretOf(request, params) },
         request.caller,
       ),
-      answer: async () => ({ enclave: await pageOf(name) }),
+      answer: async () => ({ enclave: await pageOf(params.name) }),
     }),
     'enclave.list': async (_, { caller }) => {
       const all = await readEnclaves(room.store);
@@ -81,13 +87,9 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
         assurance: await assuranceOf(room, enclave),
       };
     },
-    'enclave.open': async ({ enclave, secret, idleMs, beforeSleep }, request) => ({
-      plan: await planOpen(
-        room,
-        { enclave, secret: secretOf(request, secret), idleMs, beforeSleep },
-        request.caller,
-      ),
-      answer: async () => ({ enclave: await pageOf(enclave) }),
+    'enclave.open': async (params, request) => ({
+      plan: await planOpen(room, { ...params, secret: secretOf(request, params) }, request.caller),
+      answer: async () => ({ enclave: await pageOf(params.enclave) }),
     }),
     'enclave.close': async (params, { caller }) => ({
       plan: await planClose(room, params, caller),

@@ -3,7 +3,7 @@ import { memoryProtection } from '../kernel/assurances.ts';
 import { exists } from '../kernel/files.ts';
 import { lockedMemoryProblem } from '../kernel/locked-memory.ts';
 import { closesBeforeSleep } from '../kernel/sleep-unit.ts';
-import type { Enclave } from './enclave-rows.ts';
+import { type Enclave, keyWords } from './enclave-rows.ts';
 import { derivationText } from './key-derivation.ts';
 import { readKeyRecord } from './key-record.ts';
 import { anchorOf, type EnclaveRoom, keyFileOf, volumeOf } from './room.ts';
@@ -12,7 +12,7 @@ import { insideOf, isShown } from './volume.ts';
 
 /** What is shown of an enclave. */
 export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
-  const { name, id, owner, bytes, key, createdMs, opened } = enclave;
+  const { name, id, owner, bytes, key, credential, createdMs, opened } = enclave;
   const isOpen = opened !== undefined && isShown(room, name);
   const there = (await exists(volumeOf(room, id))) && (await exists(keyFileOf(room, id)));
   const account = accountOf(owner);
@@ -23,6 +23,7 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
     owner: { uid: owner, ...(account === undefined ? {} : { name: account.name }) },
     bytes,
     key,
+    ...(credential === undefined ? {} : { credential }),
     state: isOpen ? ('open' as const) : there ? ('closed' as const) : ('missing' as const),
     path: anchorOf(room, name),
     createdMs,
@@ -54,10 +55,14 @@ export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
   };
 }
 
-async function keyText(room: EnclaveRoom, { id }: Enclave): Promise<string> {
+async function keyText(room: EnclaveRoom, { id, credential }: Enclave): Promise<string> {
   try {
     const { derivation } = await readKeyRecord(keyFileOf(room, id), id);
-    return `aes-256-gcm under ${derivationText(derivation)}`;
+    const from =
+      credential === undefined
+        ? ''
+        : ` of credential ${credential}, which the service manager keeps for the daemon`;
+    return `aes-256-gcm under ${derivationText(derivation)}${from}`;
   } catch {
     return 'lost: nobody can open this enclave';
   }
@@ -71,11 +76,16 @@ function sleepText({ opened }: Enclave): string {
     : 'does not close it, though that was asked for: nothing here runs `personactl enclave sleep` before it (`systemctl enable personad-sleep.service`)';
 }
 
-function reachOf({ owner }: Enclave): { closed: string[]; open: string[] } {
+function reachOf({ owner, key }: Enclave): { closed: string[]; open: string[] } {
   return {
     closed: [
       'whoever has the disk, and root: the encrypted volume, to copy, alter, or destroy; not what is in it',
-      'whoever learns the passphrase or key file and has the volume with its key record: everything',
+      `whoever learns the ${keyWords[key]} and has the volume with its key record: everything`,
+      ...(key === 'credential'
+        ? [
+            'root on this machine: everything, for the running service holds the credential, and so does the file or unit that it was loaded from; encrypted to a TPM or the host (systemd-creds), only a thief of the disk is kept out',
+          ]
+        : []),
     ],
     open: [
       'root: every file, by its path and by the memory of the kernel and of programs',

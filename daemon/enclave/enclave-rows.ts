@@ -3,7 +3,13 @@ import type { Row, Store, Tx } from '../store/store.ts';
 /** How the content of an enclave is encrypted. */
 export type Way = 'fscrypt';
 /** What opens it. */
-export type KeyKind = 'passphrase' | 'file';
+export type KeyKind = 'passphrase' | 'file' | 'credential';
+/** The same in words. */
+export const keyWords: Record<KeyKind, string> = {
+  passphrase: 'passphrase',
+  file: 'key file',
+  credential: 'credential',
+};
 
 /** An encrypted volume of one user. */
 export interface Enclave {
@@ -16,6 +22,8 @@ export interface Enclave {
   bytes: number;
   way: Way;
   key: KeyKind;
+  /** The name of the credential that it was made with. */
+  credential?: string;
   createdMs: number;
   /** Absent: closed. */
   opened?: Opened;
@@ -33,7 +41,10 @@ export interface Opened {
 }
 
 function enclaveOf(row: Row): Enclave {
-  const detail = JSON.parse(String(row.detail)) as Pick<Enclave, 'gid' | 'way' | 'key'>;
+  const detail = JSON.parse(String(row.detail)) as Pick<
+    Enclave,
+    'gid' | 'way' | 'key' | 'credential'
+  >;
   const asked = {
     ...(row.idle === null ? {} : { idleMs: Number(row.idle) }),
     ...(row.before_sleep === 1 ? { beforeSleep: true as const } : {}),
@@ -64,7 +75,7 @@ export async function readEnclave(store: Store, name: string): Promise<Enclave |
 
 /** Adds an enclave, closed. */
 export function putEnclave(tx: Tx, enclave: Enclave, change: number | null): void {
-  const { gid, way, key } = enclave;
+  const { gid, way, key, credential } = enclave;
   tx.run(
     'INSERT INTO enclaves (name, id, owner, bytes, created, change, detail) VALUES (?, ?, ?, ?, ?, ?, ?)',
     enclave.name,
@@ -73,7 +84,7 @@ export function putEnclave(tx: Tx, enclave: Enclave, change: number | null): voi
     enclave.bytes,
     enclave.createdMs,
     change,
-    JSON.stringify({ gid, way, key }),
+    JSON.stringify({ gid, way, key, credential }),
   );
 }
 

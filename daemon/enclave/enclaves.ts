@@ -52,10 +52,22 @@ function kept(room: EnclaveRoom, secret: GivenSecret | undefined): { secret?: st
 /** Makes an enclave of the caller. Throws already-exists, bad-name, bad-value, limit-exceeded. */
 export async function planCreate(
   room: EnclaveRoom,
-  params: { name: string; bytes: number; key: KeyKind; secret: GivenSecret | undefined },
+  params: {
+    name: string;
+    bytes: number;
+    key: KeyKind;
+    credential?: string | undefined;
+    secret: GivenSecret | undefined;
+  },
   caller: EnclaveCaller,
 ): Promise<Plan> {
+  const { key, credential } = params;
   const name = checkName(params.name);
+  if ((key === 'credential') !== (credential !== undefined))
+    throw new PersonaError('bad-value', {
+      name: 'the key',
+      reason: 'a credential has a name, and nothing else has one',
+    });
   const bytes = checkedSize(params.bytes);
   const known = await readEnclaves(room.store);
   if (known.some((one) => one.name === name))
@@ -74,7 +86,8 @@ export async function planCreate(
     gid: accountOf(caller.uid)?.gid ?? caller.gid,
     bytes,
     way: 'fscrypt',
-    key: params.key,
+    key,
+    ...(credential === undefined ? {} : { credential }),
     createdMs: room.now(),
   };
   const secret = kept(room, params.secret);

@@ -2,13 +2,18 @@ import * as v from 'valibot';
 import { change, sync } from '../method.ts';
 import { count, name, ticket, uid } from './values.ts';
 
+/** What opens an enclave. */
+const keyKind = v.picklist(['passphrase', 'file', 'credential']);
+
 /** An encrypted volume of one user. */
 export const enclavePage = v.strictObject({
   name: v.string(),
   owner: v.strictObject({ uid, name: v.optional(v.string()) }),
   bytes: count,
   /** What opens it. */
-  key: v.picklist(['passphrase', 'file']),
+  key: keyKind,
+  /** The name of the credential that it was made with. */
+  credential: v.optional(v.string()),
   /** `missing`: its volume or its key is not where it was. */
   state: v.picklist(['open', 'closed', 'missing']),
   /** Where it is while it is open. */
@@ -47,13 +52,15 @@ export const assurance = v.strictObject({
  * memory only. Absent only in a dry run.
  */
 const secret = v.optional(ticket);
+/** In its place, for root: a credential that the service manager keeps for the daemon. */
+const credential = v.optional(name);
 
 /** Methods about enclaves. */
 export const enclaveMethods = {
   'enclave.create': change(
     'group',
     'Makes an enclave: an encrypted volume of the caller.',
-    { name, bytes: count, key: v.picklist(['passphrase', 'file']), secret },
+    { name, bytes: count, key: keyKind, secret, credential },
     { enclave: enclavePage },
   ),
   'enclave.list': sync(
@@ -74,6 +81,7 @@ export const enclaveMethods = {
     {
       enclave: name,
       secret,
+      credential,
       /** Close it by itself after so long without use. */
       idleMs: v.optional(count),
       /** Close it before the machine sleeps, also while programs use it. */

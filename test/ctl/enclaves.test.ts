@@ -61,6 +61,20 @@ test('a passphrase travels beside the messages, and a key file does', async (t) 
   );
 });
 
+test('a credential is named, and neither asked for nor sent', async (t) => {
+  const { root, calls } = await served(t);
+  const by = ['--credential', 'vault-key'];
+  await personactl({ root }, 'enclave', 'create', 'tax', '--size', '16M', ...by);
+  await personactl({ root }, 'enclave', 'open', 'vault', ...by);
+  t.deepEqual(
+    calls.map(({ params }) => params),
+    [
+      { name: 'tax', bytes: 16_777_216, key: 'credential', credential: 'vault-key', wait: true },
+      { enclave: 'vault', credential: 'vault-key', wait: true },
+    ],
+  );
+});
+
 test('a dry run asks for no passphrase and sends none', async (t) => {
   const { root, calls } = await served(t);
   const { status, err } = await personactl(

@@ -19,9 +19,10 @@ export function lockedBytes(content: string | Uint8Array): LockedBytes {
   return locked;
 }
 
-/** Root, who sends `secret` with whatever ticket. */
+/** Root, who sends `secret` with whatever ticket, and has it as every credential. */
 export function requestWith(secret: string): Request {
-  return { ...rootRequest, secret: () => new Secret(lockedBytes(secret)) };
+  const given = () => new Secret(lockedBytes(secret));
+  return { ...rootRequest, secret: given, credential: given };
 }
 
 /** An ext4 volume that can encrypt, mounted nowhere; `work` gets its mount and its top folder. */

@@ -31,6 +31,9 @@ export const rootRequest: Request = {
   secret() {
     throw new Error('nobody sends secrets here');
   },
+  credential() {
+    throw new Error('nobody has credentials here');
+  },
   output() {
     throw new Error('nobody fetches anything here');
   },

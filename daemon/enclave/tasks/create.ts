@@ -5,7 +5,7 @@ import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { syncFolder } from '../../kernel/files.ts';
 import { writeRecord } from '../../kernel/records.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
-import { type Enclave, putEnclave, readEnclave } from '../enclave-rows.ts';
+import { type Enclave, keyWords, putEnclave, readEnclave } from '../enclave-rows.ts';
 import { newMasterKey, wrap, writeKeyRecord } from '../key-record.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, folderOf, keyFileOf, recordOf } from '../room.ts';
@@ -52,7 +52,7 @@ export function encryptVolumeTask(room: EnclaveRoom): AnyTask {
   return defineTask<CreateParams>({
     kind: 'enclaves.encrypt-volume',
     summary: ({ enclave }) =>
-      `encrypt it under a new key, which only the ${enclave.key === 'file' ? 'key file' : 'passphrase'} unwraps`,
+      `encrypt it under a new key, which only the ${keyWords[enclave.key]} unwraps`,
     async do(context, { enclave, secret = '' }) {
       const { id } = enclave;
       const given = room.secrets.take(secret);

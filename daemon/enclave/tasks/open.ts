@@ -1,7 +1,7 @@
 import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { bootId } from '../../kernel/clock.ts';
-import { markOpened } from '../enclave-rows.ts';
+import { keyWords, markOpened } from '../enclave-rows.ts';
 import { readKeyRecord, unwrap } from '../key-record.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
@@ -29,10 +29,7 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
       const record = await readKeyRecord(keyFileOf(room, enclave.id), enclave.id);
       using master = await unwrap(record, room.secrets.take(secret));
       if (master === undefined)
-        throw new PersonaError('wrong-key', {
-          enclave: name,
-          key: enclave.key === 'file' ? 'key file' : 'passphrase',
-        });
+        throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
       await context.fault('unwrapped');
       await told(folderOf(room, enclave.id), () =>
         showVolume(room, enclave, record.identifier, master, context.fault),

@@ -10,6 +10,7 @@ import { lockedPlacesInUse } from '../../../daemon/kernel/locked-memory.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
 import { asUser } from '../../ipc/harness.ts';
 import { when } from '../../support/needs.ts';
+import { temporaryFolder } from '../../support/temp.ts';
 import { groupGid, outcomesOf, rootClient, startTestApi, users } from './harness.ts';
 import { present } from './raw.ts';
 
@@ -75,6 +76,30 @@ function secretRooms() {
   };
   return { secrets, given };
 }
+
+rooted('a credential is wiped when no change takes it, and a missing one is told', async (t) => {
+  const secrets: ReturnType<Request['secret']>[] = [];
+  const given: Partial<Rooms> = {
+    'enclave.open'({ credential = '' }, request) {
+      const secret = request.credential(credential);
+      t.is(secret.reveal().bytes().toString(), 'canary');
+      secrets.push(secret);
+      throw new PersonaError('not-supported', { what: 'the test' });
+    },
+  };
+  const credentials = temporaryFolder(t);
+  writeFileSync(join(credentials, 'key'), 'canary', { mode: 0o400 });
+  const { run } = await startTestApi(t, given, { credentials });
+  const client = await rootClient(t, run);
+  const ask = (credential: string) => client.call('enclave.open', { enclave: 'e', credential });
+  const before = lockedPlacesInUse();
+  await t.throwsAsync(ask('key'), { code: 'not-supported' });
+  t.is(secrets.length, 1);
+  t.true(secrets.every((secret) => secret.reveal().wiped));
+  t.is(lockedPlacesInUse(), before);
+  await t.throwsAsync(ask('other'), { code: 'credential-unusable', message: /not given it/ });
+  await t.throwsAsync(ask('../key'), { code: 'bad-request' });
+});
 
 rooted('a secret goes into locked memory, and is wiped when no change takes it', async (t) => {
   const { secrets, given } = secretRooms();

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import type { Request } from '../../../daemon/api/rooms.ts';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { pathsOf } from '../../../daemon/config/paths.ts';
 import { planClose } from '../../../daemon/enclave/enclaves.ts';
@@ -84,6 +85,44 @@ for (const key of ['passphrase', 'file'] as const)
     await mustDo(daemon, open(right));
     await mustDo(daemon, close);
   });
+
+works('a credential opens it as well as the same bytes by another way', async (t) => {
+  const { daemon } = await place(t);
+  const shape = { name: 'vault', bytes: 16 * MiB };
+  for (const wrongly of [
+    { key: 'credential' as const, secret: 'x'.repeat(32) },
+    { key: 'file' as const, credential: 'vault-key' },
+    { key: 'credential' as const, credential: 'vault-key', secret: 'x'.repeat(32) },
+  ])
+    await t.throwsAsync(
+      ask(daemon, (methods) => methods['enclave.create']({ ...shape, ...wrongly }, right)),
+      { code: 'bad-value' },
+    );
+  // Of what is refused the API wipes the secret.
+  const refused = lockedPlacesInUse();
+  const credential = 'vault-key';
+  const by = (request: Request): Asked => {
+    return (methods) => methods['enclave.open']({ enclave: 'vault', credential }, request);
+  };
+  await mustDo(daemon, (methods) =>
+    methods['enclave.create']({ ...shape, key: 'credential', credential }, right),
+  );
+  t.like(await page(daemon), { key: 'credential', credential });
+  const { error } = await ask(daemon, by(wrong));
+  t.is(error?.code, 'wrong-key');
+  t.regex(error?.message ?? '', /not its credential/);
+  for (const way of [by(right), open(right)]) {
+    await mustDo(daemon, way);
+    await mustDo(daemon, close);
+  }
+  t.is(lockedPlacesInUse(), refused);
+  const methods = daemon.rooms.methods(daemon.engine);
+  const { assurance } = await methods['enclave.show']({ enclave: 'vault' }, right);
+  t.regex(assurance.key, /of credential vault-key/);
+  t.true(
+    assurance.reach.closed.some((text) => text.startsWith('root on this machine: everything')),
+  );
+});
 
 works('an empty secret is refused, and a size that is none', async (t) => {
   const { daemon } = await place(t);

@@ -4,7 +4,8 @@ import { fscryptNeeds } from '../support/fscrypt.ts';
 import { lacking, when } from '../support/needs.ts';
 import { as, bootInstalled, type Installed, needs } from './installed.ts';
 
-// What is closed before the machine sleeps. Nothing sleeps here: a service stands for the one that would put the machine to sleep.
+// Enclaves of the installed service: what is closed before the machine sleeps, and keys that the service manager keeps. Nothing sleeps
+// here: a service stands for the one that would put the machine to sleep.
 
 const all = {
   ...needs,
@@ -107,3 +108,58 @@ when(test, all)(
     await machine.until('the daemon goes on closing it', async () => !(await isOpen()));
   },
 );
+
+when(test, all)('a credential of the service opens an enclave, for root alone', async (t) => {
+  // As PID 1 makes it outside of containers: else what it mounts there for a service stays its child's.
+  await machine.ok(['mount', '--make-rshared', '/run']);
+  const file = '/root/sealed';
+  await machine.ok([
+    'systemd-creds',
+    'encrypt',
+    '--with-key=host',
+    '--name=sealed',
+    '/root/key',
+    file,
+  ]);
+  const dropIn = '/etc/systemd/system/personad.service.d/credentials.conf';
+  machine.write(
+    dropIn,
+    `[Service]\nLoadCredential=plain:/root/key\nLoadCredentialEncrypted=sealed:${file}\n`,
+  );
+  await machine.ok(['systemctl', 'daemon-reload']);
+  await machine.ok(['systemctl', 'restart', 'personad.service']);
+  const [own, first] = await Promise.all(
+    [await machine.daemonPid(), 1].map((pid) => machine.ok(['readlink', `/proc/${pid}/ns/mnt`])),
+  );
+  t.is(own, first, 'slots still appear in the namespace of PID 1');
+  await machine.tool(['enclave', 'create', 'db', '--size', '16M', '--credential', 'sealed']);
+  for (const name of ['sealed', 'plain']) {
+    await machine.tool(['enclave', 'open', 'db', '--credential', name]);
+    t.regex(await machine.tool(['enclave', 'show', 'db']), /state +open/);
+    await machine.tool(['enclave', 'close', 'db']);
+  }
+  t.regex(await machine.tool(['enclave', 'show', 'db']), /of credential sealed, which the service/);
+  // Bytes of the key, not of what seals them: the vault of `owner` has the same.
+  for (const verb of [
+    ['open', 'vault'],
+    ['create', 'mine', '--size', '16M'],
+  ]) {
+    const words = ['personactl', 'enclave', ...verb, '--credential', 'plain'];
+    const { status, stderr } = await machine.run(words, as(machine, 'owner'));
+    t.is(status, 5, stderr);
+    t.regex(stderr, /only root may use a credential/);
+  }
+  await machine.ok(['rm', dropIn]);
+  await machine.ok(['systemctl', 'daemon-reload']);
+  await machine.ok(['systemctl', 'restart', 'personad.service']);
+  const without = await machine.run([
+    'personactl',
+    'enclave',
+    'open',
+    'db',
+    '--credential',
+    'plain',
+  ]);
+  t.is(without.status, 1);
+  t.regex(without.stderr, /the service was given no credentials/);
+});
