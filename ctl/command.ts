@@ -63,6 +63,7 @@ export interface Command {
     | 'Partitions'
     | 'Fast partitions'
     | 'Enclaves'
+    | 'Applications'
     | 'Machine'
     | 'Tool';
   summary: string;

@@ -1,4 +1,5 @@
 import type { Command } from './command.ts';
+import { applicationCommands } from './commands/applications.ts';
 import { baseCommands } from './commands/bases.ts';
 import { changeCommands } from './commands/changes.ts';
 import { enclaveCommands } from './commands/enclaves.ts';
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   ...replayCommands,
   ...volumeCommands,
   ...enclaveCommands,
+  ...applicationCommands,
   ...toolCommands,
 ];
 

@@ -164,6 +164,11 @@ export const errorTable = {
     'cannot start {app} as {profile}: {reason}',
     'Nothing was started. `personactl run --dry-run` shows what decides.',
   ),
+  'app-not-found': row(
+    notFound,
+    'cannot find the application {app}',
+    'See `personactl app list`; `personactl app set` makes one known.',
+  ),
   'wrong-key': row(
     denied,
     'cannot open enclave {enclave}: this is not its {key}',

@@ -73,6 +73,7 @@ function overviewLines(width: number, style: Style): Safe[] {
     'Partitions',
     'Fast partitions',
     'Enclaves',
+    'Applications',
     'Machine',
     'Tool',
   ] as const;

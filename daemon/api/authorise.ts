@@ -68,6 +68,8 @@ export const rootParameters: RootParameters = {
   'persona.import': (params) => ofInputs(params.source) ?? ofPrivileged(params.allowPrivileged),
   'enclave.create': ({ credential }) => ofCredential(credential),
   'enclave.open': ({ credential }) => ofCredential(credential),
+  'app.set': ({ everybody }) =>
+    everybody === true ? 'only root may say something for everybody' : undefined,
   'slot.create': ({ owner }) =>
     owner === undefined ? undefined : 'only root may give a slot to somebody',
 };

@@ -25,6 +25,7 @@ import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
 import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
+import { openApplications } from './applications.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
 import { openFast } from './fast.ts';
@@ -86,14 +87,14 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const personas = await openPersonasRoom({ store, paths, now: wallMs });
   const slots = await slotsOver(parts, personas);
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room });
-  const { values } = parts.settings;
-  const retention = retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
+  const retention = retentionFrom(parts.settings);
   const backup = openBackup(parts);
   const partitions = await openPartitions(parts);
   const fast = openFast(parts, partitions);
   const volumes = await openVolumes({ paths, log, now: wallMs });
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const launches = openLaunches({ ...parts, partitions });
+  const applications = openApplications({ ...parts, now: wallMs });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   return {
     tasks: [
@@ -106,6 +107,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...fast.tasks,
       ...volumeTasks(volumes),
       ...enclaves.tasks,
+      ...applications.tasks,
     ],
     recover: () => integrity.look().then(slots.recover).then(fast.recover),
     settle: (engine) => enclaves.settle(engine).then(launches.recover),
@@ -124,6 +126,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...volumeMethods(volumes),
       ...launches.methods,
       ...enclaves.methods(engine),
+      ...applications.methods,
       ...integrity.methods,
       ...systemMethods({
         ...parts,
@@ -144,17 +147,13 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       owners: {
         ...ownersOver(personas, slots),
-        fast: fast.ownerOf,
-        enclave: enclaves.owner,
+        ...{ fast: fast.ownerOf, enclave: enclaves.owner },
       },
     }),
     async close() {
       await integrity.stop();
-      fast.close();
-      await launches.close();
-      await enclaves.close();
-      await partitions.stop();
-      await slots.stop();
+      for (const room of [fast, launches, applications, enclaves]) await room.close();
+      for (const room of [partitions, slots]) await room.stop();
     },
   };
 }
@@ -177,6 +176,9 @@ async function slotsOver(
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
   return slots;
 }
+
+const retentionFrom = ({ values }: Settings) =>
+  retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);
 
 /** Tasks of bases, with what they want of others. */
 const baseTasksOver = (personas: PersonasRoom, slots: Slots, space: Space): AnyTask[] =>

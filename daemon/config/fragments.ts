@@ -82,8 +82,8 @@ function linesOfKeys(text: string): Map<string, number> {
   const lines = new Map<string, number>();
   let section = '';
   for (const [index, line] of text.split('\n').entries()) {
-    const header = /^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1];
-    const key = /^\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=/.exec(line)?.[1]?.replace(/^["']|["']$/g, '');
+    const header = unquoted(/^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1]);
+    const key = unquoted(/^\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=/.exec(line)?.[1]);
     if (header !== undefined) section = header;
     const name = header ?? (section === '' ? key : `${section}.${key}`);
     if ((header ?? key) !== undefined && name !== undefined && !lines.has(name))
@@ -91,3 +91,5 @@ function linesOfKeys(text: string): Map<string, number> {
   }
   return lines;
 }
+
+const unquoted = (name: string | undefined) => name?.replace(/^["']|["']$/g, '');

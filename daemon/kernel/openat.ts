@@ -100,6 +100,14 @@ export function namesIn(dir: Fd): string[] {
   return readdirSync(dir.path, { encoding: 'latin1' });
 }
 
+/** The same, each with whether it is a folder. */
+export function entriesIn(dir: Fd): { name: string; isFolder: boolean }[] {
+  return readdirSync(dir.path, { encoding: 'latin1', withFileTypes: true }).map((entry) => ({
+    name: entry.name,
+    isFolder: entry.isDirectory(),
+  }));
+}
+
 /** Removes one name of `dir`: a file or, with `folder`, an empty folder. Never follows a link. */
 export function unlinkIn(dir: Fd, name: string, folder = false): void {
   unlinkat(dir.number, cBytes(name), folder ? AT_REMOVEDIR : 0);

@@ -1,8 +1,9 @@
 /** A program as it was opened: what it is called plays no part. */
 export interface Program {
   path: string;
-  device: number;
-  inode: number;
+  /** Numbers of the kernel, as text: the largest of them are too large for a number here. */
+  device: string;
+  inode: string;
 }
 
 /**

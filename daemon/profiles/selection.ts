@@ -177,14 +177,15 @@ function proposed({ application, obstacles }: Question): Decided | undefined {
   return withoutObstacle({ profile: profile.value, rule, why }, obstacles);
 }
 
-/** Its need, but no more than others than the user grant: who writes his own metadata cannot raise himself. */
+/** Who writes his own metadata cannot raise himself: neither by a need, nor by calling a program of his an application of others. */
 function cpuOf({ application, recognised }: Question): CpuNeed {
-  const said = application.facts.cpu ?? [];
-  const wanted = said[0]?.value ?? 'normal';
-  const others = said.find(({ source }) => source !== 'user')?.value ?? 'normal';
-  const most = recognised.by === 'executable' ? others : 'normal';
-  const level = Math.min(cpuNeeds.indexOf(wanted), Math.max(cpuNeeds.indexOf(most), 1));
-  return cpuNeeds[level] ?? 'normal';
+  const { cpu = [], executables = [] } = application.facts;
+  const isIts =
+    recognised.by === 'executable' &&
+    executables.some(({ source, value }) => source !== 'user' && value.includes(recognised.path));
+  const others = isIts ? cpu.find(({ source }) => source !== 'user')?.value : undefined;
+  const most = Math.max(cpuNeeds.indexOf(others ?? 'normal'), cpuNeeds.indexOf('normal'));
+  return cpuNeeds[Math.min(cpuNeeds.indexOf(cpu[0]?.value ?? 'normal'), most)] ?? 'normal';
 }
 
 function suggestionsOf({ application }: Question, { profile }: Decided): Choice['suggestions'] {

@@ -7,6 +7,7 @@ import { fastMigration } from './migrations/005-fast.ts';
 import { witnessesMigration } from './migrations/006-witnesses.ts';
 import { enclavesMigration } from './migrations/007-enclaves.ts';
 import { enclaveSleepMigration } from './migrations/008-enclave-sleep.ts';
+import { applicationsMigration } from './migrations/009-applications.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -25,6 +26,7 @@ export const migrations: readonly Migration[] = [
   witnessesMigration,
   enclavesMigration,
   enclaveSleepMigration,
+  applicationsMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

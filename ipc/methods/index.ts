@@ -1,4 +1,5 @@
 import type * as v from 'valibot';
+import { appMethods } from './app.ts';
 import { baseMethods } from './base.ts';
 import { bulkMethods } from './bulk.ts';
 import { changeMethods } from './change.ts';
@@ -28,6 +29,7 @@ export const methods = {
   ...volumeMethods,
   ...enclaveMethods,
   ...launchMethods,
+  ...appMethods,
 };
 
 /** The table by type. */

@@ -1,5 +1,6 @@
 import type * as v from 'valibot';
 import type { plan } from '../method.ts';
+import type { applicationLine, applicationPage, explanation } from './app.ts';
 import type { basePage } from './base.ts';
 import type { changeEvent, changeLine, changePage } from './change.ts';
 import type { assurance, enclavePage } from './enclave.ts';
@@ -29,4 +30,7 @@ export type Decision = v.InferOutput<typeof decision>;
 export type FastPage = v.InferOutput<typeof fastPage>;
 export type EnclavePage = v.InferOutput<typeof enclavePage>;
 export type Assurance = v.InferOutput<typeof assurance>;
+export type ApplicationLine = v.InferOutput<typeof applicationLine>;
+export type ApplicationPage = v.InferOutput<typeof applicationPage>;
+export type Explanation = v.InferOutput<typeof explanation>;
 export type MemoryPage = v.InferOutput<typeof memoryPage>;

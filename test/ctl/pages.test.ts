@@ -137,6 +137,44 @@ const answers: Partial<Record<MethodName, Answerer>> = {
     environment: { set: { TMPDIR: '/run/x' }, unset: ['LD_PRELOAD'] },
     notices: ['the caller asked for fast'],
   }),
+  'app.list': () => ({
+    applications: [
+      {
+        id: 'firefox-esr',
+        name: 'Firefox \x1b[2J',
+        profile: 'fast' as const,
+        rule: 'stated',
+        executables: ['/usr/bin/firefox-esr'],
+      },
+      {
+        id: 'vault',
+        profile: 'secure' as const,
+        rule: 'required',
+        refused: 'no bwrap',
+        executables: [],
+      },
+    ],
+    more: 3,
+  }),
+  'app.show': () => ({ application: samples.application }),
+  'app.explain': () => ({ explanation: samples.explanation }),
+  'app.import': () => ({
+    counts: [
+      { kind: 'desktop', files: 3, entries: 3 },
+      { kind: 'ananicy', files: 361, entries: 15_794 },
+    ],
+    problems: [{ from: '/etc/ananicy.d/x.rules:3', text: 'it is no JSON' }],
+    problemsMore: 2,
+    presets: [
+      {
+        name: 'balanced',
+        summary: 'General',
+        include: [],
+        sets: ['cpu'],
+        from: '/usr/lib/tuned/balanced/tuned.conf',
+      },
+    ],
+  }),
   'system.df': () => ({
     path: '/var/lib/persona',
     totalBytes: 53_687_091_200,
@@ -175,6 +213,10 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['fast-list', 'fast', 'list'],
   ['enclave-list', 'enclave', 'list'],
   ['enclave-show', 'enclave', 'show', 'vault'],
+  ['app-list', 'app', 'list'],
+  ['app-show', 'app', 'show', 'firefox-esr'],
+  ['app-explain', 'app', 'explain', 'firefox-esr'],
+  ['app-import', 'app', 'import'],
 ];
 
 for (const [name, ...words] of pages) {

@@ -1,9 +1,11 @@
 import type { Answer } from '../../ipc/methods/index.ts';
 import type {
+  ApplicationPage,
   Assurance,
   BasePage,
   ChangeLine,
   EnclavePage,
+  Explanation,
   FastPage,
   Generation,
   KeyPage,
@@ -447,4 +449,62 @@ export const assurance: Assurance = {
   keyMemory: 'locked',
   sleep: 'closes it',
   reach: { closed: ['root: the encrypted volume'], open: ['root: every file'] },
+};
+
+const entryFile = '/usr/share/applications/firefox-esr.desktop';
+const imported = { source: 'imported' as const, dateMs: nowMs - 24 * 60 * minute };
+const stated = { source: 'user' as const, confidence: 1, dateMs: nowMs - 60 * minute };
+
+export const application: ApplicationPage = {
+  id: 'firefox-esr',
+  facts: [
+    { fact: 'name', value: 'Firefox \x1b[2J', ...imported, from: entryFile, confidence: 0.9 },
+    { fact: 'profile', value: 'fast', ...stated, from: 'personactl app set' },
+    {
+      fact: 'profile',
+      value: 'fast',
+      ...imported,
+      from: '/usr/share/psd/browsers/firefox-esr:1',
+      confidence: 0.6,
+    },
+    { fact: 'memory', value: 2_147_483_648, ...stated, from: 'personactl app set' },
+    { fact: 'lossOk', value: false, ...stated, from: 'personactl app set' },
+    {
+      fact: 'executables',
+      value: ['/usr/bin/firefox-esr', '/usr/bin/firefox'],
+      ...imported,
+      from: entryFile,
+      confidence: 0.9,
+    },
+  ],
+};
+
+export const explanation: Explanation = {
+  id: 'firefox-esr',
+  recognised: { by: 'executable', path: '/usr/bin/firefox-esr', package: 'firefox-esr' },
+  profile: 'fast',
+  rule: 'stated',
+  why: 'personactl app set says fast',
+  evidence: [
+    { fact: 'profile', value: 'fast', ...stated, from: 'personactl app set' },
+    {
+      fact: 'cache',
+      value: '~/.cache/mozilla',
+      ...imported,
+      from: '/etc/firejail/firefox.profile',
+      confidence: 0.5,
+    },
+  ],
+  suggestions: [{ profile: 'secure', why: 'categories of the entry calls it sensitive' }],
+  wouldChange: ['`personactl app set firefox-esr --profile PROFILE`'],
+  cpu: 'normal',
+  memoryBytes: 2_147_483_648,
+  served: [
+    {
+      path: '~/.cache/mozilla',
+      holds: 'cache',
+      why: '/etc/firejail/firefox.profile: what it holds can be made again',
+    },
+  ],
+  pinned: ['/usr/bin/firefox-esr'],
 };

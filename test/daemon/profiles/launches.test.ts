@@ -177,7 +177,12 @@ test('the plan is that of the selection: fast is given up aloud, secure is refus
 
 test('memory is announced for a program that is known, never on the word of its user', (t) => {
   const origin = { from: 'a test', confidence: 1, dateMs: 0 };
-  const recognised = { by: 'executable' as const, path: '/usr/bin/editor', device: 1, inode: 2 };
+  const recognised = {
+    by: 'executable' as const,
+    path: '/usr/bin/editor',
+    device: '1',
+    inode: '2',
+  };
   const of = (source: 'admin' | 'user') => ({
     id: 'editor',
     facts: { memory: [{ ...origin, source, value: 1 << 30 }] },

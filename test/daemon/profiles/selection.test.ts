@@ -16,7 +16,7 @@ import {
 import type { Recognised } from '../../../daemon/profiles/identity.ts';
 import { choose, type Question } from '../../../daemon/profiles/selection.ts';
 
-const itself: Recognised = { by: 'executable', path: '/usr/bin/paint', device: 1, inode: 2 };
+const itself: Recognised = { by: 'executable', path: '/usr/bin/paint', device: '1', inode: '2' };
 const called: Recognised = { by: 'name', name: 'paint' };
 
 const known = <T>(value: T, source: Source = 'user', confidence = 1): Known<T> => ({
@@ -164,8 +164,16 @@ test("a user's own metadata lowers his share of the processors, and never raises
   t.is(ask({ cpu: known('high') }).cpu, 'normal');
   t.is(ask({ cpu: known('background') }).cpu, 'background');
   t.is(ask({ cpu: [known('background'), known('high', 'imported')] }).cpu, 'background');
-  t.is(ask({ cpu: [known('high'), known('high', 'imported')] }).cpu, 'high');
-  t.is(ask({ cpu: known('high', 'admin') }).cpu, 'high');
+  const executables = known(['/usr/bin/paint'], 'imported');
+  t.is(ask({ executables, cpu: [known('high'), known('high', 'imported')] }).cpu, 'high');
+  t.is(ask({ executables, cpu: known('high', 'admin') }).cpu, 'high');
+});
+
+test('who calls a program of his an application of others has none of its weight', (t) => {
+  const cpu = known('high' as const, 'imported');
+  t.is(ask({ cpu }).cpu, 'normal');
+  t.is(ask({ cpu, executables: known(['/usr/bin/paint']) }).cpu, 'normal');
+  t.is(ask({ cpu, executables: known(['/usr/bin/other'], 'imported') }).cpu, 'normal');
 });
 
 const anyKnown = <T>(value: fc.Arbitrary<T>) =>

@@ -1,0 +1,143 @@
+import { type Command, changeFlags } from '../command.ts';
+
+const app = { name: 'APP', summary: 'Its id: the name of its desktop entry, without `.desktop`.' };
+const many = true as const;
+
+/** Options that say something of an application, and the facts they stand for. */
+const factFlags = [
+  { name: 'name', value: 'TEXT', summary: 'What people call it.' },
+  {
+    name: 'profile',
+    value: 'PROFILE',
+    summary: 'How it is to run.',
+    choices: ['standard', 'fast', 'secure'],
+  },
+  {
+    name: 'cpu',
+    value: 'NEED',
+    summary: 'What it is to have of the processors beside others.',
+    choices: ['background', 'normal', 'high'],
+  },
+  { name: 'memory', value: 'SIZE', summary: 'Memory that it uses at most, such as 2G.' },
+  { name: 'storage', value: 'SIZE', summary: 'Space that it takes on the disk.' },
+  {
+    name: 'security',
+    value: 'LEVEL',
+    summary: 'How much it is to be kept apart: `required` is as secure or not at all.',
+    choices: ['normal', 'sensitive', 'required'],
+  },
+  {
+    name: 'loss-ok',
+    value: 'WORD',
+    summary: 'Whether the last half minute of its data may be lost in a crash, for speed.',
+    choices: ['yes', 'no'],
+  },
+  { name: 'data', value: 'FOLDER', summary: 'A folder of its data, such as `~/.paint`.', many },
+  { name: 'cache', value: 'FOLDER', summary: 'A folder whose loss costs time only.', many },
+  {
+    name: 'temporary',
+    value: 'FOLDER',
+    summary: 'A folder that nobody looks for after its end.',
+    many,
+  },
+  {
+    name: 'executable',
+    value: 'PATH',
+    summary: 'A program that it is started by.',
+    many,
+    complete: 'file' as const,
+  },
+  { name: 'needs', value: 'NAME', summary: 'A package or program that it needs.', many },
+  { name: 'category', value: 'WORD', summary: 'A kind of application, such as `Game`.', many },
+] as const;
+
+/** Commands about what is known of applications. */
+export const applicationCommands: readonly Command[] = [
+  {
+    name: 'app list',
+    group: 'Applications',
+    summary: 'List applications, each with how it runs.',
+    operands: [
+      { name: 'TEXT', summary: 'Only those whose id or name has this in it.', optional: true },
+    ],
+    flags: [],
+    examples: [['personactl app list fire', '']],
+    load: async () => (await import('../run/applications.ts')).list,
+  },
+  {
+    name: 'app show',
+    group: 'Applications',
+    summary: 'Show what is known of an application, and who says it.',
+    about: [
+      'Of all that is said of one thing the first line counts: an administrator before the user, then what was measured, what lists of the machine say, and what its kind of application suggests. The dimmed lines after it are outvoted.',
+    ],
+    operands: [app],
+    flags: [],
+    examples: [['personactl app show firefox-esr', '']],
+    load: async () => (await import('../run/applications.ts')).show,
+  },
+  {
+    name: 'app explain',
+    group: 'Applications',
+    summary: 'Explain how an application or a program runs, and what would change that.',
+    about: [
+      'An application is known by its executables: the very files, not their names. A path is asked about as if that program were started. A name alone never leads to anything but `standard`.',
+    ],
+    operands: [{ name: 'APP', summary: 'The id of an application, or a path of a program.' }],
+    flags: [
+      {
+        name: 'profile',
+        value: 'PROFILE',
+        summary: 'As if it were asked for.',
+        choices: ['standard', 'fast', 'secure'],
+      },
+    ],
+    examples: [
+      ['personactl app explain firefox-esr', ''],
+      ['personactl app explain /usr/bin/vim', 'the program of this path'],
+    ],
+    load: async () => (await import('../run/applications.ts')).explain,
+  },
+  {
+    name: 'app set',
+    group: 'Applications',
+    summary: 'Say what is known of an application: for yourself, or as root for everybody.',
+    about: [
+      'What you say outvotes every list of the machine, and is outvoted by an administrator. Lists of folders and names take the place of what others say.',
+      'Folders lie below your home and begin with `~/`. Data lies in memory only where `--loss-ok yes` was said: in a crash the last half minute of it is lost.',
+      'The same can be written in files: ~/.config/persona/apps.d/NAME.toml, and for everybody /etc/persona/apps.d/NAME.toml, with a section for each application and `loss_ok = true`, `memory = "2G"`, `executables = ["/usr/bin/paint"]`, `dependencies`, `categories` and the other options as keys.',
+    ],
+    operands: [app],
+    flags: [
+      ...factFlags,
+      {
+        name: 'unset',
+        value: 'OPTION',
+        summary: 'Take back what was said with this option.',
+        many,
+        choices: factFlags.map(({ name }) => name),
+      },
+      { name: 'all', short: 'a', summary: 'For everybody (root only).' },
+      ...changeFlags,
+    ],
+    required: [[...factFlags.map(({ name }) => name), 'unset']],
+    examples: [
+      ['personactl app set firefox-esr --profile fast --loss-ok yes', ''],
+      ['personactl app set keepassxc --security required --all', 'as root, for everybody'],
+      ['personactl app set firefox-esr --unset profile', 'go by what others say again'],
+    ],
+    load: async () => (await import('../run/applications.ts')).set,
+  },
+  {
+    name: 'app import',
+    group: 'Applications',
+    summary: "Read again what your files, and for root the machine's lists, tell.",
+    about: [
+      'Read where they lie, and never run: desktop entries, profiles of firejail, rules of ananicy, browsers of profile-sync-daemon, profiles of tuned, what dpkg knows, and files of apps.d. Lines that cannot be understood are told. By itself the daemon reads them when they have changed.',
+    ],
+    operands: [],
+    flags: [],
+    examples: [['personactl app import', '']],
+    load: async () => (await import('../run/applications.ts')).importAgain,
+  },
+];

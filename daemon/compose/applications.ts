@@ -1,0 +1,131 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { ApplicationLine, ApplicationPage, Explanation } from '../../ipc/methods/shapes.ts';
+import type { Checked, Rooms } from '../api/rooms.ts';
+import type { AnyTask } from '../changes/task.ts';
+import { type Application, factOf, type Known } from '../profiles/application.ts';
+import type { Catalogue } from '../profiles/catalogue.ts';
+import { factNames } from '../profiles/fact-values.ts';
+import { obstacles } from '../profiles/launch-plan.ts';
+import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
+import { choose } from '../profiles/selection.ts';
+import { applicationTasks, planState } from '../profiles/state-facts.ts';
+
+type AppMethods = Pick<Rooms, Extract<keyof Rooms, `app.${string}`>>;
+
+/** Applications of one answer. */
+const LIST_MAX = 1_000;
+
+function mustBeKnown(catalogue: Catalogue, app: string): Application {
+  if (!catalogue.has(app)) throw new PersonaError('app-not-found', { app });
+  return catalogue.application(app);
+}
+
+function pageOf({ id, facts }: Application): ApplicationPage {
+  const all = factNames.flatMap((fact) =>
+    ((facts[fact] ?? []) as readonly Known<unknown>[]).map(({ value, ...origin }) => ({
+      fact,
+      value: value as ApplicationPage['facts'][number]['value'],
+      ...origin,
+    })),
+  );
+  return { id, facts: all };
+}
+
+function lineOf(catalogue: Catalogue, application: Application): ApplicationLine {
+  const recognised = catalogue.started(application);
+  const { profile, rule, refused } = choose({ application, recognised, obstacles });
+  const name = factOf(application, 'name')?.value;
+  return {
+    id: application.id,
+    ...(name === undefined ? {} : { name }),
+    profile,
+    rule,
+    ...(refused === undefined ? {} : { refused }),
+    executables: [...(factOf(application, 'executables')?.value ?? [])],
+  };
+}
+
+function listed(catalogue: Catalogue, match: string | undefined) {
+  const wanted = match?.toLowerCase();
+  const fitting = catalogue.ids().filter((id) => {
+    if (wanted === undefined || id.toLowerCase().includes(wanted)) return true;
+    const name = factOf(catalogue.application(id), 'name')?.value;
+    return name?.toLowerCase().includes(wanted) === true;
+  });
+  return {
+    applications: fitting
+      .slice(0, LIST_MAX)
+      .map((id) => lineOf(catalogue, catalogue.application(id))),
+    more: Math.max(0, fitting.length - LIST_MAX),
+  };
+}
+
+function explained(
+  room: ProfilesRoom,
+  catalogue: Catalogue,
+  { app, executable, profile: wish }: Checked<'app.explain'>,
+): Explanation {
+  if (app === undefined && executable === undefined)
+    throw new PersonaError('bad-value', { name: 'the application', reason: 'none is named' });
+  const known = app === undefined ? undefined : mustBeKnown(catalogue, app);
+  const { application, recognised } =
+    executable === undefined && known !== undefined
+      ? { application: known, recognised: catalogue.started(known) }
+      : catalogue.find(executable as NonNullable<typeof executable>, room.fileAt, app);
+  const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
+  return {
+    id: application.id,
+    recognised: {
+      by: recognised.by,
+      ...(recognised.by === 'executable' && {
+        path: recognised.path,
+        ...(recognised.package && { package: recognised.package }),
+      }),
+    },
+    ...choice,
+  };
+}
+
+/** The methods of applications. */
+function applicationMethods(room: ProfilesRoom): AppMethods {
+  return {
+    'app.list': async ({ match }, { caller }) => listed(await room.catalogue(caller), match),
+    'app.show': async ({ app }, { caller }) => ({
+      application: pageOf(mustBeKnown(await room.catalogue(caller), app)),
+    }),
+    'app.explain': async (params, { caller }) => ({
+      explanation: explained(room, await room.catalogue(caller), params),
+    }),
+    'app.set': async ({ app, everybody = false, set = {}, unset = [] }, { caller }) => ({
+      plan: await planState(room, { app, everybody, set, unset }, caller),
+      answer: async () => ({
+        application: pageOf((await room.catalogue(caller)).application(app)),
+      }),
+    }),
+    'app.import': async (_, { caller }) => {
+      const surveys = await room.readAgain(caller, caller.uid === 0);
+      return {
+        counts: surveys.flatMap(({ counts }) => counts),
+        problems: surveys.flatMap(({ problems }) => problems),
+        problemsMore: surveys.reduce((all, { problemsMore }) => all + problemsMore, 0),
+        presets: surveys.flatMap(({ presets }) => presets),
+      };
+    },
+  };
+}
+
+/** Opens the room of applications: its steps and methods. */
+export function openApplications(parts: ProfilesParts): {
+  room: ProfilesRoom;
+  tasks: AnyTask[];
+  methods: AppMethods;
+  close(): Promise<void>;
+} {
+  const room = new ProfilesRoom(parts);
+  return {
+    room,
+    tasks: applicationTasks(room),
+    methods: applicationMethods(room),
+    close: () => room.close(),
+  };
+}

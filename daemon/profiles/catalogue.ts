@@ -1,0 +1,140 @@
+import {
+  type Application,
+  byPrecedence,
+  type FactName,
+  type Facts,
+  factOf,
+  type Known,
+} from './application.ts';
+import { categoryConfidence, valuesOfCategories } from './category.ts';
+import type { Fragment } from './fragment.ts';
+import type { Program, Recognised } from './identity.ts';
+import type { FileNumbers, Layer } from './layer.ts';
+
+/** Finds the file that lies at a path of the machine now; undefined when there is none. */
+export type FileAt = (path: string) => FileNumbers | undefined;
+
+const lastPart = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** An application, and how a program was found to be it. */
+export interface Found {
+  application: Application;
+  recognised: Recognised;
+}
+
+/** What several surveys know together, as one user may see it. Nothing here touches the machine, but by `fileAt`. */
+export class Catalogue {
+  readonly #layers: readonly Layer[];
+
+  constructor(layers: readonly Layer[]) {
+    this.#layers = layers;
+  }
+
+  /** Every application that is known by an id, sorted. */
+  ids(): string[] {
+    return [...new Set(this.#layers.flatMap((layer) => [...layer.ids()]))].sort();
+  }
+
+  has(id: string): boolean {
+    return this.#layers.some((layer) => layer.ofId(id).length > 0);
+  }
+
+  /** All that is known of it: of itself, and of programs that are called like its executables. */
+  application(id: string): Application {
+    const own = this.#layers.flatMap((layer) => layer.ofId(id));
+    const executables = own
+      .filter(({ values }) => values.executables !== undefined)
+      .toSorted(byPrecedence)[0]?.values.executables;
+    // An id is the word of a package; only where it has no program it stands for the name of one.
+    const names = new Set((executables ?? [id]).map(lastPart));
+    const named = [...names].flatMap((name) => this.#layers.flatMap((layer) => layer.ofName(name)));
+    return { id, facts: factsOf([...own, ...named]) };
+  }
+
+  /** How the application is recognised when it is started by the first of its executables that is there. */
+  started(application: Application): Recognised {
+    for (const path of factOf(application, 'executables')?.value ?? []) {
+      const known = this.#layers.map((layer) => layer.at(path)).find(Boolean);
+      if (known === undefined) continue;
+      const { device, inode, package: owner } = known;
+      return { by: 'executable', path, device, inode, ...(owner && { package: owner }) };
+    }
+    return { by: 'name', name: application.id };
+  }
+
+  /** What is only known of programs of a name. */
+  #named(name: string): Application {
+    return { id: name, facts: factsOf(this.#layers.flatMap((layer) => layer.ofName(name))) };
+  }
+
+  /**
+   * The application that a program is: by the file itself; where a package was updated, by the path at which the machine has this very file now.
+   * Failing that, by its name. @param id the application that it is said to be.
+   */
+  find(program: Program, fileAt: FileAt, id?: string): Found {
+    const own = this.#byFile(program, fileAt).filter((one) => id === undefined || one.id === id);
+    const name = lastPart(program.path);
+    const best = own.find((one) => one.id === name) ?? own[0];
+    if (best !== undefined) {
+      const { id: found, path, owner } = best;
+      const { device, inode } = program;
+      return {
+        application: this.application(found),
+        recognised: { by: 'executable', path, device, inode, ...(owner && { package: owner }) },
+      };
+    }
+    if (id !== undefined)
+      return { application: this.application(id), recognised: { by: 'name', name } };
+    return this.#byName(name);
+  }
+
+  #byFile(program: Program, fileAt: FileAt): { id: string; path: string; owner?: string }[] {
+    const found: { id: string; path: string; owner?: string }[] = [];
+    for (const layer of this.#layers)
+      for (const known of layer.files(program)) this.#add(found, known.path, known.package);
+    if (found.length > 0) return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    const before = this.#layers.map((layer) => layer.at(program.path)).find(Boolean);
+    const now = before && fileAt(program.path);
+    if (now?.device === program.device && now.inode === program.inode)
+      this.#add(found, program.path, before?.package);
+    return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  /** The applications whose executables, by the word that counts, are at this path. */
+  #add(found: { id: string; path: string; owner?: string }[], path: string, owner?: string): void {
+    for (const id of new Set(this.#layers.flatMap((layer) => layer.startedBy(path)))) {
+      const executables = factOf(this.application(id), 'executables')?.value ?? [];
+      if (executables.includes(path)) found.push({ id, path, ...(owner && { owner }) });
+    }
+  }
+
+  #byName(name: string): Found {
+    if (this.has(name))
+      return { application: this.application(name), recognised: { by: 'name', name } };
+    const application = this.#named(name);
+    const isKnown = Object.keys(application.facts).length > 0;
+    return { application, recognised: isKnown ? { by: 'name', name } : { by: 'nothing' } };
+  }
+}
+
+/** All that several places say, fact by fact, the one that counts first; kinds of application tell what nobody else does. */
+function factsOf(fragments: readonly Fragment[]): Facts {
+  const facts: { [name: string]: Known<unknown>[] } = {};
+  const add = ({ source, from, confidence, dateMs, values }: Omit<Fragment, 'of'>) => {
+    for (const [fact, value] of Object.entries(values)) {
+      facts[fact] ??= [];
+      facts[fact].push({ value, source, from, confidence, dateMs });
+    }
+  };
+  for (const fragment of fragments) add(fragment);
+  for (const known of Object.values(facts)) known.sort(byPrecedence);
+  const categories = (facts as Facts).categories?.[0];
+  if (categories !== undefined) {
+    const { from, dateMs } = categories;
+    const values = valuesOfCategories(categories);
+    const source = 'category' as const;
+    add({ source, from: `categories of ${from}`, confidence: categoryConfidence, dateMs, values });
+    for (const known of Object.values(facts)) known.sort(byPrecedence);
+  }
+  return facts as { [K in FactName]?: never };
+}

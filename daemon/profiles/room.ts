@@ -1,0 +1,251 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { toWire } from '../../ipc/errors.ts';
+import type { Log } from '../changes/log.ts';
+import type { Paths } from '../config/paths.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { boottimeMs } from '../kernel/clock.ts';
+import type { Child } from '../kernel/exec.ts';
+import { installedFile, modifiedMs } from '../kernel/installed-programs.ts';
+import { type SurveyTask, startSurveyor } from '../kernel/survey-child.ts';
+import type { Store } from '../store/store.ts';
+import type { Source } from './application.ts';
+import { Catalogue, type FileAt } from './catalogue.ts';
+import { Layer } from './layer.ts';
+import { readSurvey } from './read-survey.ts';
+import { EVERYBODY, fragmentsOf, readStated, type Stated } from './stated-rows.ts';
+import { type Survey, watchedPlaces } from './survey.ts';
+
+/** An id of nobody, whose only process is a surveyor. */
+const nobody = { uid: 65_531, gid: 65_531, groups: [] };
+/** A survey that takes longer is given up: the machine's is done in a second, a user's home may hang. */
+const machineDeadlineMs = 20_000;
+const userDeadlineMs = 5_000;
+/** What was found of a user is not looked for again sooner. */
+const userFreshMs = 2_000;
+/** The machine's lists are not looked at for changes more often. */
+const machineFreshMs = 2_000;
+/** Where only packages write. The daemon itself looks at no other place. */
+const systemPlace = /^\/(usr|bin|sbin)\//;
+/** Users of whom something is kept. */
+const USERS_MAX = 64;
+
+/** Who asks. */
+export interface Asker {
+  uid: number;
+  gid: number;
+  groups: readonly number[];
+}
+
+/** What the room is opened with. */
+export interface ProfilesParts {
+  paths: Paths;
+  store: Store;
+  log: Log;
+  now(): number;
+  /** The user a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
+}
+
+const nothing: Survey = {
+  fragments: [],
+  programs: [],
+  presets: [],
+  counts: [],
+  problems: [],
+  problemsMore: 0,
+};
+
+/** A survey, with when and of what it was made. */
+class Surveyed {
+  survey = nothing;
+  layer = new Layer([], []);
+  atMs = Number.NEGATIVE_INFINITY;
+  /** What of the machine it went by. */
+  seen = '';
+  work: Promise<void> | undefined;
+
+  take(survey: Survey): void {
+    this.layer = new Layer(survey.fragments, survey.programs);
+    // What the layer has is not kept twice.
+    this.survey = { ...survey, fragments: [], programs: [] };
+  }
+}
+
+/** What one owner has stated by command. */
+interface Said {
+  layer: Layer;
+  paths: string[];
+}
+
+/** The room of applications. */
+export class ProfilesRoom {
+  readonly store: Store;
+  readonly now: () => number;
+  readonly accountOf: (uid: number) => number;
+  readonly fileAt: FileAt;
+  readonly #parts: ProfilesParts;
+  readonly #machine = new Surveyed();
+  readonly #users = new Map<number, Surveyed>();
+  readonly #said = new Map<number, Said>();
+  readonly #children = new Set<Child>();
+  #closed = false;
+
+  constructor(parts: ProfilesParts) {
+    this.#parts = parts;
+    this.store = parts.store;
+    this.now = parts.now;
+    this.accountOf = parts.accountOf;
+    this.fileAt = (path) =>
+      systemPlace.test(path) ? installedFile(this.machine, path) : undefined;
+  }
+
+  /** The folder that stands for the root of the machine: its own, or one in a private tree. */
+  get machine(): string {
+    const { root } = this.#parts.paths;
+    const own = root === undefined ? '/' : join(root, 'machine');
+    return existsSync(own) ? own : '/';
+  }
+
+  /** All that is known to this user now, without waiting for anything that was not read yet: for a launch. */
+  known(uid: number): Catalogue {
+    const layers = [
+      this.#said.get(EVERYBODY)?.layer,
+      this.#said.get(uid)?.layer,
+      this.#users.get(uid)?.layer,
+      this.#machine.layer,
+    ];
+    return new Catalogue(layers.filter((layer) => layer !== undefined));
+  }
+
+  /** The same, after everything was read that was never read or has changed. What cannot be read is told by `surveys`. */
+  async catalogue(asker: Asker): Promise<Catalogue> {
+    await this.#loadSaid(EVERYBODY);
+    await this.#loadSaid(asker.uid);
+    await Promise.all([this.#readMachine(false), this.#readUser(asker)]);
+    return this.known(asker.uid);
+  }
+
+  /** Reads all of it again: the machine's part, too, where `all` is asked for or it has changed. */
+  async readAgain(asker: Asker, all: boolean): Promise<Survey[]> {
+    await this.#loadSaid(EVERYBODY);
+    await this.#loadSaid(asker.uid);
+    const user = this.#users.get(asker.uid);
+    if (user !== undefined) user.atMs = Number.NEGATIVE_INFINITY;
+    await Promise.all([this.#readMachine(all), this.#readUser(asker)]);
+    return this.surveys(asker.uid);
+  }
+
+  /** What the last surveys had to tell: of the machine, and of this user. */
+  surveys(uid: number): Survey[] {
+    return [this.#machine.survey, this.#users.get(uid)?.survey ?? nothing];
+  }
+
+  /** What an owner has stated has changed. */
+  forget(owner: number): void {
+    this.#said.delete(owner);
+    const surveyed = owner === EVERYBODY ? this.#machine : this.#users.get(owner);
+    // Programs that were named are to be looked for.
+    if (surveyed !== undefined) surveyed.atMs = Number.NEGATIVE_INFINITY;
+    if (owner === EVERYBODY) this.#machine.seen = '';
+  }
+
+  /** Ends what is still being read. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const child of this.#children) child.kill();
+    const all = [this.#machine, ...this.#users.values()];
+    await Promise.all(all.map(({ work }) => work));
+  }
+
+  async #loadSaid(owner: number): Promise<void> {
+    if (this.#said.has(owner)) return;
+    const stated = await readStated(this.store, owner);
+    const paths = stated.flatMap(pathsOf);
+    this.#said.set(owner, { layer: new Layer(fragmentsOf(stated), []), paths });
+  }
+
+  #task(): Pick<SurveyTask, 'machine' | 'share' | 'etc' | 'owner'> {
+    const { share, etc } = this.#parts.paths;
+    return { machine: this.machine, share, etc, owner: process.getuid?.() ?? 0 };
+  }
+
+  async #readMachine(force: boolean): Promise<void> {
+    const surveyed = this.#machine;
+    if (surveyed.work !== undefined && !force) return await surveyed.work;
+    await surveyed.work;
+    if (!force && boottimeMs() - surveyed.atMs < machineFreshMs) return;
+    const seen = this.#changes();
+    surveyed.atMs = boottimeMs();
+    if (!force && seen === surveyed.seen) return;
+    const paths = this.#said.get(EVERYBODY)?.paths ?? [];
+    await this.#survey(
+      surveyed,
+      { caller: nobody, ...this.#task(), paths },
+      { allowed: ['imported', 'admin'], deadlineMs: machineDeadlineMs },
+    );
+    surveyed.seen = seen;
+  }
+
+  /** When the places that a survey of the machine reads have last changed. */
+  #changes(): string {
+    const { share, etc } = this.#parts.paths;
+    return watchedPlaces({ machine: this.machine, share, etc }).map(modifiedMs).join();
+  }
+
+  async #readUser({ uid, gid, groups }: Asker): Promise<void> {
+    const home = accountOf(uid)?.home.replace(/^\/+|\/+$/g, '');
+    if (home === undefined || home === '') return;
+    const surveyed = this.#users.get(uid) ?? new Surveyed();
+    this.#users.delete(uid);
+    this.#users.set(uid, surveyed);
+    for (const oldest of this.#users.keys()) {
+      if (this.#users.size <= USERS_MAX) break;
+      this.#users.delete(oldest);
+    }
+    if (surveyed.work !== undefined) return await surveyed.work;
+    if (boottimeMs() - surveyed.atMs < userFreshMs) return;
+    const paths = this.#said.get(uid)?.paths ?? [];
+    await this.#survey(
+      surveyed,
+      { caller: { uid, gid, groups: [...groups] }, ...this.#task(), user: { uid, home }, paths },
+      { allowed: ['user'], deadlineMs: userDeadlineMs },
+    );
+  }
+
+  /** Runs a surveyor. What cannot be read leaves what was known before, and is told. */
+  async #survey(
+    surveyed: Surveyed,
+    task: SurveyTask,
+    { allowed, deadlineMs }: { allowed: readonly Source[]; deadlineMs: number },
+  ): Promise<void> {
+    surveyed.work = (async () => {
+      try {
+        surveyed.take(await this.#read(await startSurveyor(task, deadlineMs), allowed));
+      } catch (err) {
+        if (this.#closed) return;
+        const from = task.user === undefined ? this.machine : `/${task.user.home}`;
+        const text = `it could not be read: ${toWire(err).message}`;
+        surveyed.survey = { ...surveyed.survey, problems: [{ from, text }] };
+        this.#parts.log.warn({ err, from }, 'cannot read what is known of applications');
+      } finally {
+        surveyed.atMs = boottimeMs();
+        surveyed.work = undefined;
+      }
+    })();
+    await surveyed.work;
+  }
+
+  async #read(child: Child, allowed: readonly Source[]): Promise<Survey> {
+    this.#children.add(child);
+    try {
+      if (this.#closed) child.kill();
+      return await readSurvey(child, allowed);
+    } finally {
+      this.#children.delete(child);
+    }
+  }
+}
+
+const pathsOf = ({ fact, value }: Stated): string[] =>
+  fact === 'executables' ? (value as string[]) : [];

@@ -1,0 +1,189 @@
+import * as v from 'valibot';
+import { change, sync } from '../method.ts';
+import { count } from './values.ts';
+
+const profile = v.picklist(['standard', 'fast', 'secure']);
+const source = v.picklist(['admin', 'user', 'measured', 'imported', 'category']);
+const fact = v.picklist([
+  'name',
+  'categories',
+  'profile',
+  'cpu',
+  'memory',
+  'storage',
+  'dependencies',
+  'security',
+  'data',
+  'cache',
+  'temporary',
+  'lossOk',
+  'executables',
+]);
+const text = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
+const texts = v.pipe(v.array(text), v.maxLength(64));
+/** The id of an application, as its desktop entry is called. */
+const id = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/, 'not the id of an application'),
+);
+/** A number of the kernel that JSON numbers may be too small for. */
+const kernelNumber = v.pipe(v.string(), v.regex(/^[0-9]{1,20}$/, 'not a whole number'));
+
+/** Where something that is known is from. */
+const origin = {
+  source,
+  from: v.string(),
+  /** 0 to 1: how sure the source can be. */
+  confidence: v.number(),
+  dateMs: count,
+};
+
+/** What may be said of an application. Sizes in bytes; folders begin with `~/`. */
+const facts = v.strictObject({
+  name: v.optional(text),
+  categories: v.optional(texts),
+  profile: v.optional(profile),
+  cpu: v.optional(v.picklist(['background', 'normal', 'high'])),
+  memory: v.optional(count),
+  storage: v.optional(count),
+  dependencies: v.optional(texts),
+  security: v.optional(v.picklist(['normal', 'sensitive', 'required'])),
+  data: v.optional(texts),
+  cache: v.optional(texts),
+  temporary: v.optional(texts),
+  lossOk: v.optional(v.boolean()),
+  executables: v.optional(texts),
+});
+
+/** One fact: of all that is said of it, the first counts. */
+const knownFact = v.strictObject({
+  fact,
+  value: v.union([v.string(), v.number(), v.boolean(), v.array(v.string())]),
+  ...origin,
+});
+
+/** An application with all that is said of it. */
+export const applicationPage = v.strictObject({ id: v.string(), facts: v.array(knownFact) });
+
+/** An application in a list. */
+export const applicationLine = v.strictObject({
+  id: v.string(),
+  name: v.optional(v.string()),
+  /** How it runs when one of its executables is started. */
+  profile,
+  rule: v.string(),
+  /** It must not be started. */
+  refused: v.optional(v.string()),
+  executables: v.array(v.string()),
+});
+
+/** Why an application runs as it does. */
+export const explanation = v.strictObject({
+  id: v.string(),
+  recognised: v.strictObject({
+    by: v.picklist(['executable', 'name', 'nothing']),
+    path: v.optional(v.string()),
+    package: v.optional(v.string()),
+  }),
+  profile,
+  rule: v.string(),
+  why: v.string(),
+  refused: v.optional(v.string()),
+  evidence: v.array(v.strictObject({ fact, value: v.string(), ...origin })),
+  suggestions: v.array(v.strictObject({ profile, why: v.string() })),
+  wouldChange: v.array(v.string()),
+  cpu: v.picklist(['background', 'normal', 'high']),
+  memoryBytes: v.optional(count),
+  served: v.array(
+    v.strictObject({
+      path: v.string(),
+      holds: v.picklist(['data', 'cache', 'temporary']),
+      why: v.string(),
+    }),
+  ),
+  pinned: v.array(v.string()),
+});
+
+const slow = { timeoutMs: 40_000 };
+
+/** Methods about applications: what is known of each, and how it is to run. */
+export const appMethods = {
+  'app.list': sync(
+    'any',
+    'Lists applications, each with how it runs.',
+    {
+      /** Only those whose id or name has this in it. */
+      match: v.optional(text),
+    },
+    {
+      applications: v.array(applicationLine),
+      /** How many more there are. */
+      more: count,
+    },
+    slow,
+  ),
+  'app.show': sync(
+    'any',
+    'Shows what is known of an application, and who says it.',
+    { app: id },
+    { application: applicationPage },
+    slow,
+  ),
+  'app.explain': sync(
+    'any',
+    'Explains how an application or a program runs.',
+    {
+      /** Absent: the one that the program is found to be. */
+      app: v.optional(id),
+      /** The program that is started; absent: the executable of the application. */
+      executable: v.optional(
+        v.strictObject({
+          path: v.pipe(v.string(), v.startsWith('/'), v.maxLength(4096)),
+          device: kernelNumber,
+          inode: kernelNumber,
+        }),
+      ),
+      /** The profile that is asked for. */
+      profile: v.optional(profile),
+    },
+    { explanation },
+    slow,
+  ),
+  'app.set': change(
+    'any',
+    'Says what is known of an application: for oneself, or as root for everybody.',
+    {
+      app: id,
+      /** For everybody: root only. */
+      everybody: v.optional(v.boolean()),
+      set: v.optional(facts),
+      /** Facts of which nothing is said any more. */
+      unset: v.optional(v.pipe(v.array(fact), v.maxLength(16))),
+    },
+    { application: applicationPage },
+  ),
+  'app.import': sync(
+    'any',
+    "Reads again what the caller's files, and for root the machine's lists, tell of applications.",
+    {},
+    {
+      /** What each kind of list gave. */
+      counts: v.array(v.strictObject({ kind: v.string(), files: count, entries: count })),
+      /** What could not be understood, and where it stands. */
+      problems: v.array(v.strictObject({ from: v.string(), text: v.string() })),
+      /** Further ones that are not told. */
+      problemsMore: count,
+      /** How the whole machine could be set, by tuned; nothing of it is. */
+      presets: v.array(
+        v.strictObject({
+          name: v.string(),
+          summary: v.string(),
+          include: v.array(v.string()),
+          sets: v.array(v.string()),
+          from: v.string(),
+        }),
+      ),
+    },
+    slow,
+  ),
+};

@@ -1,0 +1,311 @@
+import { chmodSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import type { Request } from '../../../daemon/api/rooms.ts';
+import type { Daemon } from '../../../daemon/wiring.ts';
+import { run, when } from '../../support/needs.ts';
+import { ask, mustDo, rootRequest, startSilent } from '../../support/silent-daemon.ts';
+import {
+  entry,
+  games,
+  gamesFolder,
+  gamesRequest,
+  paintMachine,
+  smallMachine,
+} from './small-machine.ts';
+
+// What a daemon knows of applications, on a machine of the test's own.
+
+const rooted = when(test, { root: true });
+const paint = 'org.paint.Paint';
+
+async function daemonOn(t: ExecutionContext, root: string): Promise<Daemon> {
+  const daemon = await startSilent(root);
+  t.teardown(() => daemon.stop());
+  return daemon;
+}
+
+const methodsOf = ({ rooms, engine }: Daemon) => rooms.methods(engine);
+
+async function factsOf(daemon: Daemon, app: string, request: Request = rootRequest) {
+  const { application } = await methodsOf(daemon)['app.show']({ app }, request);
+  return (fact: string) =>
+    application.facts
+      .filter((one) => one.fact === fact)
+      .map(({ value, source }) => [value, source] as const);
+}
+
+const explain = async (daemon: Daemon, app: string, request: Request = rootRequest) =>
+  (await methodsOf(daemon)['app.explain']({ app }, request)).explanation;
+
+const file = (root: string, path: string) => {
+  const { dev, ino } = statSync(join(root, 'machine', path), { bigint: true });
+  return { path: `/${path}`, device: `${dev}`, inode: `${ino}` };
+};
+
+rooted(
+  'what the lists of a machine say is one application, each fact with its source',
+  async (t) => {
+    const { root } = paintMachine(t);
+    const daemon = await daemonOn(t, root);
+    const facts = await factsOf(daemon, paint);
+    t.deepEqual(facts('name'), [['Paint', 'imported']]);
+    t.deepEqual(facts('executables'), [[['/usr/bin/paint'], 'imported']]);
+    t.deepEqual(facts('security'), [
+      ['sensitive', 'imported'],
+      ['sensitive', 'category'],
+    ]);
+    t.deepEqual(facts('cpu'), [['high', 'imported']]);
+    t.deepEqual(facts('storage'), [[2048 * 1024, 'imported']]);
+    t.deepEqual(facts('dependencies')[0], [['libc6', 'libgtk'], 'imported']);
+    t.deepEqual(facts('data'), [
+      [['~/.config/paint'], 'imported'],
+      [['~/.paint'], 'imported'],
+    ]);
+    const explained = await explain(daemon, paint);
+    t.like(explained, { profile: 'standard', rule: 'suggested', cpu: 'high' });
+    t.regex(explained.why, /psd\/browsers\/paint:\d+ proposes fast, and it cannot be had/);
+    t.deepEqual(explained.recognised, {
+      by: 'executable',
+      path: '/usr/bin/paint',
+      package: 'paint-gtk',
+    });
+    t.true(explained.suggestions.some(({ profile }) => profile === 'secure'));
+    const { applications } = await methodsOf(daemon)['app.list']({ match: 'pAiNt' }, rootRequest);
+    t.deepEqual(
+      applications.map(({ id }) => id),
+      [paint],
+    );
+  },
+);
+
+rooted('an import tells what it read, and what it did not understand, with its line', async (t) => {
+  const { root } = paintMachine(t);
+  const daemon = await daemonOn(t, root);
+  const told = await methodsOf(daemon)['app.import']({}, rootRequest);
+  const counts = Object.fromEntries(told.counts.map(({ kind, entries }) => [kind, entries]));
+  t.like(counts, { desktop: 2, ananicy: 1, firejail: 1, psd: 1, tuned: 1, dpkg: 1 });
+  t.deepEqual(
+    told.problems.map(({ from }) => from),
+    [
+      '/etc/ananicy.d/all/paint.rules:3',
+      '/etc/ananicy.d/all/paint.rules:4',
+      '/etc/firejail/paint.profile:7',
+      '/usr/lib/tuned/quick/tuned.conf:6',
+    ],
+  );
+  t.deepEqual(
+    told.presets.map(({ name, summary, include, sets }) => ({ name, summary, include, sets })),
+    [{ name: 'quick', summary: 'Be quick', include: ['balanced'], sets: ['vm'] }],
+  );
+});
+
+rooted('files of apps.d: the administrator outvotes the user, and he the lists', async (t) => {
+  const { root, write } = paintMachine(t);
+  write('share/apps.d/paint.toml', `["${paint}"]\nmemory = "1G"\ncpu = "normal"\n`);
+  write('etc/apps.d/paint.toml', `["${paint}"]\nloss_ok = false\nmemory = "3G"\n`);
+  write(`${gamesFolder}/mine.toml`, `["${paint}"]\nprofile = "secure"\nloss_ok = true\nbad = 1\n`, {
+    owner: games.uid,
+  });
+  const daemon = await daemonOn(t, root);
+  const mine = await factsOf(daemon, paint, gamesRequest);
+  t.deepEqual(mine('memory'), [
+    [3 * 1024 ** 3, 'admin'],
+    [1024 ** 3, 'imported'],
+  ]);
+  t.deepEqual(mine('lossOk'), [
+    [false, 'admin'],
+    [true, 'user'],
+  ]);
+  t.deepEqual(mine('profile')[0], ['secure', 'user']);
+  t.deepEqual((await factsOf(daemon, paint))('lossOk'), [[false, 'admin']]);
+  const { problems } = await methodsOf(daemon)['app.import']({}, gamesRequest);
+  t.true(problems.some(({ from }) => from === `/${gamesFolder.slice(8)}/mine.toml:4`));
+  const secure = await explain(daemon, paint, gamesRequest);
+  t.is(secure.profile, 'secure');
+  t.truthy(secure.refused);
+});
+
+rooted('a program is known by its file, not by its name', async (t) => {
+  const { root, write } = paintMachine(t);
+  const daemon = await daemonOn(t, root);
+  write('machine/home/paint', '#!/bin/true\n', { mode: 0o755 });
+  const { 'app.explain': ask } = methodsOf(daemon);
+  const by = async (executable: ReturnType<typeof file>, app?: string) => {
+    const { explanation } = await ask({ executable, ...(app && { app }) }, rootRequest);
+    return [explanation.recognised.by, explanation.id, explanation.cpu];
+  };
+  const own = file(root, 'usr/bin/paint');
+  t.deepEqual(await by(own), ['executable', paint, 'high']);
+  t.deepEqual(await by({ ...own, path: '/tmp/other-name' }), ['executable', paint, 'high']);
+  const other = file(root, 'home/paint');
+  t.deepEqual(await by(other), ['name', 'paint', 'normal']);
+  t.deepEqual(await by({ ...other, path: own.path }), ['name', 'paint', 'normal']);
+  t.deepEqual(await by(other, paint), ['name', paint, 'normal']);
+  t.deepEqual(await by(file(root, 'etc/firejail/paint.profile')), [
+    'nothing',
+    'paint.profile',
+    'normal',
+  ]);
+  // A package was updated: another file lies at the same path.
+  renameSync(join(root, 'machine/home/paint'), join(root, 'machine/usr/bin/paint'));
+  t.deepEqual(await by(file(root, 'usr/bin/paint')), ['executable', paint, 'high']);
+});
+
+rooted('programs that run others are no identity, also behind a link', async (t) => {
+  const { root, write } = smallMachine(t);
+  write('machine/usr/bin/python3', '#!/bin/true\n', { mode: 0o755 });
+  symlinkSync('python3', join(root, 'machine/usr/bin/notes'));
+  write('machine/usr/share/applications/notes.desktop', entry('Notes', 'notes'));
+  write('machine/usr/share/applications/env.desktop', entry('Env', 'env A=1 python3 x'));
+  const daemon = await daemonOn(t, root);
+  const { applications } = await methodsOf(daemon)['app.list']({}, rootRequest);
+  t.deepEqual(
+    applications.map(({ id, executables }) => [id, executables]),
+    [
+      ['env', []],
+      ['notes', []],
+    ],
+  );
+});
+
+rooted(
+  'what is stated by command lasts, is for one user or for all, and can be taken back',
+  async (t) => {
+    const { root } = paintMachine(t);
+    const first = await startSilent(root);
+    try {
+      await mustDo(first, (methods) =>
+        methods['app.set']({ app: paint, set: { memory: 5, lossOk: true } }, gamesRequest),
+      );
+      await mustDo(first, (methods) =>
+        methods['app.set']({ app: paint, everybody: true, set: { memory: 7 } }, rootRequest),
+      );
+      t.deepEqual((await factsOf(first, paint, gamesRequest))('memory'), [
+        [7, 'admin'],
+        [5, 'user'],
+      ]);
+    } finally {
+      await first.stop();
+    }
+    const daemon = await daemonOn(t, root);
+    t.deepEqual((await factsOf(daemon, paint))('memory'), [[7, 'admin']]);
+    await mustDo(daemon, (methods) =>
+      methods['app.set']({ app: paint, everybody: true, unset: ['memory'] }, rootRequest),
+    );
+    const mine = await factsOf(daemon, paint, gamesRequest);
+    t.deepEqual(mine('memory'), [[5, 'user']]);
+    t.deepEqual(mine('lossOk'), [[true, 'user']]);
+    t.deepEqual((await factsOf(daemon, paint))('memory'), []);
+  },
+);
+
+rooted('a program that is stated is known by its file', async (t) => {
+  const { root, write } = smallMachine(t);
+  write('machine/home/tool', '#!/bin/true\n', { mode: 0o755 });
+  const daemon = await daemonOn(t, root);
+  const set = { executables: ['/home/tool'], profile: 'secure' as const };
+  await mustDo(daemon, (methods) => methods['app.set']({ app: 'tool', set }, gamesRequest));
+  const executable = file(root, 'home/tool');
+  const { 'app.explain': ask } = methodsOf(daemon);
+  t.like((await ask({ executable }, gamesRequest)).explanation, {
+    id: 'tool',
+    profile: 'secure',
+    recognised: { by: 'executable' },
+  });
+  t.is((await ask({ executable }, rootRequest)).explanation.recognised.by, 'nothing');
+  await t.throwsAsync(async () => await ask({ app: 'tool' }, rootRequest), {
+    code: 'app-not-found',
+  });
+});
+
+rooted('what cannot be stated is refused, and statements of one user end somewhere', async (t) => {
+  const { root } = smallMachine(t);
+  const daemon = await daemonOn(t, root);
+  const bad = [
+    { data: ['/etc'] },
+    { data: ['~/../root'] },
+    { data: ['~'] },
+    { name: 'a\u202eb' },
+    { executables: ['paint'] },
+  ];
+  for (const set of bad)
+    await t.throwsAsync(
+      async () => await methodsOf(daemon)['app.set']({ app: 'x', set }, gamesRequest),
+      { code: 'bad-value' },
+      JSON.stringify(set),
+    );
+  await t.throwsAsync(async () => await methodsOf(daemon)['app.set']({ app: 'x' }, gamesRequest), {
+    code: 'bad-value',
+  });
+  const long = Array.from({ length: 64 }, (_, at) => `~/${`${at}`.padStart(500, 'x')}`);
+  for (let at = 0; at < 8; at += 1)
+    await mustDo(daemon, (methods) =>
+      methods['app.set']({ app: `a${at}`, set: { data: long } }, gamesRequest),
+    );
+  const more = { app: 'b', set: { data: long } };
+  await t.throwsAsync(async () => await methodsOf(daemon)['app.set'](more, gamesRequest), {
+    code: 'limit-exceeded',
+  });
+  await mustDo(daemon, (methods) => methods['app.set'](more, rootRequest));
+  const again = { app: 'a1', set: { data: long } };
+  t.is((await ask(daemon, (methods) => methods['app.set'](again, gamesRequest))).status, 'done');
+});
+
+rooted("hostile files in a user's folder are left out, and told", async (t) => {
+  const { root, write } = paintMachine(t);
+  const at = (name: string) => join(root, gamesFolder, name);
+  const own = { owner: games.uid };
+  const fast = `["${paint}"]\nprofile = "fast"\n`;
+  write(`${gamesFolder}/good.toml`, '[mine]\ncpu = "background"\n', own);
+  write(`${gamesFolder}/open.toml`, fast, { ...own, mode: 0o666 });
+  write(`${gamesFolder}/other.toml`, fast, { owner: 7 });
+  write(`${gamesFolder}/large.toml`, `#${' '.repeat(65 * 1024)}\n${fast}`, own);
+  write(`${gamesFolder}/binary.toml`, '', own);
+  writeFileSync(at('binary.toml'), Buffer.from([0xff, 0xfe, 0]));
+  write(`${gamesFolder}/deep.toml`, `[x]\ndata = ${'['.repeat(20_000)}\n`, own);
+  write(`${gamesFolder}/broken.toml`, '[x]\nprofile = \n', own);
+  write(`${gamesFolder}/proto.toml`, '[__proto__]\nprofile = "fast"\n[x]\n__proto__ = 1\n', own);
+  symlinkSync(join(root, 'etc/secret.toml'), at('link.toml'));
+  run('mkfifo', at('pipe.toml'));
+  for (const name of ['', 'open.toml', 'good.toml', 'pipe.toml']) {
+    const { uid } = statSync(at(name));
+    if (uid !== games.uid) run('chown', `${games.uid}`, at(name));
+  }
+  const daemon = await daemonOn(t, root);
+  const { problems } = await methodsOf(daemon)['app.import']({}, gamesRequest);
+  const told = new Set(
+    problems
+      .map(({ from }) => from)
+      .filter((from) => from.includes('apps.d/'))
+      .map((from) => from.slice(from.lastIndexOf('/') + 1).replace(/:\d+$/, '')),
+  );
+  const names = ['open', 'other', 'large', 'binary', 'deep', 'broken', 'proto', 'link', 'pipe'];
+  t.deepEqual([...told].sort(), names.map((name) => `${name}.toml`).sort());
+  const mine = await factsOf(daemon, 'mine', gamesRequest);
+  t.deepEqual(mine('cpu'), [['background', 'user']]);
+  t.false(
+    (await factsOf(daemon, paint, gamesRequest))('profile').some(([, who]) => who === 'user'),
+  );
+});
+
+rooted('a folder behind a link, and one that others can write, are not read', async (t) => {
+  const { root, write } = smallMachine(t);
+  write(`${gamesFolder}/good.toml`, '[mine]\ncpu = "background"\n', { owner: games.uid });
+  const daemon = await daemonOn(t, root);
+  const folder = join(root, gamesFolder);
+  chmodSync(folder, 0o777);
+  const { problems } = await methodsOf(daemon)['app.import']({}, gamesRequest);
+  t.regex(problems[0]?.text ?? '', /others than its owner can write it/);
+  chmodSync(folder, 0o755);
+  const there = join(root, 'machine/elsewhere');
+  renameSync(folder, there);
+  symlinkSync(there, folder);
+  const second = await methodsOf(daemon)['app.import']({}, gamesRequest);
+  t.regex(second.problems[0]?.text ?? '', /link/);
+  rmSync(folder);
+  renameSync(there, folder);
+  await methodsOf(daemon)['app.import']({}, gamesRequest);
+  t.deepEqual((await factsOf(daemon, 'mine', gamesRequest))('cpu'), [['background', 'user']]);
+});
