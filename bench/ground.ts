@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { type Client, connect, socketPaths } from '../ipc/client.ts';
 
@@ -13,6 +13,8 @@ const START_MS = 15_000;
 export interface Ground {
   /** Folder of everything the bench makes; gone after `stop`. */
   root: string;
+  /** Folder of the bundles. */
+  dist: string;
   daemon: ChildProcess;
   client: Client;
   /** Runs the tool with `--json` and returns what it printed. */
@@ -24,11 +26,13 @@ export interface Ground {
   stop(): Promise<void>;
 }
 
-/** Builds the bundles and starts the daemon. */
-export async function openGround(): Promise<Ground> {
+/** Builds the bundles and starts the daemon, with these settings. */
+export async function openGround(settings = ''): Promise<Ground> {
   execFileSync(process.execPath, [`${project}/scripts/build.ts`], { stdio: 'ignore' });
   // Not the temporary folder: it is often in memory, and what is measured here is a disk.
   const root = mkdtempSync('/var/tmp/personad-bench-');
+  mkdirSync(`${root}/etc`);
+  writeFileSync(`${root}/etc/persona.toml`, settings);
   const log = openSync(`${root}/daemon.log`, 'a');
   const environment = { ...process.env, PERSONA_ROOT: root };
   const daemon = spawn(process.execPath, [`${project}/dist/personad.mjs`], {
@@ -37,6 +41,7 @@ export async function openGround(): Promise<Ground> {
   });
   const ground: Ground = {
     root,
+    dist: `${project}/dist`,
     daemon,
     client: await reached(daemon, root),
     async reconnect() {

@@ -16,6 +16,7 @@ interface Bench {
 
 const benches: Record<string, () => Promise<Bench>> = {
   swap: () => import('./swap.ts'),
+  launch: () => import('./launch.ts'),
   partitions: () => import('./partitions.ts'),
 };
 

@@ -1,0 +1,173 @@
+import { readdirSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  createGroup,
+  type Hierarchy,
+  readHierarchies,
+  removeGroup,
+} from '../daemon/kernel/cgroups.ts';
+import { atMost, type Bar } from './bar.ts';
+import { type Ground, openGround } from './ground.ts';
+import { compileFloor, installed, startFloor } from './programs.ts';
+import { median } from './statistics.ts';
+
+/** One line for --list. */
+export const summary =
+  'start of a program through persona-run and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail';
+
+/** Time is measured: the best of three. */
+export const runs = 3;
+
+/** Moves into a control group in quick succession are cheaper than any that is really made. */
+const SPACE_MS = 150;
+const PROGRAM = '/bin/true';
+/** A program that is still there when it is moved: what counts is when it begins. */
+const LASTING = ['/bin/sh', '-c', 'echo begun; sleep 0.05'];
+
+/** Words that start the program in some way; the first is looked for on the machine. */
+type Ways = Record<string, readonly string[]>;
+
+/** Milliseconds of each way, round by round, with space between; or the reason why it is left out. */
+async function startTimes(
+  floor: string,
+  ways: Ways,
+  rounds: number,
+): Promise<Record<string, number | string>> {
+  const found: Record<string, number | string> = {};
+  const starts: Record<string, ReturnType<typeof startFloor>> = {};
+  for (const [name, words] of Object.entries(ways)) {
+    const [tool = ''] = words;
+    if (!tool.includes('/') && !installed(tool)) found[name] = `${tool} is not installed`;
+    else starts[name] = startFloor(floor, [...words]);
+  }
+  const samples: Record<string, number[]> = {};
+  // The first round is not counted: it reads what the others find in memory.
+  for (let i = 0; i <= rounds; i++) {
+    for (const [name, start] of Object.entries(starts)) {
+      await pause(SPACE_MS);
+      try {
+        const us = await start.next();
+        if (i > 0) samples[name] = [...(samples[name] ?? []), us / 1000];
+      } catch {
+        delete starts[name];
+        found[name] = 'does not run here';
+      }
+    }
+  }
+  for (const start of Object.values(starts)) start.stop();
+  for (const [name, values] of Object.entries(samples))
+    if (starts[name]) found[name] = median(values);
+  return found;
+}
+
+/** What a way costs over plain exec, and what others cost. */
+function overPlain(
+  bar: string,
+  ours: string,
+  limit: number,
+  rounds: number,
+  times: Record<string, number | string>,
+): Bar {
+  const { plain, [ours]: own, ...others } = times;
+  if (typeof own !== 'number' || typeof plain !== 'number')
+    throw new Error(`cannot measure ${ours}: ${own}`);
+  const costs = Object.entries(others).map(([name, ms]) => [
+    name,
+    typeof ms === 'number' ? ms - plain : ms,
+  ]);
+  return atMost(bar, own - plain, 'ms', limit, rounds, {
+    ...(Object.fromEntries(costs) as Bar['peer']),
+    'plain exec itself': plain,
+  });
+}
+
+/** Runs the bench; `quick` takes fewer samples. */
+export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
+  const side = `personad-bench-${process.pid}`;
+  const ground = await openGround(`[partitions]\nuser = "${side}"\n`);
+  process.env.PERSONA_ROOT = ground.root;
+  try {
+    const floor = compileFloor('start-floor', `${ground.root}/start-floor`);
+    if (floor === undefined) throw new Error('gcc is not installed, which persona-run needs too');
+    const rounds = quick ? 15 : 40;
+    return [
+      await unplaced(ground, floor, rounds),
+      await placed(ground, floor, side, rounds),
+      await throughTool(ground, floor, quick ? 10 : 30),
+    ];
+  } finally {
+    await ground.stop();
+  }
+}
+
+/** Without a group to put it in: the plan, and nothing else. */
+async function unplaced({ dist }: Ground, floor: string, rounds: number): Promise<Bar> {
+  const times = await startTimes(
+    floor,
+    {
+      plain: [PROGRAM],
+      'persona-run': [`${dist}/persona-run`, 'bench', '--', PROGRAM],
+      bwrap: ['bwrap', '--ro-bind', '/', '/', PROGRAM],
+      gamemoderun: ['gamemoderun', PROGRAM],
+      'firejail without profile': ['firejail', '--quiet', '--noprofile', PROGRAM],
+    },
+    rounds,
+  );
+  return overPlain('start by persona-run over plain exec', 'persona-run', 2, rounds, times);
+}
+
+/** With a group of its own for each start. */
+async function placed({ dist }: Ground, floor: string, side: string, rounds: number): Promise<Bar> {
+  const name = 'start by persona-run into a group of its own over plain exec';
+  const memory = readHierarchies().find(({ controllers }) => controllers.includes('memory'));
+  if (memory === undefined)
+    return { ...atMost(name, Number.NaN, 'ms', null, 0), peer: { ours: 'no memory controller' } };
+  const at = `${memory.at}/${side}`;
+  createGroup(at);
+  createGroup(`${at}/peer`);
+  const moves = `echo $$ > ${at}/peer/cgroup.procs; exec "$0" "$@"`;
+  try {
+    const times = await startTimes(
+      floor,
+      {
+        plain: LASTING,
+        'persona-run': [`${dist}/persona-run`, 'bench', '--', ...LASTING],
+        'a shell that moves itself': ['/bin/sh', '-c', moves, ...LASTING],
+        cgexec: ['cgexec', '-g', `memory:${side}/peer`, ...LASTING],
+      },
+      rounds,
+    );
+    if (groupsBelow(at).length < 2) throw new Error('nothing was put into a group');
+    return overPlain(name, 'persona-run', 3, rounds, times);
+  } finally {
+    await removeAll(memory, side);
+  }
+}
+
+const groupsBelow = (at: string): string[] =>
+  readdirSync(at, { withFileTypes: true })
+    .filter((one) => one.isDirectory())
+    .map(({ name }) => `${at}/${name}`);
+
+/** The groups of ended programs; the daemon may remove some of them at the same time. */
+async function removeAll({ at }: Hierarchy, side: string): Promise<void> {
+  const below = (group: string): string[] => [...groupsBelow(group).flatMap(below), group];
+  for (let left = 20; left > 0; left -= 1) {
+    if (below(`${at}/${side}`).every(removeGroup)) return;
+    await pause(SPACE_MS);
+  }
+  throw new Error(`cannot remove the group ${side}`);
+}
+
+async function throughTool({ dist }: Ground, floor: string, rounds: number): Promise<Bar> {
+  const node = process.execPath;
+  const tool = [node, `${dist}/personactl.cjs`, 'run', 'bench', '--', PROGRAM];
+  const ways = { tool, 'node -e 0': [node, '-e', '0'] };
+  const { tool: ours, 'node -e 0': bare } = await startTimes(floor, ways, rounds);
+  if (typeof ours !== 'number' || typeof bare !== 'number')
+    throw new Error('the tool does not run');
+  return atMost('start by personactl run against node -e 0', ours / bare, 'x', 1.4, rounds, {
+    'ours (ms)': ours,
+    'node (ms)': bare,
+  });
+}
