@@ -52,6 +52,8 @@ export interface Hooks {
   limits?: Partial<ChangeLimits>;
   /** How fast a file system is: a proof must not go by what it happens to be. */
   speedOf?: FastParts['speedOf'];
+  /** The clock of who governs the volumes: milliseconds since boot. */
+  governClock?: () => number;
   /** Run without sockets. */
   silent?: boolean;
 }

@@ -54,7 +54,7 @@ export const partitionCommands: readonly Command[] = [
   {
     name: 'partitions explain',
     group: 'Partitions',
-    summary: 'Show why the last decision about memory is as it is.',
+    summary: 'Show why the last decision about memory, and about volumes, is as it is.',
     operands: [],
     flags: [{ name: 'all', short: 'a', summary: 'Also the earlier ones that changed something.' }],
     examples: [['personactl partitions explain', '']],

@@ -34,6 +34,9 @@ export const volumeCommands: readonly Command[] = [
     name: 'volume list',
     group: 'Partitions',
     summary: 'List the volumes (root only).',
+    about: [
+      'With `volumes.govern = "on"` in the settings the policy that shares memory also moves space between the two volumes, by the same thresholds: one that is fuller than 80 % gets a tenth of both together from the other, where that has more than it needs. `partitions explain` says why; each move is a change.',
+    ],
     operands: [],
     flags: [],
     examples: [['personactl volume list', '']],

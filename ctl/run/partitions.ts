@@ -10,6 +10,7 @@ import { ago } from '../print/time.ts';
 import { usageError } from '../usage-error.ts';
 
 type Page = Answer<'partitions.show'>;
+type SpaceDecision = NonNullable<Answer<'partitions.explain'>['space']>['moves'][number];
 type Choice = Pick<Page, 'mode' | 'managed' | 'obstacle' | 'policy'>;
 
 const right = (title: string) => ({ title, side: 'right' as const });
@@ -88,6 +89,30 @@ const diskTitles = [
   left('SHARED BY'),
 ];
 
+/** Whether space changes sides, and by which policy. */
+export function governedText(
+  { on, policy, obstacle }: { on: boolean; policy: string; obstacle?: string | undefined },
+  style: Style,
+): Safe {
+  if (!on)
+    return say`the sizes of volumes stay as they are (volumes.govern = "on" has them governed)`;
+  if (obstacle === undefined) return say`${style.bold(policy)} moves space between the volumes`;
+  return say`${style.bold(policy)}, ${style.yellow('no space is moved')}: ${obstacle}`;
+}
+
+const volumeTitles = [left('VOLUME'), ...['SIZE', 'USED', '', 'LIMIT'].map(right)];
+
+function spaceLines(space: NonNullable<Page['space']>, style: Style): Safe[] {
+  const rows = space.sides.map(({ side, sizeBytes, usedBytes, mostBytes }) => [
+    style.bold(side),
+    formatSize(sizeBytes),
+    formatSize(usedBytes),
+    percent(usedBytes / Math.max(1, sizeBytes)),
+    formatSize(mostBytes),
+  ]);
+  return [say``, ...columns(volumeTitles, rows, style), governedText(space, style)];
+}
+
 /** The page of `partitions show`. */
 export function partitionsPage(answer: Page, call: Call): Safe[] {
   const { style } = call.out;
@@ -115,6 +140,7 @@ export function partitionsPage(answer: Page, call: Call): Safe[] {
         style,
       ),
     );
+  if (answer.space !== undefined) lines.push(...spaceLines(answer.space, style));
   if (leases.length > 0) {
     const titles = [...['CGROUP', 'SET NOW', 'TO', 'BEFORE', 'BY'].map(left)];
     const rows = leases.map(({ group, knob, value, old, by }) => [
@@ -161,18 +187,44 @@ const outcome: Record<Decision['writes'][number]['state'], string> = {
 function decisionLines(one: Decision, call: Call): Safe[] {
   const { style } = call.out;
   const head = say`${style.bold(one.policy)} ${style.dim(ago(one.atMs, call.io.now()))}`;
-  const why = one.why.map(({ rule, side, text }) =>
-    side === undefined
-      ? say`${style.cyan(rule)}  ${text}`
-      : say`${style.cyan(rule)}  ${side}: ${text}`,
-  );
   const writes = one.writes.map(({ side, knob, value, state, detail }) => {
     const what = value === 0 ? 'none' : amount(value);
     const more = detail === undefined || state === 'theirs' ? '' : ` (${detail})`;
     return say`${side} ${knob} -> ${what}: ${outcome[state]}${more}`;
   });
   const nothing = writes.length === 0 ? [style.dim('nothing to set')] : [];
-  return [head, ...indented([...why, ...writes, ...nothing])];
+  return [head, ...indented([...whyLines(one.why, style), ...writes, ...nothing])];
+}
+
+/** The last one, and with `--all` those before it that changed something. */
+function shownOf<One extends { atMs: number }>(
+  { last, moves }: { last?: One | undefined; moves: readonly One[] },
+  all: boolean,
+): One[] {
+  if (last === undefined) return [];
+  const earlier = moves.filter(({ atMs }) => atMs !== last.atMs).reverse();
+  return all ? [last, ...earlier] : [last];
+}
+
+function whyLines(why: Decision['why'], style: Style): Safe[] {
+  return why.map(({ rule, side, text }) =>
+    side === undefined
+      ? say`${style.cyan(rule)}  ${text}`
+      : say`${style.cyan(rule)}  ${side}: ${text}`,
+  );
+}
+
+function spaceDecisionLines(one: SpaceDecision, call: Call): Safe[] {
+  const { style } = call.out;
+  const { move } = one;
+  const head = say`${style.bold(one.policy)} on the volumes ${style.dim(ago(one.atMs, call.io.now()))}`;
+  const change = move?.change === undefined ? '' : `, change ${move.change}`;
+  const detail = move?.detail === undefined ? '' : ` (${move.detail})`;
+  const moved =
+    move === undefined
+      ? style.dim('nothing to move')
+      : say`${formatSize(move.bytes)} from ${move.from} to ${move.to}: ${move.state}${change}${detail}`;
+  return [head, ...indented([...whyLines(one.why, style), moved])];
 }
 
 /** `personactl partitions explain` */
@@ -180,14 +232,14 @@ export async function explain(call: Call): Promise<undefined> {
   const client = await call.client();
   const answer = await client.call('partitions.explain', {});
   call.out.result(answer, () => {
-    const { last, moves } = answer;
-    if (last === undefined) {
-      call.out.note(say`Nothing was decided yet.`);
-      return [];
-    }
-    const earlier = moves.filter(({ atMs }) => atMs !== last.atMs).reverse();
-    const shown = call.has('all') ? [last, ...earlier] : [last];
-    return shown.flatMap((one) => decisionLines(one, call));
+    const all = call.has('all');
+    const { space = { moves: [] } } = answer;
+    const lines = [
+      ...shownOf(answer, all).flatMap((one) => decisionLines(one, call)),
+      ...shownOf(space, all).flatMap((one) => spaceDecisionLines(one, call)),
+    ];
+    if (lines.length === 0) call.out.note(say`Nothing was decided yet.`);
+    return lines;
   });
 }
 

@@ -5,6 +5,7 @@ import { runChange } from '../change.ts';
 import { columns, facts, indented } from '../print/columns.ts';
 import { type Safe, say } from '../print/safe.ts';
 import { moment } from '../print/time.ts';
+import { governedText } from './partitions.ts';
 
 type VolumePage = Answer<'volume.list'>['volumes'][number];
 type VolumeName = VolumePage['name'];
@@ -44,7 +45,8 @@ export async function list(call: Call): Promise<undefined> {
       formatSize(volume.limitBytes),
       volume.at,
     ]);
-    return columns(titles, rows, call.out.style);
+    const { style } = call.out;
+    return [...columns(titles, rows, style), governedText(answer.governed, style)];
   });
 }
 

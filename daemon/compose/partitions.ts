@@ -9,6 +9,7 @@ import { policies } from '../partitions/policies/index.ts';
 import { hostWaiting } from '../partitions/recorder.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import type { Check } from '../system/doctor.ts';
+import type { Governor } from './space.ts';
 
 type PartitionMethods = Pick<Rooms, Extract<keyof Rooms, `partitions.${string}`>>;
 
@@ -195,18 +196,21 @@ function decisionPage({ goals, ...rest }: Decision): DecisionPage {
   return { ...rest, goals: { user: whole(goals.user), system: whole(goals.system) } };
 }
 
-/** The methods of memory shares. */
-export function partitionMethods(room: PartitionsRoom): PartitionMethods {
+/** The methods of shares, of memory and of space. */
+export function partitionMethods(room: PartitionsRoom, governor: Governor): PartitionMethods {
   return {
     async 'partitions.show'() {
       await room.loop.lookAgain(freshMs);
-      return showPage(room);
+      const space = governor.show();
+      return { ...showPage(room), ...(space && { space }) };
     },
     'partitions.explain': () => {
       const { decision, moves } = room.loop;
+      const space = governor.explain();
       return {
         ...(decision && { last: decisionPage(decision) }),
         moves: moves.map(decisionPage),
+        ...(space && { space }),
       };
     },
     async 'partitions.history'({ step = '10s' }) {

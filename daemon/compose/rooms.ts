@@ -34,6 +34,7 @@ import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
+import { type Governor, openGovernor } from './space.ts';
 import { statusParts } from './status.ts';
 import { systemMethods } from './system.ts';
 import { volumeChecks, volumeMethods, volumeNotices } from './volumes.ts';
@@ -51,7 +52,7 @@ export interface RoomsParts extends BackupParts {
   /** The user a uid counts to: a subordinate id counts to the user it was given to. */
   accountOf(uid: number): number;
   /** For the proofs. */
-  hooks?: { speedOf?: FastParts['speedOf'] };
+  hooks?: { speedOf?: FastParts['speedOf']; governClock?: () => number };
   /** Why nothing may be changed, whatever it is. */
   degraded: string | undefined;
   /** A service manager clears away what this process leaves when it is killed. */
@@ -66,6 +67,8 @@ export interface RoomsParts extends BackupParts {
 /** All rooms of a daemon, composed. */
 export interface OpenedRooms {
   tasks: AnyTask[];
+  /** Who moves space between the volumes. */
+  governor: Governor;
   /** Brings back what rooms keep in memory and in the kernel. Before the engine recovers. */
   recover(): Promise<void>;
   /** Hears of each change that begins. */
@@ -92,10 +95,12 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const partitions = await openPartitions(parts);
   const fast = openFast(parts, partitions);
   const volumes = await openVolumes({ paths, log, now: wallMs });
+  const governor = openGovernor(parts, partitions, volumes);
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const launches = openLaunches({ ...parts, partitions });
   const applications = openApplications({ ...parts, now: wallMs });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
+  const moreChecks = () => checksOf(partitions, volumes, governor, integrity);
   return {
     tasks: [
       ...personaTasks(personas),
@@ -110,29 +115,27 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...applications.tasks,
     ],
     recover: () => integrity.look().then(slots.recover).then(fast.recover),
-    settle: (engine) => enclaves.settle(engine).then(launches.recover),
+    governor,
+    settle: (engine) => settleAll(engine, enclaves, launches, governor),
     began: integrity.began,
     phase: (now) => {
       phase = now;
       if (now === 'ready') partitions.start();
+      governor.phase(now);
       integrity.phase(now);
     },
     methods: (engine) => ({
       ...personaMethods(personas),
       ...slotMethods(slots.room),
       ...backup.methods,
-      ...partitionMethods(partitions),
+      ...partitionMethods(partitions, governor),
       ...fast.methods,
-      ...volumeMethods(volumes),
+      ...volumeMethods(volumes, governor),
       ...launches.methods,
       ...enclaves.methods(engine),
       ...applications.methods,
       ...integrity.methods,
-      ...systemMethods({
-        ...parts,
-        collectors,
-        moreChecks: () => checksOf(partitions, volumes, integrity),
-      }),
+      ...systemMethods({ ...parts, collectors, moreChecks }),
       status: statusParts({
         ...parts,
         state: paths.state,
@@ -143,12 +146,9 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         integrity: integrity.status,
         retention,
         memory: () => memoryPart(partitions),
-        moreNotices: () => noticesOf(partitions, fast, volumes),
+        moreNotices: () => noticesOf(partitions, fast, volumes, governor),
       }),
-      owners: {
-        ...ownersOver(personas, slots),
-        ...{ fast: fast.ownerOf, enclave: enclaves.owner },
-      },
+      owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
     async close() {
       await integrity.stop();
@@ -156,6 +156,18 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       for (const room of [partitions, slots]) await room.stop();
     },
   };
+}
+
+/** What follows the engine's recovery, room by room. */
+async function settleAll(
+  engine: Engine,
+  enclaves: ReturnType<typeof openEnclaves>,
+  launches: ReturnType<typeof openLaunches>,
+  governor: Governor,
+): Promise<void> {
+  await enclaves.settle(engine);
+  await launches.recover();
+  governor.over(engine);
 }
 
 /** Opens slots. While degraded nothing of them is brought back, but what the rows say is shown. */
@@ -197,19 +209,28 @@ async function noticesOf(
   partitions: PartitionsRoom,
   fast: ReturnType<typeof openFast>,
   volumes: VolumesRoom,
+  governor: Governor,
 ): Promise<{ text: string; command: string }[]> {
-  return [...memoryNotices(partitions), ...(await fast.notices()), ...volumeNotices(volumes)];
+  return [
+    ...memoryNotices(partitions),
+    ...(await fast.notices()),
+    ...volumeNotices(volumes),
+    ...governor.notices(),
+  ];
 }
 
 /** What the rooms beside slots have looked at, for `doctor`. */
 async function checksOf(
   partitions: PartitionsRoom,
   volumes: VolumesRoom,
+  governor: Governor,
   integrity: Integrity,
 ): Promise<Check[]> {
+  const sizes = governor.check();
   return [
     ...memoryChecks(partitions),
     ...(await volumeChecks(volumes)),
+    ...(sizes ? [sizes] : []),
     ...(await integrity.checks()),
   ];
 }

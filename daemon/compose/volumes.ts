@@ -5,6 +5,7 @@ import type { Check } from '../system/doctor.ts';
 import { planCreate, planRemove, planResize } from '../volumes/plans.ts';
 import type { VolumesRoom } from '../volumes/room.ts';
 import type { VolumeName } from '../volumes/volume.ts';
+import type { Governor } from './space.ts';
 
 type VolumeMethods = Pick<Rooms, Extract<keyof Rooms, `volume.${string}`>>;
 type VolumePage = Answer<'volume.list'>['volumes'][number];
@@ -16,13 +17,16 @@ async function pageOf(room: VolumesRoom, volume: VolumeName): Promise<VolumePage
 }
 
 /** The methods of volumes. */
-export function volumeMethods(room: VolumesRoom): VolumeMethods {
+export function volumeMethods(
+  room: VolumesRoom,
+  { governed }: Pick<Governor, 'governed'>,
+): VolumeMethods {
   return {
     'volume.create': (params, { caller }) => ({
       plan: planCreate(room, params, caller.uid),
       answer: async () => ({ volume: await pageOf(room, params.name) }),
     }),
-    'volume.list': async () => ({ volumes: await room.pages() }),
+    'volume.list': async () => ({ volumes: await room.pages(), governed: governed() }),
     'volume.resize': (params, { caller }) => ({
       plan: planResize(room, params, caller.uid),
       answer: async () => ({ volume: await pageOf(room, params.name) }),

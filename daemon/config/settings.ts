@@ -112,6 +112,11 @@ export const settingTable = {
   ),
   'partitions.user': word('user.slice', groupPath, 'The cgroup that is the user side.'),
   'partitions.system': word('system.slice', groupPath, 'The cgroup that is the system side.'),
+  'volumes.govern': word(
+    'off',
+    ['off', 'on'],
+    'on: the policy in force also moves space between the volumes `user` and `system`, by the same thresholds. off: their sizes stay.',
+  ),
   'fast.memory_percent': number(
     50,
     'percent',

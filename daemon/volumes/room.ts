@@ -167,12 +167,17 @@ export class VolumesRoom {
     return volume;
   }
 
+  /** It is mounted, and nothing is wrong with it. */
+  isReady(name: VolumeName): boolean {
+    return this.#mounted.has(name) && !this.#problems.has(name);
+  }
+
   /** As `volume`, and it is mounted. Throws `state-damaged`. */
   ready(name: VolumeName): Volume {
     const volume = this.volume(name);
-    const problem = this.#problems.get(name);
-    if (problem === undefined && this.#mounted.has(name)) return volume;
-    throw new PersonaError('state-damaged', `volume ${name}: ${problem ?? 'it is not mounted'}`);
+    if (this.isReady(name)) return volume;
+    const problem = this.#problems.get(name) ?? 'it is not mounted';
+    throw new PersonaError('state-damaged', `volume ${name}: ${problem}`);
   }
 
   /** Bytes that the volume may hold now: all but its ballast. */
@@ -245,7 +250,7 @@ export class VolumesRoom {
       command: `personactl volume show ${volume}`,
     }));
     const others = [...this.#known.values()]
-      .filter(({ name }) => this.#mounted.has(name) && !this.#problems.has(name))
+      .filter(({ name }) => this.isReady(name))
       .flatMap((volume) => [...this.#fullNotices(volume), ...this.#missingNotices(volume)]);
     return [...broken, ...others];
   }

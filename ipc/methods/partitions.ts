@@ -56,14 +56,36 @@ const write = v.strictObject({
 
 const goal = v.strictObject({ lowBytes: count, highBytes: v.optional(count) });
 
+const why = v.array(v.strictObject({ rule: v.string(), side: v.optional(side), text: v.string() }));
+
 /** One decision, with what it went by. */
 export const decision = v.strictObject({
   atMs: count,
   policy: v.string(),
   managed: v.boolean(),
   goals: v.strictObject({ user: goal, system: goal }),
-  why: v.array(v.strictObject({ rule: v.string(), side: v.optional(side), text: v.string() })),
+  why,
   writes: v.array(write),
+});
+
+/** One decision about the sizes of the volumes. */
+export const spaceDecision = v.strictObject({
+  atMs: count,
+  policy: v.string(),
+  /** What follows from it. */
+  sizes: v.strictObject({ user: count, system: count }),
+  why,
+  /** Absent: nothing was to be moved. */
+  move: v.optional(
+    v.strictObject({
+      from: side,
+      to: side,
+      bytes: count,
+      state: v.picklist(['done', 'failed']),
+      change: v.optional(count),
+      detail: v.optional(v.string()),
+    }),
+  ),
 });
 
 const disk = v.strictObject({
@@ -172,6 +194,20 @@ export const partitionMethods = {
           ),
         }),
       ),
+      /** The volumes; absent where there is none. */
+      space: v.optional(
+        v.strictObject({
+          /** The policy moves space between them. */
+          on: v.boolean(),
+          policy: v.string(),
+          /** Why it cannot, though it should. */
+          obstacle: v.optional(v.string()),
+          /** Those that can be used. */
+          sides: v.array(
+            v.strictObject({ side, sizeBytes: count, usedBytes: count, mostBytes: count }),
+          ),
+        }),
+      ),
       remarks: v.array(v.string()),
     },
   ),
@@ -179,7 +215,14 @@ export const partitionMethods = {
     'any',
     'Shows why the last decision is as it is, and the last ones that changed something.',
     {},
-    { last: v.optional(decision), moves: v.array(decision) },
+    {
+      last: v.optional(decision),
+      moves: v.array(decision),
+      /** The same of the volumes; absent where space is not governed. */
+      space: v.optional(
+        v.strictObject({ last: v.optional(spaceDecision), moves: v.array(spaceDecision) }),
+      ),
+    },
   ),
   'partitions.history': sync(
     'any',

@@ -41,7 +41,20 @@ export const volumeMethods = {
     { name, bytes: count, limitBytes: v.optional(count) },
     { volume: volumePage },
   ),
-  'volume.list': sync('root', 'Lists the volumes.', {}, { volumes: v.array(volumePage) }),
+  'volume.list': sync(
+    'root',
+    'Lists the volumes.',
+    {},
+    {
+      volumes: v.array(volumePage),
+      /** Whether space is moved between them, and by which policy; why it is not, though it should be. */
+      governed: v.strictObject({
+        on: v.boolean(),
+        policy: v.string(),
+        obstacle: v.optional(v.string()),
+      }),
+    },
+  ),
   'volume.resize': change(
     'root',
     'Makes a volume larger or smaller, while it is in use.',

@@ -172,6 +172,19 @@ export const volumeGrow = subject(
   (methods) => methods['volume.resize']({ name: 'user', bytes: 96 * MiB }, rootRequest),
   makeVolume,
 );
+/** Space that the daemon moves from one volume to the other. */
+export const volumeMove = subject(
+  (_methods, { rooms }) => ({
+    plan: rooms.governor.plan({ from: 'system', to: 'user', bytes: 16 * MiB }, 'a proof'),
+  }),
+  async (methods, daemon) => {
+    await mustDo(daemon, makeVolume);
+    return methods['volume.create'](
+      { name: 'system', bytes: 96 * MiB, limitBytes: 128 * MiB },
+      rootRequest,
+    );
+  },
+);
 /** A volume that gives space back. */
 export const volumeShrink = subject(
   (methods) => methods['volume.resize']({ name: 'user', bytes: 64 * MiB }, rootRequest),

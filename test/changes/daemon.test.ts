@@ -12,6 +12,7 @@ import {
   swapNew,
   volumeCreate,
   volumeGrow,
+  volumeMove,
   volumeRemove,
   volumeShrink,
 } from './daemon-subjects.ts';
@@ -29,6 +30,7 @@ const changes = {
   swapNew,
   volumeCreate,
   volumeGrow,
+  volumeMove,
   volumeRemove,
   volumeShrink,
 };

@@ -29,7 +29,7 @@ export function silentSubject(
       const daemon = await startForProof(folder, { ...hooks, ...more });
       return {
         engine: daemon.engine,
-        plan: async () => (await asked(daemon.rooms.methods(daemon.engine))).plan,
+        plan: async () => (await asked(daemon.rooms.methods(daemon.engine), daemon)).plan,
         observe: () => observe(daemon, folder),
         close: () => daemon.stop(),
       };

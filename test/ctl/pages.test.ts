@@ -123,7 +123,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
       },
     ],
   }),
-  'volume.list': () => ({ volumes: samples.volumes }),
+  'volume.list': () => ({ volumes: samples.volumes, governed: samples.governed }),
   'system.integrity': () => samples.integrity,
   'enclave.list': () => ({ enclaves: [samples.enclave, samples.closedEnclave] }),
   'enclave.show': () => ({ enclave: samples.enclave, assurance: samples.assurance }),

@@ -208,9 +208,37 @@ const decided = {
   ],
 };
 
+const movedSpace = {
+  atMs: nowMs - 5 * minute,
+  policy: 'protective',
+  sizes: { user: 25_769_803_776, system: 17_179_869_184 },
+  why: [
+    { rule: 'need', side: 'user' as const, text: 'its volume is too full' },
+    { rule: 'seen', text: 'user is 92 % full, system 12 %' },
+  ],
+  move: {
+    from: 'system' as const,
+    to: 'user' as const,
+    bytes: 4_294_967_296,
+    state: 'done' as const,
+    change: 17,
+  },
+};
+
 export const explained: Answer<'partitions.explain'> = {
   last: decided,
   moves: [{ ...decided, atMs: nowMs - 60 * minute, why: [], writes: [] }, decided],
+  space: {
+    last: { ...movedSpace, atMs: nowMs - 1000, move: undefined },
+    moves: [
+      movedSpace,
+      {
+        ...movedSpace,
+        atMs: nowMs - 3 * minute,
+        move: { ...movedSpace.move, state: 'failed', change: undefined, detail: 'no \x1b[2J' },
+      },
+    ],
+  },
 };
 
 export const partitions: Answer<'partitions.show'> = {
@@ -279,6 +307,19 @@ export const partitions: Answer<'partitions.show'> = {
     cost: false,
     set: [{ group: 'user.slice', knob: 'io.weight', value: '200', state: 'written' }],
     disks: [{ name: 'nvme0n1', by: 'nothing', scheduler: 'none' }],
+  },
+  space: {
+    on: true,
+    policy: 'protective',
+    sides: [
+      {
+        side: 'user',
+        sizeBytes: 21_474_836_480,
+        usedBytes: 20_401_094_656,
+        mostBytes: 85_899_345_920,
+      },
+      { side: 'system', sizeBytes: 10_737_418_240, usedBytes: 0, mostBytes: 42_949_672_960 },
+    ],
   },
   remarks: ['the cgroup mount lacks memory_recursiveprot'],
 };
@@ -385,6 +426,12 @@ export const seen: Answer<'partitions.history'> = {
     userBytes: at * 1_073_741_824,
     waiting: at / 100,
   })),
+};
+
+export const governed: Answer<'volume.list'>['governed'] = {
+  on: true,
+  policy: 'threshold',
+  obstacle: 'volume system cannot be used',
 };
 
 export const volumes: Answer<'volume.list'>['volumes'] = [

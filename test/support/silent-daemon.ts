@@ -58,11 +58,12 @@ export function startSilent(
 /** The methods of the rooms, called without a socket. */
 export type Methods = ReturnType<Daemon['rooms']['methods']>;
 /** A change asked for. */
-export type Asked = (methods: Methods) => Promise<{ plan: Plan }> | { plan: Plan };
+export type Asked = (methods: Methods, daemon: Daemon) => Promise<{ plan: Plan }> | { plan: Plan };
 
 /** Runs a change to its end, whatever that is. */
-export async function ask({ engine, rooms }: Daemon, asked: Asked): Promise<Result> {
-  const { plan } = await asked(rooms.methods(engine));
+export async function ask(daemon: Daemon, asked: Asked): Promise<Result> {
+  const { engine, rooms } = daemon;
+  const { plan } = await asked(rooms.methods(engine), daemon);
   return await (await engine.submit(plan)).done;
 }
 

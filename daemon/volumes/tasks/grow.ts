@@ -16,7 +16,7 @@ export interface ResizeParams {
 }
 
 /** Sets aside the blocks below the end of the ballast, which the volume is to get. Throws no-space. */
-async function reserve(
+export async function reserve(
   room: VolumesRoom,
   { name, toBytes }: ResizeParams,
   { signal, fault }: TaskContext,
@@ -40,6 +40,14 @@ async function reserve(
   }
 }
 
+/** Gives whatever lies below the ballast back to the disk. */
+export async function giveBackBallast(room: VolumesRoom, name: VolumeName): Promise<void> {
+  room.ready(name);
+  const { image, ballast } = room.places(name);
+  using file = openImage(image);
+  await giveBack(file, await ballastRanges(ballast));
+}
+
 /** Sets blocks of the disk aside for what a volume is to hold more. */
 export function reserveTask(room: VolumesRoom): AnyTask {
   return defineTask<ResizeParams>({
@@ -50,12 +58,7 @@ export function reserveTask(room: VolumesRoom): AnyTask {
       await reserve(room, params, context);
       await context.fault('volumes:reserved');
     },
-    async undo(_context, { name }) {
-      room.ready(name);
-      const { image, ballast } = room.places(name);
-      using file = openImage(image);
-      await giveBack(file, await ballastRanges(ballast));
-    },
+    undo: (_context, { name }) => giveBackBallast(room, name),
   });
 }
 

@@ -6,6 +6,7 @@ import { makeImageTask } from './make-image.ts';
 import { removeImageTask } from './remove-image.ts';
 import { showVolumeTask, takeOffTask } from './show-volume.ts';
 import { fillBallastTask, giveBackTask } from './shrink.ts';
+import { takeGivenTask } from './take-given.ts';
 
 /** The steps of all changes of volumes. */
 export function volumeTasks(room: VolumesRoom): AnyTask[] {
@@ -19,5 +20,6 @@ export function volumeTasks(room: VolumesRoom): AnyTask[] {
     releaseBallastTask(room),
     fillBallastTask(room),
     giveBackTask(room),
+    takeGivenTask(room),
   ];
 }

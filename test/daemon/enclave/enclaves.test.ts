@@ -248,7 +248,7 @@ works('on a full disk nothing is made and nothing is left', async (t) => {
   await t.throwsAsync(ask(daemon, create(right, 80 * MiB)), { code: 'no-space' });
   // The space goes between the look and the work.
   const methods = daemon.rooms.methods(daemon.engine);
-  const { plan } = await create(right, 40 * MiB)(methods);
+  const { plan } = await create(right, 40 * MiB)(methods, daemon);
   const { bytes: _, ...needs } = plan.needs ?? {};
   run('fallocate', '-l', '30M', join(disk, 'filler'));
   const result = await (await daemon.engine.submit({ ...plan, needs })).done;
