@@ -7,13 +7,14 @@ import {
   removeGroup,
 } from '../daemon/kernel/cgroups.ts';
 import { atMost, type Bar } from './bar.ts';
+import { catalogueBars } from './catalogue.ts';
 import { type Ground, openGround } from './ground.ts';
 import { compileFloor, installed, startFloor } from './programs.ts';
 import { median } from './statistics.ts';
 
 /** One line for --list. */
 export const summary =
-  'start of a program through persona-run and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail';
+  'look-up and import of applications; start of a program through persona-run and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail';
 
 /** Time is measured: the best of three. */
 export const runs = 3;
@@ -90,11 +91,13 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
     const floor = compileFloor('start-floor', `${ground.root}/start-floor`);
     if (floor === undefined) throw new Error('gcc is not installed, which persona-run needs too');
     const rounds = quick ? 15 : 40;
-    return [
+    const starts = [
       await unplaced(ground, floor, rounds),
       await placed(ground, floor, side, rounds),
       await throughTool(ground, floor, quick ? 10 : 30),
     ];
+    await ground.reconnect();
+    return [...(await catalogueBars(ground, quick)), ...starts];
   } finally {
     await ground.stop();
   }

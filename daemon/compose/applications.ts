@@ -6,6 +6,7 @@ import { type Application, factOf, type Known } from '../profiles/application.ts
 import type { Catalogue } from '../profiles/catalogue.ts';
 import { factNames } from '../profiles/fact-values.ts';
 import { obstacles } from '../profiles/launch-plan.ts';
+import { launched } from '../profiles/launched.ts';
 import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
 import { choose } from '../profiles/selection.ts';
 import { applicationTasks, planState } from '../profiles/state-facts.ts';
@@ -71,7 +72,7 @@ function explained(
   const { application, recognised } =
     executable === undefined && known !== undefined
       ? { application: known, recognised: catalogue.started(known) }
-      : catalogue.find(executable as NonNullable<typeof executable>, room.fileAt, app);
+      : launched(catalogue, room.fileAt, { app, executable });
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
   return {
     id: application.id,
@@ -115,10 +116,12 @@ function applicationMethods(room: ProfilesRoom): AppMethods {
 }
 
 /** Opens the room of applications: its steps and methods. */
-export function openApplications(parts: ProfilesParts): {
+export function openApplications(parts: ProfilesParts & { degraded: string | undefined }): {
   room: ProfilesRoom;
   tasks: AnyTask[];
   methods: AppMethods;
+  /** Reads ahead of the first launch. */
+  start(): void;
   close(): Promise<void>;
 } {
   const room = new ProfilesRoom(parts);
@@ -126,6 +129,12 @@ export function openApplications(parts: ProfilesParts): {
     room,
     tasks: applicationTasks(room),
     methods: applicationMethods(room),
+    start() {
+      if (parts.degraded === undefined)
+        room
+          .warmUp()
+          .catch((err: unknown) => parts.log.warn({ err }, 'cannot read ahead of applications'));
+    },
     close: () => room.close(),
   };
 }

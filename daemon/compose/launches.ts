@@ -6,11 +6,14 @@ import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { type Launch, planLaunch } from '../profiles/launch-plan.ts';
+import { launched } from '../profiles/launched.ts';
 import { Placements } from '../profiles/placements.ts';
+import type { ProfilesRoom } from '../profiles/room.ts';
 
 /** What launches are planned with. */
 export interface LaunchParts {
   partitions: PartitionsRoom;
+  applications: ProfilesRoom;
   log: Log;
   accountOf(uid: number): number;
 }
@@ -26,13 +29,18 @@ function hierarchyOf({ memory, pressureRoot }: Places): Hierarchy | undefined {
   return pressureRoot === undefined ? undefined : { at: pressureRoot, version: 2, controllers: [] };
 }
 
-/** What is known of the application. Nothing yet: it runs as `standard`, unless the caller asks for more. */
-function launchOf({ app, profile }: Asked): Launch {
-  return { application: { id: app, facts: {} }, recognised: { by: 'nothing' }, wish: profile };
+/** What is known of the application by now. */
+async function launchOf(
+  applications: ProfilesRoom,
+  { app, executable, profile }: Asked,
+  caller: Request['caller'],
+): Promise<Launch> {
+  const catalogue = await applications.forLaunch(caller);
+  return { ...launched(catalogue, applications.fileAt, { app, executable }), wish: profile };
 }
 
 /** Opens the part of the daemon that plans launches. */
-export function openLaunches({ partitions, log, accountOf }: LaunchParts) {
+export function openLaunches({ partitions, applications, log, accountOf }: LaunchParts) {
   const { places, loop } = partitions;
   const placements = new Placements({
     hierarchy: hierarchyOf(places),
@@ -42,8 +50,9 @@ export function openLaunches({ partitions, log, accountOf }: LaunchParts) {
     log,
   });
   const methods: Pick<Rooms, 'launch.plan'> = {
-    'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
-      const { memoryBytes, ...plan } = planLaunch(launchOf(asked));
+    async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
+      const launch = await launchOf(applications, asked, caller);
+      const { memoryBytes, ...plan } = planLaunch(launch);
       const { app } = asked;
       if (dryRun) {
         const reason = placements.obstacle ?? 'nothing is started';

@@ -97,8 +97,8 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const volumes = await openVolumes({ paths, log, now: wallMs });
   const governor = openGovernor(parts, partitions, volumes);
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
-  const launches = openLaunches({ ...parts, partitions });
   const applications = openApplications({ ...parts, now: wallMs });
+  const launches = openLaunches({ ...parts, partitions, applications: applications.room });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   const moreChecks = () => checksOf(partitions, volumes, governor, integrity);
   return {
@@ -120,7 +120,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
     began: integrity.began,
     phase: (now) => {
       phase = now;
-      if (now === 'ready') partitions.start();
+      if (now === 'ready') for (const room of [partitions, applications]) room.start();
       governor.phase(now);
       integrity.phase(now);
     },

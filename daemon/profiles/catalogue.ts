@@ -22,6 +22,13 @@ export interface Found {
   recognised: Recognised;
 }
 
+/** An application one of whose executables a program is, and the package of the file. */
+interface Owned {
+  id: string;
+  path: string;
+  owner?: string;
+}
+
 /** What several surveys know together, as one user may see it. Nothing here touches the machine, but by `fileAt`. */
 export class Catalogue {
   readonly #layers: readonly Layer[];
@@ -69,27 +76,32 @@ export class Catalogue {
 
   /**
    * The application that a program is: by the file itself; where a package was updated, by the path at which the machine has this very file now.
-   * Failing that, by its name. @param id the application that it is said to be.
+   * Failing that, by its name.
    */
-  find(program: Program, fileAt: FileAt, id?: string): Found {
-    const own = this.#byFile(program, fileAt).filter((one) => id === undefined || one.id === id);
+  find(program: Program, fileAt: FileAt): Found {
+    const own = this.#byFile(program, fileAt);
     const name = lastPart(program.path);
     const best = own.find((one) => one.id === name) ?? own[0];
-    if (best !== undefined) {
-      const { id: found, path, owner } = best;
-      const { device, inode } = program;
-      return {
-        application: this.application(found),
-        recognised: { by: 'executable', path, device, inode, ...(owner && { package: owner }) },
-      };
-    }
-    if (id !== undefined)
-      return { application: this.application(id), recognised: { by: 'name', name } };
-    return this.#byName(name);
+    return best === undefined ? this.#byName(name) : this.#itself(best, program);
   }
 
-  #byFile(program: Program, fileAt: FileAt): { id: string; path: string; owner?: string }[] {
-    const found: { id: string; path: string; owner?: string }[] = [];
+  /** The application that somebody calls a program: known as it, where the program is one of its executables. */
+  called(id: string, program: Program | undefined, fileAt: FileAt): Found {
+    const own = program && this.#byFile(program, fileAt).find((one) => one.id === id);
+    if (program && own) return this.#itself(own, program);
+    const by = this.has(id) ? ({ by: 'name', name: id } as const) : ({ by: 'nothing' } as const);
+    return { application: this.application(id), recognised: by };
+  }
+
+  #itself({ id, path, owner }: Owned, { device, inode }: Program): Found {
+    return {
+      application: this.application(id),
+      recognised: { by: 'executable', path, device, inode, ...(owner && { package: owner }) },
+    };
+  }
+
+  #byFile(program: Program, fileAt: FileAt): Owned[] {
+    const found: Owned[] = [];
     for (const layer of this.#layers)
       for (const known of layer.files(program)) this.#add(found, known.path, known.package);
     if (found.length > 0) return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -101,7 +113,7 @@ export class Catalogue {
   }
 
   /** The applications whose executables, by the word that counts, are at this path. */
-  #add(found: { id: string; path: string; owner?: string }[], path: string, owner?: string): void {
+  #add(found: Owned[], path: string, owner?: string): void {
     for (const id of new Set(this.#layers.flatMap((layer) => layer.startedBy(path)))) {
       const executables = factOf(this.application(id), 'executables')?.value ?? [];
       if (executables.includes(path)) found.push({ id, path, ...(owner && { owner }) });

@@ -23,6 +23,8 @@ const machineDeadlineMs = 20_000;
 const userDeadlineMs = 5_000;
 /** What was found of a user is not looked for again sooner. */
 const userFreshMs = 2_000;
+/** A launch goes by what was read at most this long ago, or lets it be read again. */
+const launchFreshMs = 60_000;
 /** The machine's lists are not looked at for changes more often. */
 const machineFreshMs = 2_000;
 /** Where only packages write. The daemon itself looks at no other place. */
@@ -116,6 +118,32 @@ export class ProfilesRoom {
       this.#machine.layer,
     ];
     return new Catalogue(layers.filter((layer) => layer !== undefined));
+  }
+
+  /**
+   * The same for a launch: what was stated by command is always there; what lies in files is read beside it when that is long ago, for
+   * the launches that follow.
+   */
+  async forLaunch(asker: Asker): Promise<Catalogue> {
+    await this.#loadSaid(EVERYBODY);
+    await this.#loadSaid(asker.uid);
+    const seenMs = this.#users.get(asker.uid)?.atMs ?? Number.NEGATIVE_INFINITY;
+    if (boottimeMs() - Math.min(seenMs, this.#machine.atMs) >= launchFreshMs)
+      this.catalogue(asker).catch((err: unknown) => this.#failed(err));
+    return this.known(asker.uid);
+  }
+
+  /** Reads ahead of the first launch where somebody has stated something, so that programs which were named are known by their files. */
+  async warmUp(): Promise<void> {
+    for (const { owner } of await this.store.all('SELECT DISTINCT owner FROM application_facts')) {
+      const account = accountOf(Math.max(Number(owner), 0));
+      if (this.#closed || account === undefined) continue;
+      await this.catalogue({ uid: account.uid, gid: account.gid, groups: [] });
+    }
+  }
+
+  #failed(err: unknown): void {
+    if (!this.#closed) this.#parts.log.warn({ err }, 'cannot read what is known of applications');
   }
 
   /** The same, after everything was read that was never read or has changed. What cannot be read is told by `surveys`. */
@@ -219,6 +247,7 @@ export class ProfilesRoom {
     task: SurveyTask,
     { allowed, deadlineMs }: { allowed: readonly Source[]; deadlineMs: number },
   ): Promise<void> {
+    if (this.#closed) return;
     surveyed.work = (async () => {
       try {
         surveyed.take(await this.#read(await startSurveyor(task, deadlineMs), allowed));

@@ -29,6 +29,7 @@ const keys = /^~\/\.(ssh|gnupg|pki)(\/|$)/;
 
 interface Profile {
   hardened: Set<string>;
+  /** Folders of its own. */
   folders: Set<string>;
   programs: Set<string>;
   redirects: { to: string; from: string }[];
@@ -37,6 +38,15 @@ interface Profile {
 function homeFolder(argument: string): string | undefined {
   const path = argument.replace(/^\$\{HOME\}\//, '~/').replace(/\/$/, '');
   return path.startsWith('~/.') && !/[*?[\]]/.test(path) && !keys.test(path) ? path : undefined;
+}
+
+const letters = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '');
+const baseName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** True when the folder is called like the profile. */
+function isCalled(folder: string, file: string): boolean {
+  const name = letters(baseName(file).replace(/\.profile$/, ''));
+  return name !== '' && letters(folder).includes(name);
 }
 
 function understand({ file, text }: SourceText, problems: Problem[]): Profile {
@@ -60,10 +70,11 @@ function understand({ file, text }: SourceText, problems: Problem[]): Profile {
     }
     const hard = hardening.find((one) => one === line || (one === word && one !== 'caps.drop all'));
     if (hard !== undefined) profile.hardened.add(hard);
-    if (/^(whitelist|noblacklist|mkdir)$/.test(word)) {
-      const folder = homeFolder(argument);
-      if (folder !== undefined) profile.folders.add(folder);
-    }
+    const folder = homeFolder(argument);
+    // That a program may see a folder does not make it its own, unless it is called so.
+    const isOwn = /^(whitelist|mkdir)$/.test(word);
+    if (folder !== undefined && (isOwn || (word === 'noblacklist' && isCalled(folder, file))))
+      profile.folders.add(folder);
     if (word === 'private-bin')
       for (const name of argument.split(','))
         if (/^[\w.+-]+$/.test(name)) profile.programs.add(name);
@@ -123,7 +134,7 @@ function valuesOf({ hardened, folders, programs }: Profile): Values {
  */
 export function parseFirejail(sources: readonly SourceText[]): Found {
   const found: Found = { fragments: [], problems: [] };
-  const nameOf = ({ file }: SourceText) => file.slice(file.lastIndexOf('/') + 1);
+  const nameOf = ({ file }: SourceText) => baseName(file);
   const all = new Map(sources.map((one) => [nameOf(one), understand(one, found.problems)]));
   for (const source of sources) {
     const { file, dateMs } = source;

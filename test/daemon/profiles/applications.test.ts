@@ -253,6 +253,68 @@ rooted('what cannot be stated is refused, and statements of one user end somewhe
   t.is((await ask(daemon, (methods) => methods['app.set'](again, gamesRequest))).status, 'done');
 });
 
+rooted('a launch is of the application whose file it is, whatever it is called', async (t) => {
+  const { root, write } = paintMachine(t);
+  write('machine/home/paint', '#!/bin/true\n', { mode: 0o755 });
+  const daemon = await daemonOn(t, root);
+  const plan = methodsOf(daemon)['launch.plan'];
+  const dry = { ...gamesRequest, dryRun: true };
+  const planned = async (app: string, path?: string) =>
+    await plan({ app, ...(path && { executable: file(root, path) }), dryRun: true }, dry);
+  const [own, other] = ['usr/bin/paint', 'home/paint'];
+  // What lies in files is read beside the first launch; here it is waited for.
+  await methodsOf(daemon)['app.list']({}, gamesRequest);
+  t.like(await planned('anything', own), {
+    app: 'anything',
+    profile: 'standard',
+    rule: 'suggested',
+  });
+  t.like(await planned(paint, own), { profile: 'standard', rule: 'suggested' });
+  t.like(await planned(paint, other), { profile: 'standard', rule: 'name-only' });
+  t.like(await planned(paint), { profile: 'standard', rule: 'name-only' });
+  t.like(await planned('anything', other), { profile: 'standard', rule: 'name-only' });
+  t.like(await planned('anything'), { profile: 'standard', rule: 'unknown' });
+  const set = { security: 'required' as const };
+  await mustDo(daemon, (methods) =>
+    methods['app.set']({ app: paint, everybody: true, set }, rootRequest),
+  );
+  for (const [app, path] of [
+    ['anything', own],
+    [paint, own],
+    [paint, other],
+    [paint, undefined],
+    [paint, 'usr/bin/../bin/paint'],
+  ] as const)
+    await t.throwsAsync(
+      () => planned(app, path),
+      { code: 'profile-unavailable' },
+      `${app} ${path}`,
+    );
+  t.like(await planned('anything', other), { profile: 'standard', rule: 'name-only' });
+});
+
+rooted(
+  'what was stated counts from the first launch on, also for files that were named',
+  async (t) => {
+    const { root, write } = smallMachine(t);
+    write('machine/home/tool', '#!/bin/true\n', { mode: 0o755 });
+    const first = await startSilent(root);
+    const set = { executables: ['/home/tool'], profile: 'secure' as const };
+    await mustDo(first, (methods) => methods['app.set']({ app: 'tool', set }, gamesRequest));
+    await first.stop();
+    const daemon = await daemonOn(t, root);
+    const plan = async (app: string) =>
+      await methodsOf(daemon)['launch.plan'](
+        { app, executable: file(root, 'home/tool'), dryRun: true },
+        { ...gamesRequest, dryRun: true },
+      );
+    await t.throwsAsync(() => plan('tool'), { code: 'profile-unavailable' });
+    daemon.rooms.phase('ready');
+    await methodsOf(daemon)['app.list']({}, gamesRequest);
+    await t.throwsAsync(() => plan('anything'), { code: 'profile-unavailable' });
+  },
+);
+
 rooted("hostile files in a user's folder are left out, and told", async (t) => {
   const { root, write } = paintMachine(t);
   const at = (name: string) => join(root, gamesFolder, name);

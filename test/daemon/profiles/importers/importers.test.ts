@@ -95,6 +95,7 @@ test('firejail: what one profile leads to counts for it; circles and unknown wor
       `whitelist \${DOWNLOADS}`,
       `whitelist \${HOME}/.cache/paint/`,
       `noblacklist \${HOME}/.ssh`,
+      `noblacklist \${HOME}/.mozilla`,
       `whitelist \${HOME}/.config/paint*`,
       `?HAS_APPIMAGE: mkdir \${HOME}/.local/share/paint`,
       'caps.drop all',
