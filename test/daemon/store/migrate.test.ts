@@ -112,7 +112,7 @@ test('copies of few upgrades are kept', async (t) => {
     await (await openStore(file, { steps: [...migrations, next].slice(0, version) })).close();
   t.deepEqual(
     copies(file).sort(),
-    [newest, newest + 1].map((n) => `personad.db.before-${n}`),
+    [newest, newest + 1].map((n) => `personad.db.before-${n}`).sort(),
   );
 });
 
