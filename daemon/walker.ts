@@ -21,6 +21,7 @@ interface Task {
   live: boolean;
   only?: string[];
   uppers?: boolean;
+  grafts?: { path: string; folder: string }[];
 }
 
 /** Everything is in memory by now: after this line nothing of root's is read any more. */
@@ -42,7 +43,8 @@ function write(bytes: Buffer): void {
   }
 }
 
-async function walk({ path, exclude, blank, live, only, uppers = false }: Task): Promise<void> {
+async function walk(task: Task): Promise<void> {
+  const { path, exclude, blank, live, only, uppers = false, grafts = [] } = task;
   const root = live ? openUncovered(path) : openTree(path);
   try {
     const items = walkTree(root, {
@@ -50,6 +52,7 @@ async function walk({ path, exclude, blank, live, only, uppers = false }: Task):
       blank,
       live,
       uppers,
+      grafts,
       ...(only === undefined ? {} : { only }),
       depthMax: defaultLimits.depth,
       extentsMax: 1024,

@@ -113,10 +113,20 @@ export const slotCommands: readonly Command[] = [
     operands: [{ name: 'NAME', summary: 'Name of the new slot.' }],
     flags: [
       { name: 'ephemeral', summary: 'What is written in it is thrown away at the next swap.' },
+      {
+        name: 'volume',
+        value: 'VOLUME',
+        summary:
+          'What is written in it lies in this volume; in the one of the system for root only.',
+        choices: ['user', 'system'],
+      },
       { name: 'owner', value: 'USER', summary: 'Its owner: a name or uid (root only).' },
       ...changeFlags,
     ],
-    examples: [['personactl slot create desk', 'a slot "desk" of the calling user']],
+    examples: [
+      ['personactl slot create desk', 'a slot "desk" of the calling user'],
+      ['personactl slot create desk --volume user', 'what is written in it has space set aside'],
+    ],
     load: async () => (await import('../run/slots.ts')).create,
   },
   {

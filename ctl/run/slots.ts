@@ -1,3 +1,4 @@
+import type { Params } from '../../ipc/methods/index.ts';
 import type { SlotPage } from '../../ipc/methods/shapes.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
@@ -49,6 +50,7 @@ function pageLines(slot: SlotPage, { out, io }: Call): Safe[] {
           ['since', active && `${moment(active.startedMs)} (${ago(active.startedMs, io.now())})`],
           ['base', active && (active.base.name ?? active.base.digest)],
           ['written', active && upperText(active)],
+          ['volume', slot.volume],
           ['path', slot.path],
           [
             'owner',
@@ -78,6 +80,8 @@ export async function show(call: Call): Promise<undefined> {
   call.out.result({ slot }, () => pageLines(slot, call));
 }
 
+type SlotParams = Params<'slot.create'>;
+
 /** The uid of a user: a number, or a name in the user database of this machine. */
 async function uidOf(user: string, command: string): Promise<number> {
   if (/^\d{1,10}$/.test(user)) return Number(user);
@@ -92,10 +96,12 @@ async function uidOf(user: string, command: string): Promise<number> {
 export async function create(call: Call): Promise<number | undefined> {
   const user = call.text('owner');
   const owner = user === undefined ? undefined : await uidOf(user, call.command.name);
+  const volume = call.text('volume') as SlotParams['volume'];
   const params = {
     name: call.name('NAME'),
     ...(call.has('ephemeral') && { ephemeral: true }),
     ...(owner !== undefined && { owner }),
+    ...(volume !== undefined && { volume }),
   };
   return runChange(call, 'slot.create', params, (outcome) => {
     const { slot } = outcome.result;

@@ -55,6 +55,8 @@ const ofPrivileged = (wanted: boolean | undefined) =>
 
 const ofCredential = (credential: string | undefined) =>
   credential === undefined ? undefined : 'only root may use a credential of the service';
+const ofVolume = (volume: string | undefined) =>
+  volume === 'system' ? 'only root may put a slot in the volume of the system' : undefined;
 
 /** Parameters that are root's, by method. */
 export const rootParameters: RootParameters = {
@@ -70,8 +72,8 @@ export const rootParameters: RootParameters = {
   'enclave.open': ({ credential }) => ofCredential(credential),
   'app.set': ({ everybody }) =>
     everybody === true ? 'only root may say something for everybody' : undefined,
-  'slot.create': ({ owner }) =>
-    owner === undefined ? undefined : 'only root may give a slot to somebody',
+  'slot.create': ({ owner, volume }) =>
+    owner === undefined ? ofVolume(volume) : 'only root may give a slot to somebody',
 };
 
 /** Who owns what a method names; undefined when it does not exist. */

@@ -16,13 +16,15 @@ import { openDriver } from '../store/database.ts';
 import type { Store } from '../store/store.ts';
 import { archiveNames, type BackupFacts, factsText } from './archive.ts';
 import { ArchiveWriter, type Outlet } from './archive-writer.ts';
-import { type Contents, contentsOf, memberOf } from './contents.ts';
+import { type Contents, contentsOf, type FolderOf, memberOf } from './contents.ts';
 
 /** What backups are made with. */
 export interface BackupRoom {
   paths: Pick<Paths, 'etc' | 'state'>;
   store: Store;
   version: string;
+  /** Where slots in volumes have what was written in them. */
+  folderOf: FolderOf;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -115,7 +117,7 @@ async function write(
   const database = join(folder, statePlaces.database);
   await room.store.snapshot(database);
   await context.fault('snapshot');
-  const contents = await readContents(database, room.paths);
+  const contents = await readContents(database, room);
   const facts = factsOf(room, contents);
   const writer = new ArchiveWriter(outlet, facts.madeMs, context.signal);
   const told = () => context.progress({ done: writer.bytes, unit: 'bytes' });
@@ -139,10 +141,10 @@ async function write(
   return { madeMs, bytes: writer.bytes, members, bases, personas, slots, live };
 }
 
-async function readContents(database: string, paths: BackupRoom['paths']): Promise<Contents> {
+async function readContents(database: string, { paths, folderOf }: BackupRoom): Promise<Contents> {
   const rows = await openDriver(database);
   try {
-    return await contentsOf(rows, paths);
+    return await contentsOf(rows, paths, folderOf);
   } finally {
     await rows.close();
   }
@@ -170,7 +172,7 @@ async function sendFile(
 /** By the walker, in a child: a slow disk holds up nobody else. What is being written to is taken as it is. */
 async function sendSlots(
   { paths }: BackupRoom,
-  { taken, emptied }: Contents,
+  { taken, emptied, grafts }: Contents,
   writer: ArchiveWriter,
   signal: AbortSignal,
   told: () => void,
@@ -180,6 +182,7 @@ async function sendSlots(
     path: join(paths.state, statePlaces.slots),
     only: taken,
     exclude: emptied,
+    grafts,
     live: true,
     uppers: true,
     deadlineMs: timeoutMs,

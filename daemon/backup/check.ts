@@ -25,6 +25,8 @@ export async function checkUnpacked(state: string, from: string): Promise<void> 
     await checkImages(driver, places.fresh);
     await sealImages(driver, places.fresh);
     await completeSlots(driver, places.slots);
+    // A backup holds what they wrote as all others: they come back in the state tree.
+    await driver.exec("UPDATE slots SET detail = json_remove(detail, '$.volume')");
     if (from !== state) await relocate(driver, from, state);
     // These files are others than those that were looked at.
     await driver.exec("DELETE FROM witnesses; DELETE FROM facts WHERE name = 'scrub-asked'");

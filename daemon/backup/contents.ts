@@ -24,15 +24,24 @@ export interface Contents {
   /** Below the folder `slots`: what to take, and of which folders only the folder. */
   taken: string[];
   emptied: string[];
+  /** Folders of slots that lie in volumes, each with the place in the folder `slots` where a backup has it. */
+  grafts: { path: string; folder: string }[];
   /** Bytes of sealed uppers, as far as they were counted. */
   sealedBytes: number;
 }
+
+/** The folder of a slot's uppers in a volume. Throws while it cannot be reached. */
+export type FolderOf = (slot: string, volume: { name: string; folder: string }) => string;
 
 const fileOf = (digest: unknown) => String(digest).replace(':', '-');
 const hexOf = (digest: unknown) => String(digest).replace('sha256:', '');
 
 /** What belongs into a backup whose rows are those of `rows`, a copy that nobody writes to. Throws state-damaged. */
-export async function contentsOf(rows: Driver, { state }: Pick<Paths, 'state'>): Promise<Contents> {
+export async function contentsOf(
+  rows: Driver,
+  { state }: Pick<Paths, 'state'>,
+  folderOf: FolderOf,
+): Promise<Contents> {
   const all = (sql: string) => rows.all(sql, []);
   const uppers = await all("SELECT * FROM uppers WHERE state <> 'gone'");
   const slots = await all('SELECT * FROM slots ORDER BY name');
@@ -64,6 +73,7 @@ export async function contentsOf(rows: Driver, { state }: Pick<Paths, 'state'>):
       ...uppers.map((upper) => `${place(upper)}/work`),
       ...uppers.filter(({ slot }) => thrownAway.has(String(slot))).map((one) => `${place(one)}/fs`),
     ],
+    grafts: slots.flatMap((slot) => graftOf(slot, folderOf)),
     sealedBytes: uppers.reduce((sum, { detail }) => sum + bytesIn(detail), 0),
   };
 }
@@ -72,6 +82,12 @@ const personaSql = `SELECT DISTINCT digest, detail ->> '$.fileDigest' AS file, o
 
 function bytesIn(detail: unknown): number {
   return Number((JSON.parse(String(detail)) as { bytes?: number }).bytes ?? 0);
+}
+
+function graftOf({ name, detail }: Row, folderOf: FolderOf): Contents['grafts'] {
+  const { volume } = JSON.parse(String(detail)) as { volume?: { name: string; folder: string } };
+  if (volume === undefined) return [];
+  return [{ path: `${name}/uppers`, folder: folderOf(String(name), volume) }];
 }
 
 /** The slot's name when it shows a tree that keeps what is written. */

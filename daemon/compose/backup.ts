@@ -5,6 +5,7 @@ import { planRestore, restoreTasks } from '../backup/restore.ts';
 import type { AnyTask } from '../changes/task.ts';
 import type { Paths } from '../config/paths.ts';
 import { wallMs } from '../kernel/clock.ts';
+import type { UpperPlaces } from '../personas/upper-places.ts';
 import type { Store } from '../store/store.ts';
 import { holdsThings } from '../system/mark.ts';
 
@@ -18,11 +19,20 @@ export interface BackupParts {
 }
 
 /** The steps and methods of backup and restore. */
-export function openBackup({ paths, store, version, takenUp }: BackupParts): {
+export function openBackup(
+  { paths, store, version, takenUp }: BackupParts,
+  places: UpperPlaces,
+): {
   tasks: AnyTask[];
   methods: Pick<Rooms, 'system.backup' | 'system.restore'>;
 } {
-  const backups = new Backups({ paths, store, version, now: wallMs });
+  const backups = new Backups({
+    paths,
+    store,
+    version,
+    folderOf: (slot, volume) => places.reached(slot, volume),
+    now: wallMs,
+  });
   const room = { paths, inUse: () => holdsThings(paths.state), takenUp, now: wallMs };
   return {
     tasks: [backups.task(), ...restoreTasks(room)],

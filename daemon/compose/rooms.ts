@@ -17,6 +17,7 @@ import { SlotCollector } from '../personas/slot-collect.ts';
 import { retentionOf } from '../personas/slot-retention.ts';
 import { readFacts } from '../personas/slot-rows.ts';
 import { baseTasks } from '../personas/tasks/base-tasks.ts';
+import type { SlotVolumes } from '../personas/upper-places.ts';
 import type { Store } from '../store/store.ts';
 import { collectTasks } from '../system/collect.ts';
 import type { Check } from '../system/doctor.ts';
@@ -25,6 +26,7 @@ import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
 import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
+import type { VolumeName } from '../volumes/volume.ts';
 import { openApplications } from './applications.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
@@ -34,6 +36,7 @@ import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
 import { slotMethods } from './slots.ts';
+import { leftNotices, slotsIn, volumesUsed } from './slots-in-volumes.ts';
 import { type Governor, openGovernor } from './space.ts';
 import { statusParts } from './status.ts';
 import { systemMethods } from './system.ts';
@@ -88,13 +91,12 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
   const personas = await openPersonasRoom({ store, paths, now: wallMs });
-  const slots = await slotsOver(parts, personas);
+  const { volumes, slots } = await volumesAndSlots(parts, personas);
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room });
   const retention = retentionFrom(parts.settings);
-  const backup = openBackup(parts);
+  const backup = openBackup(parts, slots.room.places);
   const partitions = await openPartitions(parts);
   const fast = openFast(parts, partitions);
-  const volumes = await openVolumes({ paths, log, now: wallMs });
   const governor = openGovernor(parts, partitions, volumes);
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const applications = openApplications({ ...parts, now: wallMs });
@@ -135,7 +137,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       ...enclaves.methods(engine),
       ...applications.methods,
       ...integrity.methods,
-      ...systemMethods({ ...parts, collectors, moreChecks }),
+      ...systemMethods({ ...parts, collectors, moreChecks, volumes: volumesUsed(volumes) }),
       status: statusParts({
         ...parts,
         state: paths.state,
@@ -146,7 +148,8 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         integrity: integrity.status,
         retention,
         memory: () => memoryPart(partitions),
-        moreNotices: () => noticesOf(partitions, fast, volumes, governor),
+        moreNotices: () =>
+          noticesOf(partitions, fast, volumes, governor, leftNotices(volumes, slots.room, engine)),
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
@@ -170,10 +173,25 @@ async function settleAll(
   governor.over(engine);
 }
 
+/** Opens volumes, which are mounted before any slot is brought back, and slots, which may lie in them. */
+async function volumesAndSlots(
+  parts: RoomsParts,
+  personas: PersonasRoom,
+): Promise<{ volumes: VolumesRoom; slots: Slots }> {
+  const { paths, log } = parts;
+  const heldBy = (volume: VolumeName) => slotsIn(slots.room, volume);
+  const volumes = await openVolumes({ paths, log, now: wallMs, heldBy });
+  const slots = await slotsOver(parts, personas, {
+    slotsOf: (volume) => volumes.slotsOf(volume as VolumeName),
+  });
+  return { volumes, slots };
+}
+
 /** Opens slots. While degraded nothing of them is brought back, but what the rows say is shown. */
 async function slotsOver(
   { store, log, paths, machine, degraded }: RoomsParts,
   personas: PersonasRoom,
+  volumes: SlotVolumes,
 ): Promise<Slots> {
   const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
   const slots = await openSlots({
@@ -181,6 +199,7 @@ async function slotsOver(
     source: personaSource(personas),
     log,
     paths,
+    volumes,
     ways: machine.ways,
     able: (id) => works.has(id),
     now: wallMs,
@@ -210,12 +229,14 @@ async function noticesOf(
   fast: ReturnType<typeof openFast>,
   volumes: VolumesRoom,
   governor: Governor,
+  left: { text: string; command: string }[],
 ): Promise<{ text: string; command: string }[]> {
   return [
     ...memoryNotices(partitions),
     ...(await fast.notices()),
     ...volumeNotices(volumes),
     ...governor.notices(),
+    ...left,
   ];
 }
 

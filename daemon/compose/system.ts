@@ -11,7 +11,7 @@ import { type Check, capabilityPages, stateChecks } from '../system/doctor.ts';
 import { inventoryOf } from '../system/inventory.ts';
 import type { Space } from '../system/space.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
-import { type Usage, usageOf } from '../system/usage.ts';
+import { type Usage, usageOf, type VolumesUsed } from '../system/usage.ts';
 
 /** What the methods of the system are made from. */
 export interface SystemParts {
@@ -21,6 +21,7 @@ export interface SystemParts {
   machine: Capabilities;
   uppers: UpperPlace;
   collectors: readonly Collector[];
+  volumes(): VolumesUsed;
   /** Why the database cannot be used. */
   lost: string | undefined;
   /** What other rooms have looked at. */
@@ -35,7 +36,7 @@ export function systemMethods(parts: SystemParts): SystemMethods {
   // It walks everything that programs wrote, and every user may ask: all who ask meanwhile share one walk.
   let counting: Promise<Usage> | undefined;
   const usage = async (): Promise<Usage> =>
-    usageOf(paths.state, store, space, await collectables(collectors), uppers);
+    usageOf(paths.state, store, space, await collectables(collectors), uppers, parts.volumes());
   const inventory = inventoryOf({ read: readInventory, now: wallMs });
   return {
     'system.inventory': () => inventory(),

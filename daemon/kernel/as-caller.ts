@@ -118,10 +118,11 @@ export interface WalkRequest {
   /** Byte strings relative to it: see WalkOptions. */
   exclude?: readonly string[];
   blank?: readonly string[];
-  /** The tree is in use, chosen parts of it, writable layers: see WalkOptions. */
+  /** The tree is in use, chosen parts of it, writable layers, folders that lie elsewhere: see WalkOptions. */
   live?: boolean;
   only?: readonly string[];
   uppers?: boolean;
+  grafts?: readonly { path: string; folder: string }[];
   deadlineMs: number;
   limits?: Partial<CallerLimits>;
 }
@@ -140,7 +141,8 @@ export async function startWalker(request: WalkRequest): Promise<Child> {
     name,
     input: true,
   });
-  const { caller, path, exclude = [], blank = [], live = false, only, uppers } = request;
-  child.stdin?.end(`${JSON.stringify({ caller, path, exclude, blank, live, only, uppers })}\n`);
+  const { caller, path, exclude = [], blank = [], live = false, only, uppers, grafts } = request;
+  const task = { caller, path, exclude, blank, live, only, uppers, grafts };
+  child.stdin?.end(`${JSON.stringify(task)}\n`);
   return child;
 }

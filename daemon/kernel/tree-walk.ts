@@ -1,7 +1,7 @@
 import { type BigIntStats, fstatSync, lstatSync, readlinkSync, readSync } from 'node:fs';
 import { failedWith, KernelError } from './errno.ts';
 import type { Fd } from './fd.ts';
-import { namesIn, OPEN, openBeneath } from './openat.ts';
+import { namesIn, OPEN, openBeneath, openFolder } from './openat.ts';
 import { dataRanges } from './sparse.ts';
 import { chosen } from './walk-choice.ts';
 import { codeOf, describe, deviceOf, linkTo, type Walked, withPath } from './walked.ts';
@@ -22,6 +22,8 @@ export interface WalkOptions {
   only?: readonly string[];
   /** The tree holds writable layers, to be kept as they lie on the disk: with the marks of overlayfs, and with sockets. */
   uppers?: boolean;
+  /** Folders that lie elsewhere: at this path relative to the root, this one is walked in place of what is there. */
+  grafts?: readonly { path: string; folder: string }[];
   /**
    * The tree is in use: what vanishes is left out, what shrinks is filled up with zeros, sockets are skipped.
    * Otherwise a change under the walker is an error.
@@ -44,6 +46,7 @@ interface Walk {
   wants(path: string): boolean;
   left: ReadonlySet<string>;
   blank: ReadonlySet<string>;
+  grafts: ReadonlyMap<string, string>;
   /** First path of each inode with several names. */
   links: Map<string, string>;
 }
@@ -64,6 +67,7 @@ export async function* walkTree(root: Fd, options: WalkOptions): AsyncGenerator<
     wants: options.only === undefined ? () => true : chosen(options.only),
     left: new Set(options.exclude),
     blank: new Set(options.blank),
+    grafts: new Map((options.grafts ?? []).map(({ path, folder }) => [path, folder])),
     links: new Map(),
   };
   const stats = fstatSync(root.number, { bigint: true });
@@ -144,8 +148,10 @@ async function* walkDown(
   depth: number,
 ): AsyncGenerator<WalkedItem> {
   let folder: Fd | undefined;
+  const graft = walk.grafts.get(path);
   try {
-    folder = openBeneath(dir, name, { flags: OPEN.folder, sameMount: true });
+    if (graft !== undefined) folder = openFolder(graft);
+    else folder = openBeneath(dir, name, { flags: OPEN.folder, sameMount: true });
   } catch (error) {
     if (failedWith(error, 'ENOTDIR', 'ELOOP')) throw changed(path);
     if (!failedWith(error, 'EXDEV')) throw new KernelError('open', codeOf(error), path);

@@ -2,6 +2,7 @@ import type { Fd } from '../kernel/fd.ts';
 import { syncFileSystem } from '../kernel/files.ts';
 import { upperInUse } from '../kernel/overlay.ts';
 import { type Inside, whoIsInside } from '../kernel/processes.ts';
+import { statMount } from '../kernel/stat-mount.ts';
 import { UnmountWatch } from '../kernel/unmount-watch.ts';
 import type { Upper } from './slot-rows.ts';
 
@@ -218,12 +219,10 @@ export class DrainKeeper {
       const ids = [...this.#ended];
       this.#ended.clear();
       const entries = ids.flatMap((id) => this.#entries.get(id) ?? []);
-      const first = entries[0];
-      if (first === undefined) continue;
       try {
         // An upper without a change is dropped: there is nothing to wait for the disk with.
-        const written = entries.some(({ upper }) => this.#parts.isWritten(upper));
-        if (written) await syncFileSystem(this.#parts.path(first.upper));
+        const written = entries.filter(({ upper }) => this.#parts.isWritten(upper));
+        await this.#flush(written.map(({ upper }) => this.#parts.path(upper)));
         for (const entry of entries) await this.#sealOne(entry);
       } catch (error) {
         // They stay `draining` in the rows meanwhile; a full disk is the usual reason, and each look tries again.
@@ -231,6 +230,13 @@ export class DrainKeeper {
         await this.#tellOver(entries);
       }
     }
+  }
+
+  /** Each file system once: slots may have theirs in volumes. */
+  async #flush(paths: string[]): Promise<void> {
+    const first = new Map<string, string>();
+    for (const path of paths) first.set(statMount(path).device, path);
+    for (const path of first.values()) await syncFileSystem(path);
   }
 
   /** Nothing writes to these any more, though they could not be sealed: their slot may be removed. */

@@ -23,6 +23,7 @@ import { endSlotTask, forgetSlotTask, removeSlotTask } from './tasks/remove-slot
 import { showTreeTask } from './tasks/show-tree.ts';
 import { vacateSlotTask } from './tasks/vacate-slot.ts';
 import { discardTree, likelyNext, makeTree } from './tree.ts';
+import { type SlotVolumes, UpperPlaces } from './upper-places.ts';
 import { Uppers } from './uppers.ts';
 
 /** What slots are opened with. */
@@ -31,6 +32,7 @@ export interface SlotsParts {
   source: PersonaSource;
   log: SlotLog;
   paths: Pick<Paths, 'state' | 'run'>;
+  volumes: SlotVolumes;
   /** The ways of this machine, or those a test forces. */
   ways: Ways;
   /** Whether the machine has a capability of this id. */
@@ -70,13 +72,14 @@ async function seal(room: SlotRoom, upper: Upper): Promise<void> {
 
 /** Opens slots: makes their folders; nothing is mounted before `recover`. */
 export async function openSlots(parts: SlotsParts): Promise<Slots> {
-  const { store, source, log, paths, ways, able, now } = parts;
+  const { store, source, log, paths, volumes, ways, able, now } = parts;
   const state = join(paths.state, statePlaces.slots);
   const staging = join(paths.run, 'layers');
   await ensureFolder(state);
   mkdirSync(staging, { recursive: true, mode: 0o700 });
-  const uppers = new Uppers(state);
   const book = new SlotBook();
+  const places = new UpperPlaces(state, volumes);
+  const uppers = new Uppers(state, (slot) => places.folder(slot, book.find(slot)?.volume));
   const room: SlotRoom = {
     store,
     source,
@@ -84,6 +87,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     book,
     layers: new LayerMounts(source, ways, staging),
     uppers,
+    places,
     keeper: new DrainKeeper({
       path: (upper) => uppers.path(upper.slot, upper.id),
       seal: (upper) => seal(room, upper),

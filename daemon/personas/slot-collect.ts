@@ -57,10 +57,11 @@ export class SlotCollector {
 
   /** What every slot can give up now; the slots concerned are held meanwhile. */
   async find(): Promise<{ things: Removed[]; holds: string[]; params: Json }> {
-    const { book, now } = this.#room;
+    const { book, places, now } = this.#room;
     const left = { things: thingsMax };
     const going = book
       .slots()
+      .filter((slot) => places.problem(slot) === undefined)
       .map((slot) => dispensable(book, slot, this.#retention, now()))
       .filter(({ generations, uppers }) => generations.length + uppers.length > 0)
       .map(({ slot, generations, uppers }) => ({

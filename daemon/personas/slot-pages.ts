@@ -10,6 +10,8 @@ export interface SlotView {
   name: string;
   owner: { uid: number; name?: string };
   ephemeral: boolean;
+  /** The volume that holds what is written in it. */
+  volume?: string;
   path: string;
   state: 'empty' | 'active' | 'broken';
   problem?: string;
@@ -50,6 +52,7 @@ function pageOf(
     name: slot.name,
     owner: { uid: slot.owner, ...(name === undefined ? {} : { name }) },
     ephemeral: slot.ephemeral,
+    ...(slot.volume === undefined ? {} : { volume: slot.volume.name }),
     path: `${anchorOf(room, slot.name)}/${TREE}`,
     state: stateOf(room, slot, device),
     ...(problem === undefined ? {} : { problem }),

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
 import { bootId } from '../kernel/clock.ts';
 import type { Fd } from '../kernel/fd.ts';
+import { removeAsides } from '../kernel/files.ts';
 import { type Shown, shownTree, sweepTrees } from '../kernel/flip.ts';
 import { readMountinfo } from '../kernel/mountinfo.ts';
 import { unmount } from '../kernel/mounts.ts';
@@ -173,8 +174,17 @@ async function resumeUppers(room: SlotRoom, slot: Slot): Promise<void> {
 export async function recoverSlots(room: SlotRoom): Promise<void> {
   room.book.load(await readFacts(room.store));
   const restored: Restored[] = [];
-  for (const { name } of room.book.slots()) {
+  for (const slot of room.book.slots()) {
+    const { name } = slot;
+    const problem = room.places.problem(slot);
+    if (problem !== undefined) {
+      // Kept out: nothing is made in place of what cannot be reached, and nothing of it is given up.
+      room.problems.set(name, problem);
+      room.log.error({ slot: name, problem }, 'cannot bring a slot back');
+      continue;
+    }
     try {
+      if (slot.volume !== undefined) await removeAsides(room.uppers.folder(name));
       restored.push(await restoreSlot(room, name));
       await resumeUppers(room, room.book.slot(name));
       warmUp(room, room.book.slot(name));

@@ -10,6 +10,7 @@ import type { PersonaSource } from './persona-source.ts';
 import type { SlotBook } from './slot-book.ts';
 import type { SlotNamespaces } from './slot-ids.ts';
 import type { Slot } from './slot-rows.ts';
+import type { UpperPlaces } from './upper-places.ts';
 import type { Uppers } from './uppers.ts';
 
 /** What slots need of a log. */
@@ -27,6 +28,7 @@ export interface SlotRoom {
   book: SlotBook;
   layers: LayerMounts;
   uppers: Uppers;
+  places: UpperPlaces;
   keeper: DrainKeeper;
   next: NextTrees;
   records: GenerationRecords;
@@ -37,7 +39,7 @@ export interface SlotRoom {
   able(id: string): boolean;
   /** The folder `slots` of the run tree: anchors. */
   anchors: string;
-  /** The folder `slots` of the state tree: uppers and records. */
+  /** The folder `slots` of the state tree: records, and uppers that lie in no volume. */
   state: string;
   /** Milliseconds since 1970. */
   now(): number;

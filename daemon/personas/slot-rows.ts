@@ -2,6 +2,14 @@ import type { Xattrs } from '../kernel/xattrs.ts';
 import type { Row, Store, Tx } from '../store/store.ts';
 import type { Layer } from './layer.ts';
 
+/** A folder of a volume that holds all uppers of one slot. */
+export interface InVolume {
+  /** Name of the volume. */
+  name: string;
+  /** Never used before: what an earlier slot of this name has left is not taken for this one's. */
+  folder: string;
+}
+
 /** A place where one persona is active. */
 export interface Slot {
   name: string;
@@ -12,6 +20,8 @@ export interface Slot {
   ephemeral: boolean;
   /** Ids of programs inside, for slots of root: 0 inside is `first` outside. */
   ids?: { first: number; count: number };
+  /** Where its uppers lie; absent: in the state tree. */
+  volume?: InVolume;
   /** Number of the active generation; absent while the slot is empty. */
   current?: number;
   createdMs: number;
@@ -84,7 +94,7 @@ function detailOf<T>(row: Row): T {
 }
 
 function slotOf(row: Row): Slot {
-  const detail = detailOf<Pick<Slot, 'gid' | 'ids'>>(row);
+  const detail = detailOf<Pick<Slot, 'gid' | 'ids' | 'volume'>>(row);
   return {
     name: String(row.name),
     owner: Number(row.owner),
@@ -127,6 +137,10 @@ function upperOf(row: Row): Upper {
   };
 }
 
+function slotDetail({ gid, ids, volume }: Slot): string {
+  return JSON.stringify({ gid, ids, volume });
+}
+
 /** Reads all rows; slots are few and generations small, so the room keeps them in memory. */
 export async function readFacts(store: Store): Promise<SlotFacts> {
   const slots = await store.all('SELECT * FROM slots ORDER BY name');
@@ -148,7 +162,7 @@ export function insertSlot(tx: Tx, slot: Slot, change: number): void {
     slot.ephemeral ? 1 : 0,
     slot.createdMs,
     change,
-    JSON.stringify({ gid: slot.gid, ids: slot.ids }),
+    slotDetail(slot),
   );
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { PersonaError } from '../../ipc/errors.ts';
 import { checkName } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
@@ -7,7 +8,7 @@ import type { Busy } from './busy.ts';
 import { activatableOf, before, type Target } from './generation.ts';
 import { freeRange } from './slot-ids.ts';
 import type { SlotRoom } from './slot-room.ts';
-import type { Slot } from './slot-rows.ts';
+import type { InVolume, Slot } from './slot-rows.ts';
 import { isWritten } from './uppers-written.ts';
 
 /** Who asks, as the kernel recorded it. */
@@ -25,10 +26,22 @@ const SWAP_BYTES = 64 * 1024;
 
 const task = (kind: string, params: object): TaskSpec => ({ kind, params: params as Json });
 
+/** A folder of its own in a volume that is mounted. Throws volume-not-found, state-damaged. */
+function placeIn(room: SlotRoom, slot: string, volume: string): InVolume {
+  const place = { name: volume, folder: `${slot}-${randomBytes(4).toString('hex')}` };
+  room.places.folder(slot, place);
+  return place;
+}
+
 /** Makes a slot for the caller, or for `owner` when root says so. Throws already-exists, bad-name, limit-exceeded. */
 export function planCreate(
   room: SlotRoom,
-  params: { name: string; ephemeral?: boolean | undefined; owner?: number | undefined },
+  params: {
+    name: string;
+    ephemeral?: boolean | undefined;
+    owner?: number | undefined;
+    volume?: string | undefined;
+  },
   caller: SlotCaller,
 ): Plan {
   const name = checkName(params.name);
@@ -57,6 +70,7 @@ export function planCreate(
     gid,
     ephemeral: params.ephemeral === true,
     ...(owner === 0 && room.ways.idmap ? { ids: freeRange(room.book.slots()) } : {}),
+    ...(params.volume === undefined ? {} : { volume: placeIn(room, name, params.volume) }),
     createdMs: room.now(),
   };
   return {
@@ -64,7 +78,11 @@ export function planCreate(
     summary: `make slot ${name}`,
     ownerUid: caller.uid,
     // Ranges of ids are handed out one at a time.
-    holds: [`slot:${name}`, ...(slot.ids === undefined ? [] : ['slot-ids:all'])],
+    holds: [
+      `slot:${name}`,
+      ...(slot.ids === undefined ? [] : ['slot-ids:all']),
+      ...(slot.volume === undefined ? [] : [`shared:volume:${slot.volume.name}`]),
+    ],
     tasks: [task('slots.create-slot', { slot }), task('slots.open-slot', { slot })],
     needs: { bytes: SWAP_BYTES },
   };
@@ -76,7 +94,7 @@ export function planRemove(
   params: { slot: string; discard?: boolean | undefined; busy?: Busy | undefined },
   caller: SlotCaller,
 ): Plan {
-  const { name } = room.book.slot(params.slot);
+  const { name, volume } = room.book.slot(params.slot);
   if (params.discard !== true && isWritten(room, name)) {
     throw new PersonaError('in-use', {
       what: `slot ${name}`,
@@ -92,7 +110,7 @@ export function planRemove(
       task('slots.vacate-slot', { slot: name, busy: params.busy ?? 'refuse' }),
       task('slots.end-slot', { slot: name }),
       task('slots.forget-slot', { slot: name }),
-      task('slots.remove-slot', { slot: name }),
+      task('slots.remove-slot', { slot: name, ...(volume === undefined ? {} : { volume }) }),
     ],
     needs: { rescue: true },
   };
@@ -105,6 +123,7 @@ function planTarget(
   busy: Busy | undefined,
   caller: SlotCaller,
 ): Plan {
+  room.places.check(slot);
   if (room.keeper.of(slot.name).filter(({ inside }) => inside.length > 0).length >= DRAINING_MAX) {
     throw new PersonaError('limit-exceeded', {
       what: `the number of earlier trees of slot ${slot.name} with programs inside`,

@@ -33,22 +33,24 @@ const SPARE = 'spare';
 /** Mode and owner that a ready upper has: those of nearly every root folder. */
 const USUAL: RootShape = { mode: 0o755, uid: 0, gid: 0 };
 
-/** Folders of writable layers: `slots/NAME/uppers/ID/{fs,work}` with `ID.json` beside. */
+/** Folders of writable layers: `ID/{fs,work}` with `ID.json` beside, in the folder of their slot. */
 export class Uppers {
   #slots: string;
+  #folderOf: (slot: string) => string;
   #ready = new Map<string, Promise<string>[]>();
   #timers = new Map<string, NodeJS.Timeout>();
   /** The flush of a slot's folder that has not begun yet: all that is made until then shares it. */
   #flushes = new Map<string, Promise<void>>();
 
-  /** @param slots the folder `slots` of the state tree. */
-  constructor(slots: string) {
+  /** @param slots the folder `slots` of the state tree; @param folderOf the folder of a slot's uppers. */
+  constructor(slots: string, folderOf: (slot: string) => string) {
     this.#slots = slots;
+    this.#folderOf = folderOf;
   }
 
-  /** The folder of all uppers of a slot. */
+  /** The folder of all uppers of a slot. Throws while its volume is not mounted. */
   folder(slot: string): string {
-    return `${this.#slots}/${slot}/uppers`;
+    return this.#folderOf(slot);
   }
 
   /** The folder of one upper. */

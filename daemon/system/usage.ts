@@ -37,6 +37,15 @@ function fileBytes(path: string): number {
   }
 }
 
+/** Volumes, as far as they count here. */
+export interface VolumesUsed {
+  count: number;
+  /** Bytes of the disk that their images own. */
+  ownedBytes: number;
+  /** Folders in them that hold what slots write. */
+  slots: readonly string[];
+}
+
 /** What takes space in the state tree, and what of it nothing uses any more. */
 export async function usageOf(
   state: string,
@@ -44,6 +53,7 @@ export async function usageOf(
   space: Space,
   collectable: readonly Collectable[],
   place: UpperPlace,
+  volumes: VolumesUsed,
 ): Promise<Usage> {
   const { totalBytes, availableBytes, keepFreeBytes, reserveBytes } = await space.usage();
   const reclaimable = (kind: string): number =>
@@ -72,18 +82,26 @@ export async function usageOf(
     ['fast', statePlaces.fast, undefined],
     ['quarantine', statePlaces.quarantine, undefined],
   ] as const;
+  let inVolumes = 0;
+  for (const folder of volumes.slots) inVolumes += (await treeSize(folder)).bytes;
   for (const [kind, folder, known] of folders) {
     const { bytes: all, entries } = await treeSize(join(state, folder));
     // The reserve of the upper volume belongs to the volume.
-    const bytes = all - fileBytes(join(state, folder, `.${statePlaces.reserve}`));
+    const own = all - fileBytes(join(state, folder, `.${statePlaces.reserve}`));
+    const bytes = own + (folder === statePlaces.slots ? inVolumes : 0);
     const count = known ?? entries;
     kinds.push({ kind, count, bytes, reclaimableBytes: Math.min(bytes, reclaimable(kind)) });
   }
   const volume = await place.usage();
   if (volume !== undefined) {
-    const used = kinds.find(({ kind }) => kind === 'uppers')?.bytes ?? 0;
+    const used = (kinds.find(({ kind }) => kind === 'uppers')?.bytes ?? 0) - inVolumes;
     const bytes = Math.max(0, place.ownedBytes() - used);
     kinds.push({ kind: 'volume', count: 1, bytes, reclaimableBytes: 0 });
+  }
+  if (volumes.count > 0) {
+    // What slots have in them counts as theirs.
+    const bytes = Math.max(0, volumes.ownedBytes - inVolumes);
+    kinds.push({ kind: 'volumes', count: volumes.count, bytes, reclaimableBytes: 0 });
   }
   const database = ['', '-wal', '-shm'].map((end) =>
     fileBytes(join(state, `${statePlaces.database}${end}`)),

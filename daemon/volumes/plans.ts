@@ -118,7 +118,7 @@ function checkRoom(room: VolumesRoom, name: VolumeName, fromBytes: number, toByt
   });
 }
 
-/** Removes a volume with all that is in it. Throws volume-not-found, and in-use when it holds data and `discard` was not said. */
+/** Removes a volume with all that is in it. Throws volume-not-found, and in-use when slots lie in it, or other data and `discard` was not said. */
 export function planRemove(
   room: VolumesRoom,
   params: { name: VolumeName; discard?: boolean | undefined },
@@ -126,6 +126,7 @@ export function planRemove(
 ): Plan {
   const { name } = params;
   const volume = room.volume(name);
+  room.checkUnheld(name);
   if (params.discard !== true && room.mayHoldData(name))
     throw new PersonaError('in-use', {
       what: `volume ${name}`,

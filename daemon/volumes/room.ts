@@ -8,7 +8,7 @@ import { localSpaceOf } from '../kernel/disk-usage.ts';
 import { readExt4 } from '../kernel/ext4.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { type Range, sizeOf } from '../kernel/file-blocks.ts';
-import { ensureFolder, exists } from '../kernel/files.ts';
+import { ensureFolder, exists, namesOf } from '../kernel/files.ts';
 import { type HeldExt4, holdExt4 } from '../kernel/held-ext4.ts';
 import { missingBytes, openImage, ownWhatGoes } from './backing.ts';
 import { ballastBytes, ballastRanges } from './ballast.ts';
@@ -33,6 +33,8 @@ export interface VolumesParts {
   paths: Pick<Paths, 'state' | 'run'>;
   log: Log;
   now(): number;
+  /** What lies in a volume and must be taken out by its own means before the volume goes, in words. */
+  heldBy(volume: VolumeName): string[];
 }
 
 /** A volume that is mounted, as it was checked last. */
@@ -192,7 +194,50 @@ export class VolumesRoom {
 
   /** False only when nothing lies in it: one that is not mounted may hold anything. */
   mayHoldData(name: VolumeName): boolean {
-    return !this.#mounted.has(name) || readdirSync(this.places(name).data).length > 0;
+    const { data, slots } = this.places(name);
+    if (!this.#mounted.has(name)) return true;
+    return readdirSync(data).length > 0 || namesOf(slots, 'folder').length > 0;
+  }
+
+  /** Throws `in-use` while slots have their data in the volume, whatever else may be given up. */
+  checkUnheld(name: VolumeName): void {
+    const holders = this.parts.heldBy(name);
+    if (holders.length === 0) return;
+    const more = holders.length > 5 ? ` and ${holders.length - 5} more` : '';
+    throw new PersonaError('in-use', {
+      what: `volume ${name}`,
+      by: `${holders.slice(0, 5).join(', ')}${more}, whose data lie in it`,
+    });
+  }
+
+  /** The folder in a volume that holds those of slots. Throws volume-not-found, and state-damaged while it is not mounted. */
+  slotsOf(name: VolumeName): string {
+    this.ready(name);
+    return this.places(name).slots;
+  }
+
+  /** How many there are, mounted or not. */
+  count(): number {
+    return this.#known.size;
+  }
+
+  /** Volumes that are mounted. */
+  mounted(): VolumeName[] {
+    return [...this.#known.keys()].filter(
+      (name) => this.#mounted.has(name) && !this.#problems.has(name),
+    );
+  }
+
+  /** Bytes that the images of all volumes own on the disk. */
+  ownedBytes(): number {
+    return [...this.#known.keys()].reduce((sum, name) => {
+      try {
+        using file = openImage(this.places(name).image);
+        return sum + sizeOf(file).ownedBytes;
+      } catch {
+        return sum; // told of elsewhere
+      }
+    }, 0);
   }
 
   /** Bytes that the volume did not own when that was looked at last. */

@@ -60,6 +60,8 @@ export interface VolumePlaces {
   /** What it holds for others, in it and as it is seen. */
   data: string;
   at: string;
+  /** Folders of slots in it, beside what others see. */
+  slots: string;
   ballast: string;
 }
 
@@ -77,6 +79,7 @@ export function placesOf({ state, run }: Pick<Paths, 'state' | 'run'>, name: str
     whole,
     data: join(whole, 'data'),
     at: join(run, runPlaces.volumes, name),
+    slots: join(whole, 'slots'),
     ballast: join(whole, 'ballast'),
   };
 }

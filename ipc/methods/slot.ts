@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count, name, named, path, reference, serial, uid } from './values.ts';
+import { count, name, named, path, reference, serial, uid, volumeName } from './values.ts';
 
 /** One activation in a slot. */
 export const generation = v.strictObject({
@@ -35,6 +35,8 @@ export const slotPage = v.strictObject({
   owner: v.strictObject({ uid, name: v.optional(v.string()) }),
   /** Its uppers are thrown away at the next swap. */
   ephemeral: v.boolean(),
+  /** The volume that holds what is written in it; absent: the state tree does. */
+  volume: v.optional(v.string()),
   /** Where the active tree is. */
   path: v.string(),
   state: v.picklist(['empty', 'active', 'broken']),
@@ -91,6 +93,8 @@ export const slotMethods = {
       ephemeral: v.optional(v.boolean()),
       /** Another owner than the caller: root only. */
       owner: v.optional(uid),
+      /** Where what is written in it lies; absent: in the state tree. The system's is for root only. */
+      volume: v.optional(volumeName),
     },
     { slot: slotPage },
   ),

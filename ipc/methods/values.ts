@@ -24,6 +24,8 @@ export const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 export const serial = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 /** A user id. */
 export const uid = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xfffffffe));
+/** A volume that a machine may have. */
+export const volumeName = v.picklist(['user', 'system']);
 /** An absolute path of the daemon's machine. */
 export const path = v.pipe(
   v.string(),

@@ -1,8 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count } from './values.ts';
-
-const name = v.picklist(['user', 'system']);
+import { count, volumeName as name } from './values.ts';
 
 /** A volume as it stands. */
 export const volumePage = v.strictObject({

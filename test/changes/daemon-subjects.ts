@@ -79,8 +79,9 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
     ]),
   );
   return {
-    slots: slots.map(({ name, state: shows, active, problem }) => ({
+    slots: slots.map(({ name, state: shows, active, problem, volume }) => ({
       name,
+      volume: volume ?? null,
       shows,
       problem: problem ?? null,
       persona: active?.persona?.name ?? null,
@@ -99,6 +100,8 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
       // Its file system needs some blocks to find the others.
       ownedMiB: Math.floor((space?.ownedBytes ?? 0) / 2 ** 20),
       seen: list(join(runFolder, 'volumes', name)),
+      // Without the part that no two of them share.
+      slots: list(join(runFolder, 'volumes/.whole', name, 'slots')).map((one) => one.slice(0, -9)),
     })),
     volumePlaces: [list(join(runFolder, 'volumes')), list(join(runFolder, 'volumes/.whole'))],
     personas: [...named.values()].sort(),
@@ -113,8 +116,8 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
   };
 }
 
-/** `first`: a change that makes the first state from the template. */
-function subject(asked: Asked, first?: Asked): Subject {
+/** `first`: changes that make the first state from the template. */
+function subject(asked: Asked, ...first: Asked[]): Subject {
   return silentSubject(asked, observe, {
     async prepare(folder) {
       await buildTemplate();
@@ -125,9 +128,9 @@ function subject(asked: Asked, first?: Asked): Subject {
         preserveTimestamps: true,
         verbatimSymlinks: true,
       });
-      if (first === undefined) return;
+      if (first.length === 0) return;
       const daemon = await startForProof(folder);
-      await mustDo(daemon, first);
+      for (const one of first) await mustDo(daemon, one);
       await daemon.stop();
     },
   });
@@ -160,6 +163,10 @@ export const collect = subject((methods) => methods['system.gc']({}, rootRequest
 
 const makeVolume: Asked = (methods) =>
   methods['volume.create']({ name: 'user', bytes: 64 * MiB, limitBytes: 128 * MiB }, rootRequest);
+const slotInVolume: Asked = (methods) =>
+  methods['slot.create']({ name: 'more', volume: 'user' }, rootRequest);
+/** A new slot whose writable layers lie in a volume. */
+export const slotCreateInVolume = subject(slotInVolume, makeVolume);
 /** A volume that is not there. */
 export const volumeCreate = subject(makeVolume);
 /** A volume, given up. */

@@ -116,6 +116,11 @@ export async function startBench(
     source: sourceOf(personas),
     log: silentLog,
     paths,
+    volumes: {
+      slotsOf(volume) {
+        throw new PersonaError('volume-not-found', { volume });
+      },
+    },
     ways: { ...BEST, ...options.ways },
     able: options.able ?? (() => true),
     now: Date.now,

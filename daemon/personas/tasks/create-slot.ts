@@ -11,13 +11,14 @@ export interface CreateSlotParams {
   slot: Slot;
 }
 
-async function makeFolders(room: SlotRoom, name: string): Promise<void> {
+async function makeFolders(room: SlotRoom, { name, volume }: Slot): Promise<void> {
   for (const part of ['', '/uppers', '/generations']) {
     await mkdir(`${room.state}/${name}${part}`, { recursive: true, mode: 0o700 });
   }
   chmodSync(`${room.state}/${name}`, 0o700);
   await syncFolder(`${room.state}/${name}`);
   await syncFolder(room.state);
+  if (volume !== undefined) await room.places.make(name, volume);
 }
 
 /** Makes the folders of a slot and its row. */
@@ -27,12 +28,15 @@ export function createSlotTask(room: SlotRoom): AnyTask {
     summary: ({ slot }) => `make the folders of slot ${slot.name}`,
     pointOfNoReturn: true,
     async do(context, { slot }) {
-      await makeFolders(room, slot.name);
+      await makeFolders(room, slot);
+      await context.fault('slots:made');
       return { record: (tx) => insertSlot(tx, slot, context.changeId) };
     },
     // Not recursive: folders of a slot that was never committed are empty, and nothing else may go.
     async undo(_context, { slot }) {
       await closeAnchor(room, slot.name);
+      if (slot.volume !== undefined && room.places.problem(slot) === undefined)
+        rmdirIfThere(room.places.folder(slot.name, slot.volume));
       for (const part of ['/uppers', '/generations', '']) {
         rmdirIfThere(`${room.state}/${slot.name}${part}`);
       }

@@ -6,10 +6,12 @@ import { removeTree } from '../../kernel/remove-tree.ts';
 import { closeAnchor } from '../anchor.ts';
 import { restoreSlot } from '../slot-recovery.ts';
 import { anchorOf, type SlotRoom } from '../slot-room.ts';
-import { deleteSlot } from '../slot-rows.ts';
+import { deleteSlot, type InVolume } from '../slot-rows.ts';
 
 export interface RemoveSlotParams {
   slot: string;
+  /** Where its uppers lie; absent: in the state tree. */
+  volume?: InVolume;
 }
 
 /** How long the trees of a slot may take to end once nobody is inside. */
@@ -66,7 +68,7 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
     forward: true,
     undo: 'nothing-to-undo',
     timeoutMs: 3_600_000,
-    async do(_context, { slot }) {
+    async do(context, { slot, volume }) {
       await room.flattener.settled(slot, true);
       const freedBytes = room.book.uppersOf(slot).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
       const known = room.book.find(slot);
@@ -78,6 +80,8 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
       await room.uppers.forget(slot);
       room.problems.delete(slot);
       await closeAnchor(room, slot);
+      if (volume !== undefined) await room.places.remove(slot, volume);
+      await context.fault('slots:removing');
       await removeTree(`${room.state}/${slot}`);
       await syncFolder(room.state);
       return { result: { slot, freedBytes } };

@@ -18,7 +18,10 @@ export function takeOffTask(room: VolumesRoom): AnyTask {
   return defineTask<{ volume: Volume }>({
     kind: 'volumes.take-off',
     summary: ({ volume }) => `take the volume ${volume.name} off`,
-    do: (_context, { volume }) => room.takeDown(volume.name),
+    async do(_context, { volume }) {
+      room.checkUnheld(volume.name); // a slot may have been made in it meanwhile
+      await room.takeDown(volume.name);
+    },
     undo: (_context, { volume }) => room.bringUp(volume),
   });
 }
