@@ -148,6 +148,29 @@ export const slotCommands: readonly Command[] = [
     load: async () => (await import('../run/slots.ts')).show,
   },
   {
+    name: 'slot move',
+    group: 'Slots',
+    summary: 'Move what is written in a slot into a volume, or back.',
+    about: [
+      'The slot goes on showing what it shows; until it shows the copy it cannot be written to. Refused while programs are inside, unless --wait or --kill says otherwise. When it is cut off, all of it lies at the old place, or all at the new one.',
+    ],
+    operands: [slot],
+    flags: [
+      {
+        name: 'to',
+        value: 'PLACE',
+        summary: 'A volume (that of the system for root only), or the state tree.',
+        choices: ['user', 'system', 'state'],
+      },
+      ...busyFlags,
+      ...changeFlags,
+    ],
+    required: [['to']],
+    exclusive: [busy],
+    examples: [['personactl slot move desk --to user', 'into the volume "user"']],
+    load: async () => (await import('../run/slots.ts')).move,
+  },
+  {
     name: 'slot rm',
     group: 'Slots',
     summary: 'Remove a slot with its history and what was written in it.',

@@ -113,6 +113,21 @@ export async function create(call: Call): Promise<number | undefined> {
   });
 }
 
+/** `personactl slot move` */
+export async function move(call: Call): Promise<number | undefined> {
+  const params = {
+    slot: call.name('SLOT'),
+    to: call.text('to') as Params<'slot.move'>['to'],
+    ...busyOf(call),
+  };
+  return runChange(call, 'slot.move', params, (outcome) => {
+    const { name, volume } = outcome.result.slot;
+    const place = volume === undefined ? 'the state tree' : `volume ${volume}`;
+    call.out.done(outcome, () => [say`What is written in slot ${name} lies in ${place}.`]);
+    return undefined;
+  });
+}
+
 /** `personactl slot rm` */
 export async function remove(call: Call): Promise<number | undefined> {
   const params = {

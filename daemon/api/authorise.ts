@@ -32,6 +32,7 @@ export const owned: Owned = {
   'persona.rm': { of: 'persona', key: 'persona' },
   'persona.export': { of: 'persona', key: 'persona' },
   'slot.rm': { of: 'slot', key: 'slot' },
+  'slot.move': { of: 'slot', key: 'slot' },
   'slot.swap': { of: 'slot', key: 'slot' },
   'slot.rollback': { of: 'slot', key: 'slot' },
   'slot.history': { of: 'slot', key: 'slot' },
@@ -74,6 +75,7 @@ export const rootParameters: RootParameters = {
     everybody === true ? 'only root may say something for everybody' : undefined,
   'slot.create': ({ owner, volume }) =>
     owner === undefined ? ofVolume(volume) : 'only root may give a slot to somebody',
+  'slot.move': ({ to }) => ofVolume(to),
 };
 
 /** Who owns what a method names; undefined when it does not exist. */

@@ -1,5 +1,4 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import { defaultLimits, type Limits } from '../images/limits.ts';
 
 /** Version of the form of a backup. A reader refuses a newer one. */
 export const archiveVersion = 1;
@@ -26,14 +25,6 @@ export const membersMax = 1_000_000;
 /** Bytes of the first and of the last member. */
 export const factsBytesMax = 1024 * 1024;
 export const manifestBytesMax = 256 * 1024 * 1024;
-
-/** Bounds of what slots hold: nothing of it is kept in memory, so these are far above any disk. */
-export const slotsLimits: Limits = {
-  ...defaultLimits,
-  entries: 2 ** 32,
-  dataBytes: 2 ** 50,
-  metadataBytes: 2 ** 40,
-};
 
 /** A slot whose writable layer was in use: its files are each as they were when they were read. */
 export interface LiveSlot {

@@ -1,12 +1,13 @@
 import { dirname, join } from 'node:path';
 import { statePlaces } from '../config/paths.ts';
+import { slotsLimits } from '../images/limits.ts';
 import { decode } from '../images/stream.ts';
 import { ensureFolder, removeFile, syncFileSystem } from '../kernel/files.ts';
 import { openFolder } from '../kernel/openat.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { createSealed } from '../kernel/sealed.ts';
 import { writeTree } from '../kernel/tree-write.ts';
-import { archiveNames, badBackup, type Member, slotsLimits, statePath } from './archive.ts';
+import { archiveNames, badBackup, type Member, statePath } from './archive.ts';
 import type { Archive } from './archive-reader.ts';
 import { replacedFolders, restorePlaces } from './restored.ts';
 

@@ -183,6 +183,7 @@ async function volumesAndSlots(
   const volumes = await openVolumes({ paths, log, now: wallMs, heldBy });
   const slots = await slotsOver(parts, personas, {
     slotsOf: (volume) => volumes.slotsOf(volume as VolumeName),
+    freeBytes: (volume) => volumes.freeBytes(volume as VolumeName),
   });
   return { volumes, slots };
 }

@@ -2,6 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { SlotPage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
 import { execPlan } from '../personas/exec-plan.ts';
+import { planMove } from '../personas/slot-move.ts';
 import { slotHistory, slotPages } from '../personas/slot-pages.ts';
 import type { SlotRoom } from '../personas/slot-room.ts';
 import { planCreate, planRemove, planRollback, planSwap, swapAnswer } from '../personas/slots.ts';
@@ -30,6 +31,10 @@ export function slotMethods(room: SlotRoom): SlotMethods {
       return { slots: pages.filter(({ owner }) => caller.uid === 0 || owner.uid === caller.uid) };
     },
     'slot.rm': (params, { caller }) => ({ plan: planRemove(room, params, caller) }),
+    'slot.move': async (params, { caller }) => ({
+      plan: await planMove(room, params, caller),
+      answer: async () => ({ slot: await pageOf(room, params.slot) }),
+    }),
     'slot.swap': async (params, { caller }) => ({
       plan: await planSwap(room, params, caller),
       answer: swapAnswer,

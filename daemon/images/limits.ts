@@ -46,6 +46,14 @@ export const defaultLimits: Readonly<Limits> = Object.freeze({
   metadataBytes: 512 * MiB,
 });
 
+/** Bounds of what slots hold, of which nothing is kept in memory: these are far above any disk. */
+export const slotsLimits: Readonly<Limits> = Object.freeze({
+  ...defaultLimits,
+  entries: 2 ** 32,
+  dataBytes: 2 ** 50,
+  metadataBytes: 2 ** 40,
+});
+
 /** Bytes of one path component, as on every Linux file system. */
 export const nameBytesMax = 255;
 /** Bytes of one attribute name: the kernel's XATTR_NAME_MAX. */

@@ -10,9 +10,14 @@ const FSCONFIG_SET_FLAG = 0;
 const FSCONFIG_SET_STRING = 1;
 const FSCONFIG_SET_FD = 5;
 const FSCONFIG_CMD_CREATE = 6;
+const FSCONFIG_CMD_RECONFIGURE = 7;
+const FSPICK_CLOEXEC = 1;
+const FSPICK_NO_AUTOMOUNT = 4;
+const AT_FDCWD = -100;
 
 const fsopen = declareInt('fsopen', ['text', 'uint']);
 const fsconfig = declareInt('fsconfig', ['int', 'uint', 'text', 'text', 'int']);
+const fspick = declareInt('fspick', ['int', 'text', 'uint']);
 const fsmount = declareInt('fsmount', ['int', 'uint', 'uint']);
 
 /** Per-mount flags of fsmount and mount_setattr (linux/mount.h). */
@@ -82,6 +87,23 @@ export async function createMount(type: string, options: FsOption[], flags: numb
     return new Fd(fsmount(context.number, FSMOUNT_CLOEXEC, flags), `${type} mount`);
   } catch (error) {
     throw explain(error, context, doing);
+  } finally {
+    context.close();
+  }
+}
+
+/**
+ * Makes the file system that is shown at `path` read-only, in all its mounts in all namespaces, or writable again; what it holds
+ * back is written to the disk first. Throws EBUSY while any file in it is open for writing.
+ */
+export async function setReadOnly(path: string, readOnly: boolean): Promise<void> {
+  const context = new Fd(fspick(AT_FDCWD, path, FSPICK_CLOEXEC | FSPICK_NO_AUTOMOUNT), path);
+  const what = `${path} as ${readOnly ? 'read-only' : 'writable'}`;
+  try {
+    fsconfig(context.number, FSCONFIG_SET_FLAG, readOnly ? 'ro' : 'rw', null, 0);
+    await fsconfig.later(context.number, FSCONFIG_CMD_RECONFIGURE, null, null, 0);
+  } catch (error) {
+    throw explain(error, context, what);
   } finally {
     context.close();
   }

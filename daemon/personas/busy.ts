@@ -31,6 +31,12 @@ async function programsIn(room: SlotRoom, slot: string): Promise<Inside[]> {
   return (await insideOf(room, slot)).filter(({ by }) => by !== 'namespace');
 }
 
+/** Throws slot-busy while a program is in the slot. */
+export async function refuseInside(room: SlotRoom, slot: string): Promise<void> {
+  const inside = await programsIn(room, slot);
+  if (inside.length > 0) refuse(slot, inside);
+}
+
 /** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
 function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
   if (uid === 0 || one.uid === uid) return true;

@@ -127,6 +127,8 @@ export async function execPlan(room: SlotRoom, request: ExecRequest): Promise<Ex
   if (generation === undefined || shownTree(anchorOf(room, slot.name)) === undefined) {
     throw new PersonaError('slot-empty', { slot: slot.name });
   }
+  if (room.moving.has(slot.name))
+    throw new PersonaError('in-use', { what: `slot ${slot.name}`, by: 'a move to another place' });
   if (caller.uid !== 0 && !room.able('user-namespaces'))
     throw new PersonaError('user-namespaces-off');
   await room.namespaces.of(slot);

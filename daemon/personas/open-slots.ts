@@ -18,6 +18,9 @@ import type { SlotLog, SlotRoom } from './slot-room.ts';
 import { putUpper, type Upper } from './slot-rows.ts';
 import { commitGenerationTask } from './tasks/commit-generation.ts';
 import { createSlotTask, openSlotTask } from './tasks/create-slot.ts';
+import { freezeSlotTask } from './tasks/freeze-slot.ts';
+import { commitMoveTask, prepareMovedTask, showMovedTask } from './tasks/move-tree.ts';
+import { copyUppersTask, removeMovedTask } from './tasks/move-uppers.ts';
 import { prepareTreeTask } from './tasks/prepare-tree.ts';
 import { endSlotTask, forgetSlotTask, removeSlotTask } from './tasks/remove-slot.ts';
 import { showTreeTask } from './tasks/show-tree.ts';
@@ -110,6 +113,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     state,
     now,
     settling: new Set(),
+    moving: new Set(),
     problems: new Map(),
   };
   return {
@@ -124,6 +128,12 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
       endSlotTask(room),
       forgetSlotTask(),
       removeSlotTask(room),
+      freezeSlotTask(room),
+      copyUppersTask(room),
+      prepareMovedTask(room),
+      commitMoveTask(room),
+      showMovedTask(room),
+      removeMovedTask(room),
     ],
     recover: () => recoverSlots(room),
     async stop() {

@@ -84,7 +84,10 @@ export async function restoreSlot(room: SlotRoom, name: string): Promise<Restore
   if (now?.upper === current.upper) return shownAlready(room, current);
   try {
     const [mount, upper] = await treeOf(room, slot, current);
-    const left = room.book.uppersOf(name).find(({ id }) => id === now?.upper);
+    const left = room.book
+      .uppersOf(name)
+      // Of one that has ended the slot shows an earlier place, which a move has left.
+      .find(({ id, state }) => id === now?.upper && (state === 'active' || state === 'draining'));
     await showTree(room, name, mount, left);
     return nowShown(room, current, upper);
   } catch (error) {

@@ -45,6 +45,8 @@ export interface SlotRoom {
   now(): number;
   /** Replaced trees that are being taken off; a stop waits for them. */
   settling: Set<Promise<unknown>>;
+  /** Slots whose uppers are being moved: nobody starts a program in them. */
+  moving: Set<string>;
   /** What is wrong with a slot, for status; absent when all is well. */
   problems: Map<string, string>;
 }

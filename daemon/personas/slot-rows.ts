@@ -166,6 +166,13 @@ export function insertSlot(tx: Tx, slot: Slot, change: number): void {
   );
 }
 
+/** Writes where the slot's uppers lie from now on. */
+export function setSlotVolume(tx: Tx, slot: Slot, volume: InVolume | undefined): void {
+  const { volume: _, ...rest } = slot;
+  const moved = volume === undefined ? rest : { ...rest, volume };
+  tx.run('UPDATE slots SET detail = ? WHERE name = ?', slotDetail(moved), slot.name);
+}
+
 /** Forgets a slot with all it had. */
 export function deleteSlot(tx: Tx, name: string): void {
   tx.run('DELETE FROM uppers WHERE slot = ?', name);

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { PersonaError } from '../../ipc/errors.ts';
 import { checkName } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
@@ -8,7 +7,7 @@ import type { Busy } from './busy.ts';
 import { activatableOf, before, type Target } from './generation.ts';
 import { freeRange } from './slot-ids.ts';
 import type { SlotRoom } from './slot-room.ts';
-import type { InVolume, Slot } from './slot-rows.ts';
+import type { Slot } from './slot-rows.ts';
 import { isWritten } from './uppers-written.ts';
 
 /** Who asks, as the kernel recorded it. */
@@ -25,13 +24,6 @@ const DRAINING_MAX = 64;
 const SWAP_BYTES = 64 * 1024;
 
 const task = (kind: string, params: object): TaskSpec => ({ kind, params: params as Json });
-
-/** A folder of its own in a volume that is mounted. Throws volume-not-found, state-damaged. */
-function placeIn(room: SlotRoom, slot: string, volume: string): InVolume {
-  const place = { name: volume, folder: `${slot}-${randomBytes(4).toString('hex')}` };
-  room.places.folder(slot, place);
-  return place;
-}
 
 /** Makes a slot for the caller, or for `owner` when root says so. Throws already-exists, bad-name, limit-exceeded. */
 export function planCreate(
@@ -70,7 +62,7 @@ export function planCreate(
     gid,
     ephemeral: params.ephemeral === true,
     ...(owner === 0 && room.ways.idmap ? { ids: freeRange(room.book.slots()) } : {}),
-    ...(params.volume === undefined ? {} : { volume: placeIn(room, name, params.volume) }),
+    ...(params.volume === undefined ? {} : { volume: room.places.fresh(name, params.volume) }),
     createdMs: room.now(),
   };
   return {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
@@ -9,6 +10,8 @@ import type { InVolume, Slot } from './slot-rows.ts';
 export interface SlotVolumes {
   /** The folder of a volume that holds those of slots. Throws volume-not-found, and state-damaged while it is not mounted. */
   slotsOf(volume: string): string;
+  /** Bytes that may still be written in it. */
+  freeBytes(volume: string): number;
 }
 
 /** A slot, as far as its place goes. */
@@ -29,6 +32,18 @@ export class UpperPlaces {
   folder(slot: string, place: InVolume | undefined): string {
     if (place === undefined) return join(this.#slots, slot, 'uppers');
     return join(this.#volumes.slotsOf(place.name), place.folder);
+  }
+
+  /** A folder of its own for a slot in a volume that is mounted. Throws volume-not-found, state-damaged. */
+  fresh(slot: string, volume: string): InVolume {
+    const place = { name: volume, folder: `${slot}-${randomBytes(4).toString('hex')}` };
+    this.folder(slot, place);
+    return place;
+  }
+
+  /** Bytes that may still be written at this place. */
+  freeBytes({ name }: InVolume): number {
+    return this.#volumes.freeBytes(name);
   }
 
   /** Throws while what the slot wrote cannot be reached: nothing may be made in its place. */

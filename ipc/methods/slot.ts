@@ -117,6 +117,17 @@ export const slotMethods = {
     },
     { slot: v.string(), freedBytes: count },
   ),
+  'slot.move': change(
+    'group',
+    'Moves what is written in a slot into a volume, or back into the state tree.',
+    {
+      slot: name,
+      /** The volume of the system is for root only. */
+      to: v.picklist([...volumeName.options, 'state']),
+      busy,
+    },
+    { slot: slotPage },
+  ),
   'slot.swap': change(
     'group',
     'Replaces what is active in a slot by a persona, without a gap.',

@@ -1,4 +1,12 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Json } from '../../daemon/changes/task.ts';
@@ -18,6 +26,7 @@ const fixedFolder =
   process.env.PERSONAD_PROOF_FOLDER ?? join(tmpdir(), `personad-proofs-${process.pid}`);
 process.env.PERSONAD_PROOF_FOLDER = fixedFolder;
 const template = `${fixedFolder}.template`;
+const withVolume = `${fixedFolder}.volume`;
 
 const create =
   (folder: string, name: string): Asked =>
@@ -31,6 +40,9 @@ const swap =
   (slot: string, persona: string): Asked =>
   (methods) =>
     methods['slot.swap']({ slot, persona }, rootRequest);
+
+const copy = (from: string, to: string): void =>
+  cpSync(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true });
 
 /** A daemon with a base, three personas and a slot that has seen two of them; built once per process. */
 async function buildTemplate(): Promise<void> {
@@ -46,25 +58,25 @@ async function buildTemplate(): Promise<void> {
   await mustDo(daemon, (methods) => methods['slot.create']({ name: 'work' }, rootRequest));
   await mustDo(daemon, swap('work', 'a'));
   await mustDo(daemon, swap('work', 'b'));
+  writeFileSync(join(fixedFolder, 'run/slots/work/root/etc/mine'), 'written');
   await mustDo(daemon, (methods) => methods['slot.create']({ name: 'idle' }, rootRequest));
   await daemon.stop();
   await unmountBelow(fixedFolder);
-  cpSync(fixedFolder, template, {
-    recursive: true,
-    preserveTimestamps: true,
-    verbatimSymlinks: true,
-  });
+  copy(fixedFolder, template);
 }
 
 /** Removes the template and the folder of the machines. */
 export async function removeTemplate(): Promise<void> {
   await unmountBelow(fixedFolder);
-  for (const folder of [fixedFolder, template]) rmSync(folder, { recursive: true, force: true });
+  for (const folder of [fixedFolder, template, withVolume])
+    rmSync(folder, { recursive: true, force: true });
 }
 
 function list(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder).sort() : [];
 }
+
+const textOf = (file: string) => (existsSync(file) ? readFileSync(file, 'utf8') : null);
 
 /** What a user sees, and what rows and folders say; ids of uppers and times are left out. */
 async function observe({ store, rooms, engine }: Daemon, folder: string): Promise<Json> {
@@ -85,9 +97,10 @@ async function observe({ store, rooms, engine }: Daemon, folder: string): Promis
       shows,
       problem: problem ?? null,
       persona: active?.persona?.name ?? null,
-      seen: list(join(runFolder, 'slots', name, 'root')).includes('etc')
-        ? readFileSync(join(runFolder, 'slots', name, 'root/etc/name'), 'utf8')
-        : null,
+      seen: ['name', 'mine'].map((file) =>
+        textOf(join(runFolder, 'slots', name, 'root/etc', file)),
+      ),
+      left: volume === undefined ? [] : list(join(state, 'slots', name, 'uppers')),
     })),
     generations: await rows(
       'SELECT slot, number, persona, result FROM generations ORDER BY slot, number',
@@ -123,11 +136,7 @@ function subject(asked: Asked, ...first: Asked[]): Subject {
       await buildTemplate();
       await unmountBelow(folder);
       rmSync(folder, { recursive: true, force: true });
-      cpSync(template, folder, {
-        recursive: true,
-        preserveTimestamps: true,
-        verbatimSymlinks: true,
-      });
+      copy(template, folder);
       if (first.length === 0) return;
       const daemon = await startForProof(folder);
       for (const one of first) await mustDo(daemon, one);
@@ -167,6 +176,32 @@ const slotInVolume: Asked = (methods) =>
   methods['slot.create']({ name: 'more', volume: 'user' }, rootRequest);
 /** A new slot whose writable layers lie in a volume. */
 export const slotCreateInVolume = subject(slotInVolume, makeVolume);
+/** What is written in a slot, moved into a volume. A first state with a volume takes a second to make: it is made once. */
+export const slotMove = silentSubject(
+  (methods) => methods['slot.move']({ slot: 'work', to: 'user' }, rootRequest),
+  observe,
+  {
+    async prepare(folder) {
+      if (!existsSync(withVolume)) {
+        await buildTemplate();
+        copy(template, fixedFolder);
+        const daemon = await startForProof(fixedFolder);
+        await mustDo(daemon, (methods) =>
+          methods['volume.create'](
+            { name: 'user', bytes: 64 * MiB, limitBytes: 64 * MiB },
+            rootRequest,
+          ),
+        );
+        await daemon.stop();
+        await unmountBelow(fixedFolder);
+        copy(fixedFolder, withVolume);
+      }
+      await unmountBelow(folder);
+      rmSync(folder, { recursive: true, force: true });
+      copy(withVolume, folder);
+    },
+  },
+);
 /** A volume that is not there. */
 export const volumeCreate = subject(makeVolume);
 /** A volume, given up. */

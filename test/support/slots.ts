@@ -120,6 +120,7 @@ export async function startBench(
       slotsOf(volume) {
         throw new PersonaError('volume-not-found', { volume });
       },
+      freeBytes: () => 0,
     },
     ways: { ...BEST, ...options.ways },
     able: options.able ?? (() => true),
