@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava';
 import test from 'ava';
 import type { Request } from '../../../daemon/api/rooms.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
+import { hasFuse, mountHung } from '../../support/hung-mount.ts';
 import { run, when } from '../../support/needs.ts';
 import { ask, mustDo, rootRequest, startSilent } from '../../support/silent-daemon.ts';
 import {
@@ -371,3 +372,27 @@ rooted('a folder behind a link, and one that others can write, are not read', as
   await methodsOf(daemon)['app.import']({}, gamesRequest);
   t.deepEqual((await factsOf(daemon, 'mine', gamesRequest))('cpu'), [['background', 'user']]);
 });
+
+when(test, { root: true, tools: ['prlimit', 'mount'], other: hasFuse })(
+  'a home that hangs holds up nobody else, and its user only until the deadline',
+  async (t) => {
+    const { root, write } = paintMachine(t);
+    write('machine/usr/games/.config/x', '', { owner: games.uid });
+    const hung = mountHung(join(root, 'machine/usr/games/.config'));
+    const daemon = await startSilent(root);
+    t.teardown(async () => {
+      hung.release();
+      await daemon.stop();
+    });
+    let waits = true;
+    const mine = factsOf(daemon, paint, gamesRequest).finally(() => {
+      waits = false;
+    });
+    t.deepEqual((await factsOf(daemon, paint))('name'), [['Paint', 'imported']]);
+    t.true(waits);
+    t.deepEqual((await mine)('name'), [['Paint', 'imported']]);
+    const { 'launch.plan': plan } = methodsOf(daemon);
+    const request = { ...gamesRequest, dryRun: true };
+    t.like(await plan({ app: paint, dryRun: true }, request), { profile: 'standard' });
+  },
+);
