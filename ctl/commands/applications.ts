@@ -120,7 +120,6 @@ export const applicationCommands: readonly Command[] = [
       { name: 'all', short: 'a', summary: 'For everybody (root only).' },
       ...changeFlags,
     ],
-    required: [[...factFlags.map(({ name }) => name), 'unset']],
     examples: [
       ['personactl app set firefox-esr --profile fast --loss-ok yes', ''],
       ['personactl app set keepassxc --security required --all', 'as root, for everybody'],

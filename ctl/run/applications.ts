@@ -105,7 +105,7 @@ function askedAbout(call: Call): Params<'app.explain'> {
   const profile = call.text('profile') as Profile | undefined;
   const wish = profile === undefined ? {} : { profile };
   if (!app.includes('/')) return { app, ...wish };
-  const path = resolve(app);
+  const path = resolve(call.io.cwd(), app);
   const found = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (found === undefined || !found.isFile())
     throw usageError(`there is no program ${path}`, call.command.name);
@@ -204,13 +204,17 @@ function factsGiven(call: Call): NonNullable<Params<'app.set'>['set']> {
 export async function set(call: Call): Promise<number | undefined> {
   const unset = call.list('unset').map((option) => {
     const fact = factNames.find((one) => optionOf[one] === option);
-    if (fact === undefined) throw usageError(`--unset takes the name of an option`, 'app set');
+    if (fact === undefined)
+      throw usageError('--unset takes the name of an option', call.command.name);
     return fact;
   });
+  const given = factsGiven(call);
+  if (Object.keys(given).length + unset.length === 0)
+    throw usageError('name at least one option that says something', call.command.name);
   const params = {
     app: call.operand('APP'),
     ...(call.has('all') && { everybody: true }),
-    set: factsGiven(call),
+    set: given,
     unset,
   };
   return runChange(call, 'app.set', params, (outcome) => {

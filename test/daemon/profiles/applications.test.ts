@@ -1,4 +1,12 @@
-import { chmodSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import test from 'ava';
@@ -96,6 +104,7 @@ rooted('an import tells what it read, and what it did not understand, with its l
       '/usr/lib/tuned/quick/tuned.conf:6',
     ],
   );
+  t.false(existsSync(join(root, 'ran')), 'nothing of it was run');
   t.deepEqual(
     told.presets.map(({ name, summary, include, sets }) => ({ name, summary, include, sets })),
     [{ name: 'quick', summary: 'Be quick', include: ['balanced'], sets: ['vm'] }],

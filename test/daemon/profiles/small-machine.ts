@@ -74,7 +74,10 @@ export function paintMachine(t: ExecutionContext): SmallMachine {
   );
   write(
     'machine/usr/share/psd/browsers/paint',
-    'DIRArr[0]="$XDG_CONFIG_HOME/$browser"\nDIRArr[1]="$(touch /tmp/never)"\nPSNAME="$browser"\n',
+    'DIRArr[0]="$XDG_CONFIG_HOME/$browser"\nDIRArr[1]="$(touch ROOT/ran)"\nPSNAME="$browser"\n'.replace(
+      'ROOT',
+      machine.root,
+    ),
   );
   write(
     'machine/usr/lib/tuned/quick/tuned.conf',
