@@ -13,7 +13,8 @@ import type { Source } from './application.ts';
 import { Catalogue, type FileAt } from './catalogue.ts';
 import { Layer } from './layer.ts';
 import { readSurvey } from './read-survey.ts';
-import { EVERYBODY, fragmentsOf, readStated, type Stated } from './stated-rows.ts';
+import { StatedFacts } from './stated.ts';
+import { EVERYBODY } from './stated-rows.ts';
 import { type Survey, watchedPlaces } from './survey.ts';
 
 /** An id of nobody, whose only process is a surveyor. */
@@ -23,6 +24,8 @@ const machineDeadlineMs = 20_000;
 const userDeadlineMs = 5_000;
 /** What was found of a user is not looked for again sooner. */
 const userFreshMs = 2_000;
+/** What could not be read is tried again after this time, or when somebody asks for just that. */
+const retryMs = 60_000;
 /** A launch goes by what was read at most this long ago, or lets it be read again. */
 const launchFreshMs = 60_000;
 /** The machine's lists are not looked at for changes more often. */
@@ -66,18 +69,20 @@ class Surveyed {
   /** What of the machine it went by. */
   seen = '';
   work: Promise<void> | undefined;
+  /** Something that it was made from has changed meanwhile. */
+  dirty = true;
+  failed = false;
+
+  /** True when it need not be made again: it is young, or was tried and could not be made. */
+  isFresh(freshMs: number): boolean {
+    return !this.dirty && boottimeMs() - this.atMs < (this.failed ? retryMs : freshMs);
+  }
 
   take(survey: Survey): void {
     this.layer = new Layer(survey.fragments, survey.programs);
     // What the layer has is not kept twice.
     this.survey = { ...survey, fragments: [], programs: [] };
   }
-}
-
-/** What one owner has stated by command. */
-interface Said {
-  layer: Layer;
-  paths: string[];
 }
 
 /** The room of applications. */
@@ -89,12 +94,13 @@ export class ProfilesRoom {
   readonly #parts: ProfilesParts;
   readonly #machine = new Surveyed();
   readonly #users = new Map<number, Surveyed>();
-  readonly #said = new Map<number, Said>();
+  readonly #stated: StatedFacts;
   readonly #children = new Set<Child>();
   #closed = false;
 
   constructor(parts: ProfilesParts) {
     this.#parts = parts;
+    this.#stated = new StatedFacts(parts.store);
     this.store = parts.store;
     this.now = parts.now;
     this.accountOf = parts.accountOf;
@@ -111,13 +117,12 @@ export class ProfilesRoom {
 
   /** All that is known to this user now, without waiting for anything that was not read yet: for a launch. */
   known(uid: number): Catalogue {
-    const layers = [
-      this.#said.get(EVERYBODY)?.layer,
-      this.#said.get(uid)?.layer,
-      this.#users.get(uid)?.layer,
+    const user = this.#users.get(uid);
+    return new Catalogue([
+      ...this.#stated.layers(uid),
+      ...(user === undefined ? [] : [user.layer]),
       this.#machine.layer,
-    ];
-    return new Catalogue(layers.filter((layer) => layer !== undefined));
+    ]);
   }
 
   /**
@@ -125,8 +130,7 @@ export class ProfilesRoom {
    * the launches that follow.
    */
   async forLaunch(asker: Asker): Promise<Catalogue> {
-    await this.#loadSaid(EVERYBODY);
-    await this.#loadSaid(asker.uid);
+    await this.#stated.load(asker.uid);
     const seenMs = this.#users.get(asker.uid)?.atMs ?? Number.NEGATIVE_INFINITY;
     if (boottimeMs() - Math.min(seenMs, this.#machine.atMs) >= launchFreshMs)
       this.catalogue(asker).catch((err: unknown) => this.#failed(err));
@@ -148,19 +152,18 @@ export class ProfilesRoom {
 
   /** The same, after everything was read that was never read or has changed. What cannot be read is told by `surveys`. */
   async catalogue(asker: Asker): Promise<Catalogue> {
-    await this.#loadSaid(EVERYBODY);
-    await this.#loadSaid(asker.uid);
-    await Promise.all([this.#readMachine(false), this.#readUser(asker)]);
+    await this.#stated.load(asker.uid);
+    await Promise.all([this.#readMachine(), this.#readUser(asker)]);
     return this.known(asker.uid);
   }
 
   /** Reads all of it again: the machine's part, too, where `all` is asked for or it has changed. */
   async readAgain(asker: Asker, all: boolean): Promise<Survey[]> {
-    await this.#loadSaid(EVERYBODY);
-    await this.#loadSaid(asker.uid);
+    await this.#stated.load(asker.uid);
     const user = this.#users.get(asker.uid);
-    if (user !== undefined) user.atMs = Number.NEGATIVE_INFINITY;
-    await Promise.all([this.#readMachine(all), this.#readUser(asker)]);
+    if (user !== undefined) user.dirty = true;
+    if (all) this.#machine.dirty = true;
+    await Promise.all([this.#readMachine(), this.#readUser(asker)]);
     return this.surveys(asker.uid);
   }
 
@@ -171,11 +174,10 @@ export class ProfilesRoom {
 
   /** What an owner has stated has changed. */
   forget(owner: number): void {
-    this.#said.delete(owner);
+    this.#stated.changed(owner);
     const surveyed = owner === EVERYBODY ? this.#machine : this.#users.get(owner);
     // Programs that were named are to be looked for.
-    if (surveyed !== undefined) surveyed.atMs = Number.NEGATIVE_INFINITY;
-    if (owner === EVERYBODY) this.#machine.seen = '';
+    if (surveyed !== undefined) surveyed.dirty = true;
   }
 
   /** Ends what is still being read. */
@@ -186,33 +188,25 @@ export class ProfilesRoom {
     await Promise.all(all.map(({ work }) => work));
   }
 
-  async #loadSaid(owner: number): Promise<void> {
-    if (this.#said.has(owner)) return;
-    const stated = await readStated(this.store, owner);
-    const paths = stated.flatMap(pathsOf);
-    this.#said.set(owner, { layer: new Layer(fragmentsOf(stated), []), paths });
-  }
-
   #task(): Pick<SurveyTask, 'machine' | 'share' | 'etc' | 'owner'> {
     const { share, etc } = this.#parts.paths;
     return { machine: this.machine, share, etc, owner: process.getuid?.() ?? 0 };
   }
 
-  async #readMachine(force: boolean): Promise<void> {
+  async #readMachine(): Promise<void> {
     const surveyed = this.#machine;
-    if (surveyed.work !== undefined && !force) return await surveyed.work;
-    await surveyed.work;
-    if (!force && boottimeMs() - surveyed.atMs < machineFreshMs) return;
+    while (surveyed.work !== undefined) await surveyed.work;
+    if (surveyed.isFresh(machineFreshMs)) return;
     const seen = this.#changes();
     surveyed.atMs = boottimeMs();
-    if (!force && seen === surveyed.seen) return;
-    const paths = this.#said.get(EVERYBODY)?.paths ?? [];
+    if (!surveyed.dirty && seen === surveyed.seen) return;
+    surveyed.seen = seen;
+    const paths = this.#stated.paths(EVERYBODY);
     await this.#survey(
       surveyed,
       { caller: nobody, ...this.#task(), paths },
       { allowed: ['imported', 'admin'], deadlineMs: machineDeadlineMs },
     );
-    surveyed.seen = seen;
   }
 
   /** When the places that a survey of the machine reads have last changed. */
@@ -231,9 +225,9 @@ export class ProfilesRoom {
       if (this.#users.size <= USERS_MAX) break;
       this.#users.delete(oldest);
     }
-    if (surveyed.work !== undefined) return await surveyed.work;
-    if (boottimeMs() - surveyed.atMs < userFreshMs) return;
-    const paths = this.#said.get(uid)?.paths ?? [];
+    while (surveyed.work !== undefined) await surveyed.work;
+    if (surveyed.isFresh(userFreshMs)) return;
+    const paths = this.#stated.paths(uid);
     await this.#survey(
       surveyed,
       { caller: { uid, gid, groups: [...groups] }, ...this.#task(), user: { uid, home }, paths },
@@ -248,10 +242,14 @@ export class ProfilesRoom {
     { allowed, deadlineMs }: { allowed: readonly Source[]; deadlineMs: number },
   ): Promise<void> {
     if (this.#closed) return;
+    surveyed.dirty = false;
+    surveyed.failed = false;
     surveyed.work = (async () => {
       try {
         surveyed.take(await this.#read(await startSurveyor(task, deadlineMs), allowed));
       } catch (err) {
+        surveyed.failed = true;
+        surveyed.seen = '';
         if (this.#closed) return;
         const from = task.user === undefined ? this.machine : `/${task.user.home}`;
         const text = `it could not be read: ${toWire(err).message}`;
@@ -275,6 +273,3 @@ export class ProfilesRoom {
     }
   }
 }
-
-const pathsOf = ({ fact, value }: Stated): string[] =>
-  fact === 'executables' ? (value as string[]) : [];
