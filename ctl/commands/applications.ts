@@ -139,4 +139,24 @@ export const applicationCommands: readonly Command[] = [
     examples: [['personactl app import', '']],
     load: async () => (await import('../run/applications.ts')).importAgain,
   },
+  {
+    name: 'app hook',
+    group: 'Applications',
+    summary: 'Have an application start through personad from menus, or list those that do.',
+    about: [
+      'Writes an entry of your own beside that of the machine, in ~/.local/share/applications: the same, but started by `persona-run`. It is taken off again by --disable. An entry that you wrote or edited yourself is left alone.',
+      'Where the launcher is gone, the application starts as it always has.',
+    ],
+    operands: [{ name: 'APP', summary: 'Id of the application.', optional: true }],
+    flags: [
+      { name: 'enable', summary: 'Make the hook, or make it anew after an update.' },
+      { name: 'disable', summary: 'Take the hook off.' },
+    ],
+    exclusive: [['enable', 'disable']],
+    examples: [
+      ['personactl app hook firefox-esr --enable', ''],
+      ['personactl app hook', 'what has a hook'],
+    ],
+    load: async () => (await import('../run/app-hook.ts')).hook,
+  },
 ];

@@ -85,7 +85,9 @@ async function launch(call: Call): Promise<undefined> {
   const { executable } = found;
   const asked: Asked = { app: call.operand('APP'), executable, ...(profile && { profile }) };
   if (call.has('dry-run')) {
-    const plan = await ask(call, { ...asked, dryRun: true });
+    // Nothing waits to be started: the daemon may take its time.
+    const client = await call.client();
+    const plan = await client.call('launch.plan', { ...asked, dryRun: true });
     call.out.result(plan, () => planLines(plan, found));
     return undefined;
   }

@@ -1,0 +1,152 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { hookEntry, hookOf } from '../../ctl/launch/desktop-entry.ts';
+import { temporaryFolder } from '../support/temp.ts';
+import { personactl } from './tool.ts';
+
+const entry = `# A comment
+[Desktop Entry]
+Type=Application
+Name=Editor
+Name[de]=Schreiber
+DBusActivatable=true
+Exec=editor --open "a b" "\\\\$x" %U
+Actions=new;
+
+[Desktop Action new]
+Name=New
+Exec=editor --new
+`;
+
+/** The words of a command line as the specification of desktop entries has them; field codes are left out. */
+function wordsOf(line: string): string[] {
+  const text = line.replaceAll(/\\(.)/g, (_, c: string) => (c === 's' ? ' ' : c));
+  const found = [...text.matchAll(/"((?:[^"\\]|\\.)*)"|([^\s"]+)/g)];
+  return found
+    .map(([, quoted, plain = '']) => quoted?.replaceAll(/\\(.)/g, '$1') ?? plain)
+    .filter((word) => !/^%[a-zA-Z]$/.test(word));
+}
+
+const commandsOf = (text: string): string[][] =>
+  [...text.matchAll(/^Exec=(.*)$/gm)].map(([, line = '']) => wordsOf(line));
+
+/** A home and a machine with one entry, and a launcher that says what it was given. */
+function desktop(t: ExecutionContext) {
+  const root = temporaryFolder(t);
+  const bin = join(root, 'bin');
+  const launcher = join(bin, 'persona-run');
+  for (const folder of ['bin', 'share/applications', 'home'])
+    mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(launcher, '#!/bin/sh\nprintf "%s|" launcher "$@"\n');
+  writeFileSync(join(bin, 'editor'), '#!/bin/sh\nprintf "%s|" editor "$@"\n');
+  for (const name of ['persona-run', 'editor']) chmodSync(join(bin, name), 0o755);
+  writeFileSync(join(root, 'share/applications/editor.desktop'), entry);
+  const env = {
+    HOME: join(root, 'home'),
+    XDG_DATA_DIRS: join(root, 'share'),
+    PATH: `${bin}:/usr/bin:/bin`,
+  };
+  const own = join(root, 'home/.local/share/applications');
+  const hook = (...words: string[]) => personactl({ env }, 'app', 'hook', ...words);
+  const start = (words: string[]) => {
+    const [file = '', ...args] = words;
+    return spawnSync(file, args, { env, encoding: 'utf8' }).stdout;
+  };
+  return { root, own, file: join(own, 'editor.desktop'), launcher, hook, start };
+}
+
+test('an entry starts through the launcher, with the very words it had; without it as before', async (t) => {
+  const { own, file, launcher, hook, start } = desktop(t);
+  const made = await hook('editor', '--enable');
+  t.is(made.status, 0, made.err);
+  const text = readFileSync(file, 'utf8');
+  t.deepEqual(readdirSync(own), ['editor.desktop']);
+  t.regex(text, /^DBusActivatable=false$/m);
+  t.true(text.includes('Name[de]=Schreiber\n'));
+  const [main = [], action = []] = commandsOf(text);
+  t.is(start(main), 'launcher|editor|--|editor|--open|a b|$x|');
+  t.is(start(action), 'launcher|editor|--|editor|--new|');
+  rmSync(launcher);
+  t.is(start(main), 'editor|--open|a b|$x|');
+});
+
+test('it is taken off again, and made anew; its state is told', async (t) => {
+  const { root, file, hook } = desktop(t);
+  const listed = async () => JSON.parse((await hook('--json')).out).hooks;
+  t.deepEqual(await listed(), []);
+  t.is((await hook('editor', '--enable')).status, 0);
+  const source = join(root, 'share/applications/editor.desktop');
+  t.deepEqual(await listed(), [{ app: 'editor', source, state: 'current' }]);
+  writeFileSync(source, entry.replace('--new', '--newer'));
+  t.is((await hook('editor', '--enable')).status, 0);
+  t.true(readFileSync(file, 'utf8').includes('--newer'));
+  rmSync(source);
+  t.is((await listed())[0].state, 'orphaned');
+  t.is((await hook('editor', '--disable')).status, 0);
+  t.false(existsSync(file));
+  t.is((await hook('editor', '--disable')).status, 0);
+});
+
+test('what the user wrote or edited is left alone', async (t) => {
+  const { own, file, hook, root } = desktop(t);
+  mkdirSync(own, { recursive: true });
+  writeFileSync(file, 'mine');
+  for (const word of ['--enable', '--disable']) t.is((await hook('editor', word)).status, 6);
+  t.is(readFileSync(file, 'utf8'), 'mine');
+  rmSync(file);
+  await hook('editor', '--enable');
+  writeFileSync(file, `${readFileSync(file, 'utf8')}Comment=mine\n`);
+  for (const word of ['--enable', '--disable']) t.is((await hook('editor', word)).status, 6);
+  t.regex((await hook()).out, /editor\s+edited/);
+  rmSync(file);
+  const elsewhere = join(root, 'elsewhere');
+  writeFileSync(elsewhere, 'kept');
+  symlinkSync(elsewhere, file);
+  for (const word of ['--enable', '--disable']) t.is((await hook('editor', word)).status, 6);
+  t.is(readFileSync(elsewhere, 'utf8'), 'kept');
+});
+
+test('what is no application has no hook', async (t) => {
+  const { root, own, launcher, hook } = desktop(t);
+  for (const [name, text] of [
+    ['link', entry.replace('Application', 'Link')],
+    ['still', '[Desktop Entry]\nType=Application\nName=x\n[Desktop Action a]\nExec=x\n'],
+    ['odd', ''],
+    ['large', entry + '#'.repeat(300_000)],
+  ] as const) {
+    writeFileSync(join(root, 'share/applications', `${name}.desktop`), text);
+    t.is((await hook(name, '--enable')).status, 2, name);
+  }
+  t.is((await hook('absent', '--enable')).status, 4);
+  t.is((await hook('../editor', '--enable')).status, 2);
+  t.is((await hook('editor')).status, 2);
+  rmSync(launcher);
+  t.is((await hook('editor', '--enable')).status, 1);
+  t.false(existsSync(own));
+});
+
+test('any command line stays what it was, behind the launcher', (t) => {
+  const hook = { app: 'org.example.App', launcher: '/usr/bin/persona-run', source: '/x' };
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (command) => {
+      const line = `x ${command.replaceAll(/[\r\n]/g, '')}`;
+      const text = `[Desktop Entry]\nType=Application\nExec=${line}\n`;
+      const hooked = hookEntry(text, hook) ?? '';
+      t.true(hooked.includes(`" sh ${line}\n`));
+      t.deepEqual(hookOf(hooked), { source: '/x', intact: true });
+      t.is(hookOf(text), undefined);
+    }),
+  );
+});
