@@ -47,6 +47,23 @@ function rowOf(
   ];
 }
 
+const writtenTitles = [{ title: 'STATE' }, { title: 'WRITTEN IN' }, titles[3]!, { title: 'SEEN' }];
+
+/** Images that programs write in. */
+function writtenLines({ written }: Page, call: Call): Safe[] {
+  const { style } = call.out;
+  if (written.length === 0) return [];
+  const rows = written.map(({ kind, name, bytes, mounted, problem }) => [
+    problem === undefined ? style.green('ok') : style.red('damaged'),
+    `${kind} ${name}`,
+    formatSize(bytes),
+    problem === undefined ? (mounted ? 'mounted' : 'not mounted') : style.red(problem),
+  ]);
+  const note =
+    'what is in these has no digest: looked at is which file system it is, what errors the kernel has noted, and that the blocks of volumes are set aside';
+  return [say``, ...columns(writtenTitles, rows, style), style.dim(note), say``];
+}
+
 function page(answer: Page, call: Call): Safe[] {
   const { style } = call.out;
   const { files, looked, scrub, nextMs, boot } = answer;
@@ -63,6 +80,7 @@ function page(answer: Page, call: Call): Safe[] {
           style,
         )),
     ...(scrub === undefined ? [] : [scrubText(scrub, call)]),
+    ...writtenLines(answer, call),
     ...facts(
       [
         ['at the start', look],
@@ -82,7 +100,9 @@ export async function integrity(call: Call): Promise<number> {
   const client = await call.client();
   const answer = await client.call('system.integrity', {});
   call.out.result(answer, () => page(answer, call));
-  const bad = answer.files.some(({ state }) => state === 'damaged');
+  const bad =
+    answer.files.some(({ state }) => state === 'damaged') ||
+    answer.written.some(({ problem }) => problem !== undefined);
   return bad ? exitStatus.integrity : exitStatus.ok;
 }
 
@@ -98,7 +118,7 @@ export async function scrub(call: Call): Promise<number | undefined> {
       ),
       damaged.length === 0
         ? style.green(say`${files} files, ${formatSize(bytes)}: all as they were made.`)
-        : say`${style.red(`${damaged.length} of ${files} files are damaged.`)} \`personactl status\` says how each comes back.`,
+        : say`${style.red(`${damaged.length} damaged, ${files} files were hashed.`)} \`personactl status\` says how each comes back.`,
     ]);
     return damaged.length === 0 ? exitStatus.ok : exitStatus.integrity;
   });

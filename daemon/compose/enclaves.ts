@@ -13,6 +13,7 @@ import {
   planRemove,
 } from '../enclave/enclaves.ts';
 import type { GivenSecret } from '../enclave/given-secrets.ts';
+import { type EnclaveHealth, healthOfEnclaves } from '../enclave/health.ts';
 import { IdleWatch } from '../enclave/idle.ts';
 import {
   type EnclaveRoom,
@@ -31,6 +32,8 @@ export interface Enclaves {
   tasks: AnyTask[];
   methods(engine: Engine): EnclaveMethods;
   owner(name: string): Promise<number | undefined>;
+  /** Looks at the volume of each. */
+  health(): Promise<EnclaveHealth[]>;
   /** After the engine has recovered: brings rows and machine together, and begins to look after idle ones. */
   settle(engine: Engine): Promise<void>;
   /** Lets go of everything but what is open. */
@@ -121,6 +124,7 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
     tasks: enclaveTasks(room),
     methods: (engine) => enclaveMethods(room, engine),
     owner: (name) => ownerOfEnclave(room, name),
+    health: () => healthOfEnclaves(room),
     async settle(engine) {
       openPlaces(room);
       await settleEnclaves(room, heldNames(engine));

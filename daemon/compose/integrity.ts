@@ -29,6 +29,19 @@ export interface IntegrityParts {
   insecure: string | undefined;
   /** Why nothing may be changed, whatever it is. */
   degraded: string | undefined;
+  /** Looks at the images that programs write in. */
+  written(): Promise<WrittenImage[]>;
+}
+
+/** An image that programs write in: there is no digest of it. */
+export interface WrittenImage {
+  kind: 'volume' | 'enclave';
+  name: string;
+  owner: number;
+  bytes: number;
+  mounted: boolean;
+  errors: number;
+  problem?: string;
 }
 
 type Parts = IntegrityParts & { scrub: Scrub };
@@ -62,6 +75,10 @@ export function openIntegrity(given: IntegrityParts): Integrity {
     boot: bootId(),
     everyMs: values['integrity.scrub_days'] * 24 * 3_600_000,
     bytesPerSecond: values['integrity.scrub_rate'],
+    others: async () =>
+      (await given.written()).flatMap(({ kind, name, problem }) =>
+        problem === undefined ? [] : [{ file: `${kind} ${name}`, problem }],
+      ),
   });
   personas.witnesses.whenDamaged((file) => {
     letGo(personas, slots, file).catch((err: unknown) =>
@@ -77,7 +94,11 @@ export function openIntegrity(given: IntegrityParts): Integrity {
       part: () => statusPart(parts),
       notices: () => noticesOf(parts),
     },
-    checks: async () => [bootCheck(boot, insecure), await imagesCheck(parts)],
+    checks: async () => [
+      bootCheck(boot, insecure),
+      await imagesCheck(parts),
+      ...(await enclavesCheck(parts)),
+    ],
     async look() {
       const looked = personas.witnesses.lookAtAll(await keptFiles(personas), personas.now());
       log.debug({ ...looked }, 'looked at all images');
@@ -149,8 +170,12 @@ function integrityMethods(parts: Parts): Integrity['methods'] {
     'system.integrity': async (_, request) => {
       const { round, nextMs } = scrub.state();
       const { looked } = personas.witnesses;
+      const { uid } = request.caller;
       return {
         files: (await scrub.files()).map((kept) => filePage(parts, kept, request)),
+        written: (await parts.written())
+          .filter(({ owner }) => uid === 0 || uid === owner)
+          .map(({ owner: _, ...page }) => page),
         ...(looked && { looked: { ...looked, tookMs: Math.round(looked.tookMs * 1000) / 1000 } }),
         ...(round && { scrub: round }),
         ...(nextMs === undefined ? {} : { nextMs }),
@@ -231,6 +256,22 @@ async function noticesOf(parts: Parts): Promise<Status['notices']> {
       },
     ];
   });
+}
+
+/** Enclaves of which something is wrong; volumes have lines of their own. */
+async function enclavesCheck({ written }: IntegrityParts): Promise<Check[]> {
+  return (await written()).flatMap(({ kind, name, problem }) =>
+    kind === 'volume' || problem === undefined
+      ? []
+      : [
+          {
+            name: `enclave ${name}`,
+            state: 'failed' as const,
+            detail: problem,
+            fix: '`personactl system integrity` shows it.',
+          },
+        ],
+  );
 }
 
 async function imagesCheck(parts: Parts): Promise<Check> {

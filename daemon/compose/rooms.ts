@@ -24,6 +24,7 @@ import type { Check } from '../system/doctor.ts';
 import type { Space } from '../system/space.ts';
 import { unusedLayers } from '../system/unused-layers.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
+import { healthOfAll } from '../volumes/health.ts';
 import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
 import type { VolumeName } from '../volumes/volume.ts';
@@ -31,7 +32,7 @@ import { openApplications } from './applications.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
 import { openFast } from './fast.ts';
-import { type Integrity, openIntegrity } from './integrity.ts';
+import { type Integrity, openIntegrity, type WrittenImage } from './integrity.ts';
 import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
@@ -92,13 +93,14 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
   const personas = await openPersonasRoom({ store, paths, now: wallMs });
   const { volumes, slots } = await volumesAndSlots(parts, personas);
-  const integrity = openIntegrity({ ...parts, personas, slots: slots.room });
   const retention = retentionFrom(parts.settings);
   const backup = openBackup(parts, slots.room.places);
   const partitions = await openPartitions(parts);
   const fast = openFast(parts, partitions);
   const governor = openGovernor(parts, partitions, volumes);
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
+  const written = () => writtenImages(volumes, enclaves);
+  const integrity = openIntegrity({ ...parts, personas, slots: slots.room, written });
   const applications = openApplications({ ...parts, now: wallMs });
   const launches = openLaunches({ ...parts, partitions, applications: applications.room });
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
@@ -223,6 +225,18 @@ const ownersOver = (personas: PersonasRoom, slots: Slots) => ({
   slot: async (name: string) => slots.room.book.find(name)?.owner,
   ...personaOwners(personas),
 });
+
+/** Images that programs write in. */
+async function writtenImages(
+  volumes: VolumesRoom,
+  enclaves: ReturnType<typeof openEnclaves>,
+): Promise<WrittenImage[]> {
+  const [ours, theirs] = await Promise.all([healthOfAll(volumes), enclaves.health()]);
+  return [
+    ...ours.map((one) => ({ kind: 'volume' as const, owner: 0, ...one })),
+    ...theirs.map((one) => ({ kind: 'enclave' as const, ...one })),
+  ];
+}
 
 /** What the rooms beside slots have to tell a person. */
 async function noticesOf(

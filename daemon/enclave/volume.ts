@@ -26,7 +26,8 @@ import { anchorOf, asideOf, type EnclaveRoom, folderOf, volumeName, volumeOf } f
 export const volumeBytesMin = 16 * 1024 ** 2;
 /** An allocation is made in steps, so that it can be followed and aborted. */
 const STEP = 1024 ** 3;
-const LABEL = 'persona-enclave';
+/** The name that the file system of every enclave bears. */
+export const enclaveLabel = 'persona-enclave';
 /** The one folder of a volume that is encrypted. The top of an ext4 file system cannot be. */
 const DATA = 'data';
 /** Whose alone an open enclave is. */
@@ -72,7 +73,7 @@ export async function makeVolume(
     await preallocate(image, at);
     done(at);
   }
-  await makeExt4(maker, image, id, LABEL, { features: ['encrypt'] });
+  await makeExt4(maker, image, id, enclaveLabel, { features: ['encrypt'] });
   await preallocate(image, bytes); // mkfs has given some back
 }
 

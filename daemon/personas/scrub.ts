@@ -31,6 +31,8 @@ export interface ScrubParts {
   everyMs: number;
   /** How fast it reads when nobody has asked; 0: as fast as it goes. */
   bytesPerSecond: number;
+  /** What is wrong with images that cannot be hashed, because programs write in them. */
+  others?(): Promise<{ file: string; problem: string }[]>;
   /** For tests: before the first look. */
   firstMs?: number;
 }
@@ -227,7 +229,9 @@ export class Scrub {
       const problem = room.witnesses.problemOf(file);
       return problem === undefined ? [] : [{ file, problem }];
     });
-    return { files: due.length, bytes, damaged };
+    const others = (await this.#parts.others?.()) ?? [];
+    for (const one of others) log.error(one, 'an image that programs write in is damaged');
+    return { files: due.length, bytes, damaged: [...damaged, ...others] };
   }
 
   async #hash(

@@ -5,7 +5,7 @@ import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
 import { localSpaceOf } from '../kernel/disk-usage.ts';
-import { readExt4 } from '../kernel/ext4.ts';
+import { errorsText } from '../kernel/ext4-witness.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { type Range, sizeOf } from '../kernel/file-blocks.ts';
 import { ensureFolder, exists, namesOf } from '../kernel/files.ts';
@@ -17,13 +17,13 @@ import { outside } from './ranges.ts';
 import { readVolume } from './record.ts';
 import {
   fullBelow,
-  labelOf,
   placesOf,
   type Volume,
   type VolumeName,
   type VolumePlaces,
   volumeNames,
 } from './volume.ts';
+import { witnessVolume } from './witness.ts';
 
 /** A start has no longer for the blocks of a volume; what is missing then stands in status. */
 const START_MS = 30_000;
@@ -120,12 +120,9 @@ export class VolumesRoom {
   /** Mounts the image of a volume for root alone and has it own what is not ballast. */
   async hold(volume: Volume, image: string, imageName: string): Promise<void> {
     const { whole, ballast } = this.places(volume.name);
-    const found = readExt4(image);
-    if (found === undefined || found.uuid !== volume.uuid || found.label !== labelOf(volume.name))
-      throw new PersonaError(
-        'state-damaged',
-        `${image} is damaged (\`e2fsck -f\` repairs it while it is not mounted), or not the volume that was made here`,
-      );
+    const { problem } = witnessVolume(image, volume);
+    if (problem !== undefined)
+      throw new PersonaError('state-damaged', `${image} is damaged or not the volume: ${problem}`);
     await ensureFolder(whole, 0o700);
     using file = openImage(image);
     const held = await holdExt4(file, imageName, whole, { directIo: true });
@@ -178,8 +175,7 @@ export class VolumesRoom {
   ready(name: VolumeName): Volume {
     const volume = this.volume(name);
     if (this.isReady(name)) return volume;
-    const problem = this.#problems.get(name) ?? 'it is not mounted';
-    throw new PersonaError('state-damaged', `volume ${name}: ${problem}`);
+    throw new PersonaError('state-damaged', `volume ${name}: ${this.problem(name)}`);
   }
 
   /** Bytes that the volume may hold now: all but its ballast. */
@@ -190,6 +186,16 @@ export class VolumesRoom {
   /** Bytes in it that programs may still write. */
   freeBytes(name: VolumeName): number {
     return localSpaceOf(this.places(name).whole).availableBytes;
+  }
+
+  /** The volumes that there are. */
+  names(): VolumeName[] {
+    return [...this.#known.keys()];
+  }
+
+  /** Why a volume cannot be used, or undefined. */
+  problem(name: VolumeName): string | undefined {
+    return this.#problems.get(name) ?? (this.#mounted.has(name) ? undefined : 'it is not mounted');
   }
 
   /** False only when nothing lies in it: one that is not mounted may hold anything. */
@@ -296,8 +302,20 @@ export class VolumesRoom {
     }));
     const others = [...this.#known.values()]
       .filter(({ name }) => this.isReady(name))
-      .flatMap((volume) => [...this.#fullNotices(volume), ...this.#missingNotices(volume)]);
+      .flatMap((volume) => [
+        ...this.#errorNotices(volume),
+        ...this.#fullNotices(volume),
+        ...this.#missingNotices(volume),
+      ]);
     return [...broken, ...others];
+  }
+
+  #errorNotices(volume: Volume): VolumeNotice[] {
+    const { name } = volume;
+    const text = errorsText(witnessVolume(this.places(name).image, volume));
+    if (text === undefined) return [];
+    const command = 'personactl system integrity';
+    return [{ volume: name, grave: true, text: `volume ${name}: ${text}`, command }];
   }
 
   #fullNotices(volume: Volume): VolumeNotice[] {

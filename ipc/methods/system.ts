@@ -128,6 +128,20 @@ export const systemMethods = {
           foundMs: v.optional(count),
         }),
       ),
+      /**
+       * Images that programs write in: volumes, and enclaves as far as the caller may see them. There is no digest of what is in them. Looked at
+       * now: that each is the file system that was made, the errors the kernel has noted in it, and of volumes that every block is set aside.
+       */
+      written: v.array(
+        v.strictObject({
+          kind: v.picklist(['volume', 'enclave']),
+          name: v.string(),
+          bytes: count,
+          mounted: v.boolean(),
+          errors: count,
+          problem: v.optional(v.string()),
+        }),
+      ),
       /** The look at the start of the daemon: which files are the ones that they were. */
       looked: v.optional(
         v.strictObject({

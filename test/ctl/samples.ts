@@ -398,6 +398,13 @@ export const integrity: Answer<'system.integrity'> = {
       state: 'due',
     },
   ],
+  written: [
+    { kind: 'volume', name: 'user', bytes: 85_899_345_920, mounted: true, errors: 0 },
+    {
+      ...{ kind: 'enclave', name: 'vault', bytes: 1_073_741_824, mounted: false, errors: 2 },
+      problem: 'the kernel has found 2 errors in its file system',
+    },
+  ],
   looked: { atMs: nowMs - 180 * minute, tookMs: 0.412, files: 3, changed: 1, damaged: 0 },
   scrub: {
     asked: false,

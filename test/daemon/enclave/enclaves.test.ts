@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -71,6 +72,33 @@ works('nothing of an open enclave spreads to another namespace', async (t) => {
   t.is(readMountinfo().find(({ id }) => id === line.parent)?.shared, undefined);
   await mustDo(daemon, close);
 });
+
+works(
+  'what can be said of a volume without its key is told to its owner and to root',
+  async (t) => {
+    const { daemon, root } = await place(t);
+    await mustDo(daemon, create());
+    const seen = async (uid: number) => {
+      const asker = { ...right, caller: { ...right.caller, uid } };
+      const { written } = await daemon.rooms.methods(daemon.engine)['system.integrity']({}, asker);
+      return written;
+    };
+    const well = { kind: 'enclave', name: 'vault', bytes: 16 * MiB, errors: 0 } as const;
+    const { uid } = right.caller;
+    t.deepEqual(await seen(uid), [{ ...well, mounted: false }]);
+    t.deepEqual(await seen(uid + 1), []);
+    await mustDo(daemon, open());
+    t.deepEqual(await seen(0), [{ ...well, mounted: true }]);
+    await mustDo(daemon, close);
+    const [image = ''] = volumesIn(root);
+    run('mkfs.ext4', '-q', '-F', image);
+    t.regex((await seen(uid))[0]?.problem ?? '', /another file system than the one/);
+    const { checks } = await daemon.rooms.methods(daemon.engine)['daemon.doctor']({}, right);
+    t.is(checks.find(({ name }) => name === 'enclave vault')?.state, 'failed');
+    rmSync(image);
+    t.regex((await seen(uid))[0]?.problem ?? '', /cannot be read: ENOENT/);
+  },
+);
 
 for (const key of ['passphrase', 'file'] as const)
   works(`a wrong ${key} opens nothing, and leaves nothing behind`, async (t) => {
