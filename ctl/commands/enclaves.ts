@@ -20,7 +20,7 @@ const credential: Flag = {
 };
 
 const ofCredential =
-  'A credential is what an administrator has given to the service: `systemctl edit personad`, LoadCredentialEncrypted= or LoadCredential= (systemd-creds(1)), and a restart. What SetCredential= puts into a unit every user can read.';
+  'A credential is what an administrator has given to the service: `systemctl edit personad`, LoadCredentialEncrypted= or LoadCredential= (systemd-creds(1)), and a restart. What SetCredential= puts into a unit every user can read. A service with a credential that cannot be loaded does not start.';
 
 const asked =
   'The passphrase is asked for on the terminal; without one it is the first line of the standard input. It stands in no argument, variable or file.';

@@ -8,7 +8,9 @@ import { derivationText } from './key-derivation.ts';
 import { readKeyRecord } from './key-record.ts';
 import { anchorOf, type EnclaveRoom, keyFileOf, volumeOf } from './room.ts';
 import { sleepDeadlineMs } from './sleep.ts';
-import { insideOf, isShown } from './volume.ts';
+import { insideOf, isHeld, isShown } from './volume.ts';
+
+const heldText = 'a program still holds a file of it, and can read that until it ends';
 
 /** What is shown of an enclave. */
 export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
@@ -16,7 +18,7 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
   const isOpen = opened !== undefined && isShown(room, name);
   const there = (await exists(volumeOf(room, id))) && (await exists(keyFileOf(room, id)));
   const account = accountOf(owner);
-  const problem = room.problems.get(name);
+  const problem = (await isHeld(room, enclave)) ? heldText : room.problems.get(name);
   const inside = isOpen ? await insideOf(room, name) : [];
   return {
     name,

@@ -14,6 +14,8 @@ export interface EnclaveRoom {
   secrets: GivenSecrets;
   /** What is wrong with an enclave, for status; absent when all is well. */
   problems: Map<string, string>;
+  /** Names of those that were closed while a program held a file of them. */
+  held: Set<string>;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -24,7 +26,15 @@ export type EnclaveRoomParts = Pick<EnclaveRoom, 'store' | 'log' | 'paths' | 'no
 /** The room, with nothing mounted or read yet. */
 export function enclaveRoom(parts: EnclaveRoomParts): EnclaveRoom {
   const { store, log, paths, now } = parts;
-  return { store, log, paths, now, secrets: new GivenSecrets(), problems: new Map() };
+  return {
+    store,
+    log,
+    paths,
+    now,
+    secrets: new GivenSecrets(),
+    problems: new Map(),
+    held: new Set(),
+  };
 }
 
 /** The folder of all enclaves in the state tree. */

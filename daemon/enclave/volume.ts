@@ -208,6 +208,17 @@ export async function hideVolume(
   });
 }
 
+/** Whether a program still holds a file of an enclave that was closed while it did: its file system lives for nobody else. */
+export async function isHeld(
+  room: EnclaveRoom,
+  { name, id }: Pick<Enclave, 'name' | 'id'>,
+): Promise<boolean> {
+  if (!room.held.has(name)) return false;
+  if (await isAttached(room, id)) return true;
+  room.held.delete(name);
+  return false;
+}
+
 /** The key that a volume is encrypted under, from its own folder: known also when the record of the key is lost. */
 function keyOf(top: Fd): string | undefined {
   using data = openBeneath(top, DATA, { flags: OPEN.folder });

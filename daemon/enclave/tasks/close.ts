@@ -80,11 +80,7 @@ export function hideVolumeTask(room: EnclaveRoom): AnyTask {
       const enclave = await enclaveOf(room, name);
       const held = await told(folderOf(room, enclave.id), () => hideVolume(room, enclave));
       room.problems.delete(name);
-      if (held)
-        room.problems.set(
-          name,
-          'a program still holds a file of it, and can read that until it ends',
-        );
+      if (held) room.held.add(name);
       return { result: { enclave: name, held } satisfies Json };
     },
   });

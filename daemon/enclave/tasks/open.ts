@@ -55,6 +55,7 @@ export function commitOpenTask(room: EnclaveRoom): AnyTask {
     async do(_, { enclave, secret = '', idleMs, beforeSleep }) {
       room.secrets.wipe(secret);
       room.problems.delete(enclave);
+      room.held.delete(enclave);
       const opened = {
         ms: room.now(),
         boot: bootId(),

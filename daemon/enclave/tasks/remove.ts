@@ -61,6 +61,7 @@ export function removeVolumeTask(room: EnclaveRoom): AnyTask {
       for (const place of [anchorOf(room, enclave), asideOf(room, enclave)])
         await removeFolder(place);
       room.problems.delete(enclave);
+      room.held.delete(enclave);
       return { result: { enclave, freedBytes: bytes } };
     },
   });
