@@ -1,6 +1,7 @@
 import { formatSize } from '../../ipc/values.ts';
 import {
   type Application,
+  applicationIdPattern,
   atLeast,
   type CpuNeed,
   cpuNeeds,
@@ -96,8 +97,9 @@ const notItsOwn = 'this program is none of its executables';
 
 type Decided = Pick<Choice, 'profile' | 'rule' | 'why'> & { refused?: string };
 
+/** A file can be called like a command: only what is an id is put into one that people copy. */
 const setCommand = ({ id }: Application, words: string): string =>
-  `\`personactl app set ${id} ${words}\``;
+  `\`personactl app set ${applicationIdPattern.test(id) ? id : 'APP'} ${words}\``;
 
 /** `secure` or nothing; undefined where nobody who may asks for that. */
 function required({ application, recognised, obstacles, wish }: Question): Decided | undefined {

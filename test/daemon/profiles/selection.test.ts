@@ -119,6 +119,17 @@ test('secure fails closed, fast falls back', (t) => {
   t.deepEqual(fast.pinned, []);
 });
 
+test('a name that is no id is put into no command', (t) => {
+  const choice = choose({
+    application: { id: '$(evil)', facts: {} },
+    recognised: { by: 'nothing' },
+    obstacles: {},
+  });
+  t.deepEqual(choice.wouldChange, [
+    'an executable of it that is known: `personactl app set APP --executable PATH`',
+  ]);
+});
+
 test('what is required is not given up for a wish; a wish outranks the rest', (t) => {
   t.regex(
     ask({ security: known('required') }, { wish: 'fast' }).refused ?? '',
