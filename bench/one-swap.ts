@@ -9,14 +9,14 @@ export interface Swap {
   flipMs: number;
 }
 
-/** Swaps `slot` to its persona `a` (0) or `b` (1); `fresh` to one without a past. */
+/** Swaps `slot` to its persona `a` (0) or `b` (1), or to those of another slot; `fresh` to one without a past. */
 export async function swap(
   ground: Ground,
   slot: string,
   which: 0 | 1,
-  { fresh = false }: { fresh?: boolean } = {},
+  { fresh = false, personas = slot }: { fresh?: boolean; personas?: string } = {},
 ): Promise<Swap> {
-  const params = { slot, persona: `${slot}-${which === 0 ? 'a' : 'b'}`, wait: true, fresh };
+  const params = { slot, persona: `${personas}-${which === 0 ? 'a' : 'b'}`, wait: true, fresh };
   const start = performance.now();
   const { result } = await ground.client.call('slot.swap', params);
   const ms = performance.now() - start;

@@ -9,6 +9,7 @@ import { swap } from './one-swap.ts';
 import { installed, output } from './programs.ts';
 import { idleDisk, images, mountWork } from './swap-idle.ts';
 import { underLoad } from './swap-load.ts';
+import { inVolume } from './swap-volume.ts';
 import { changeTree, makeRunnable, makeTree } from './trees.ts';
 
 /** One line for --list. */
@@ -44,6 +45,8 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
     const names = sizes.map(({ name }) => name);
     const bars = await idleDisk(ground, names, quick ? 60 : 200);
     bars.push(await mountWork(ground, names[0]!, quick ? 10 : 30));
+    say('swaps of a slot in a volume');
+    bars.push(await inVolume(ground, names[0]!, quick ? 60 : 200));
     say('swaps with a busy reader');
     bars.push(await busyReader(ground, quick ? 200 : 1000));
     say('swaps under load');
