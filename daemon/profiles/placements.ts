@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from '../changes/log.ts';
-import { groupId, type Hierarchy } from '../kernel/cgroups.ts';
+import { groupId, type Hierarchy, processesOf } from '../kernel/cgroups.ts';
+import { boottimeMs } from '../kernel/clock.ts';
 import {
   dropGroup,
   groupsIn,
@@ -22,6 +24,10 @@ export const placementLimits: Readonly<
   /** How often groups are looked at that may have become empty. */
   sweepMs: 5000,
 };
+
+/** Empty groups that are not removed in this time are left to the next daemon. */
+const closeMs = 2000;
+const clearEveryMs = 20;
 
 /** Where programs are put: a group of their own below this one. */
 export interface PlacementParts {
@@ -113,7 +119,7 @@ export class Placements {
   async close(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    await this.#next(() => this.#sweep());
+    await this.#next(() => this.#clear(boottimeMs() + closeMs));
   }
 
   #folder(group: string): string {
@@ -139,6 +145,8 @@ export class Placements {
     const { hierarchy } = this.#parts;
     const folder = this.#folder(group);
     try {
+      // Its daemon ends: it stays where it is, as without one.
+      if (this.#stopped) return void this.#groups.delete(group);
       await makeGroups(folder);
       if (hierarchy === undefined || !(await placeProcess(folder, hierarchy, process)))
         await this.#drop(group);
@@ -158,8 +166,22 @@ export class Placements {
     await dropGroup(this.#folder(group.slice(0, group.lastIndexOf('/'))));
   }
 
-  async #sweep(): Promise<void> {
-    for (const group of [...this.#groups.keys()]) await this.#drop(group);
+  /** A group whose last process has just ended may be busy for a moment more. */
+  async #clear(untilMs: number): Promise<void> {
+    for (;;) {
+      await this.#sweep(untilMs);
+      const left = [...this.#groups.keys()].map((group) => this.#folder(group));
+      const empty = left.some((folder) => processesOf(folder).length === 0);
+      if (!empty || boottimeMs() > untilMs) return;
+      await pause(clearEveryMs);
+    }
+  }
+
+  async #sweep(untilMs = Number.POSITIVE_INFINITY): Promise<void> {
+    for (const group of [...this.#groups.keys()]) {
+      if (boottimeMs() > untilMs) break;
+      await this.#drop(group);
+    }
     this.#wait();
   }
 

@@ -10,6 +10,7 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import { createGroup, processesOf, removeGroup } from '../../../daemon/kernel/cgroups.ts';
 import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
+import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { planLaunch } from '../../../daemon/profiles/launch-plan.ts';
 import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
@@ -20,7 +21,9 @@ import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
 
 const grouped = when(test, memoryNeeds);
-const live = when(test, { ...launcherNeeds, ...memoryNeeds });
+/** Where systemd runs, it alone makes groups for programs. */
+const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
+const live = when(test, { ...launcherNeeds, root: true, other: unmanaged });
 const PATH = '/usr/local/bin:/usr/bin:/bin';
 const folder = mkdtempSync(join(tmpdir(), 'personad-test-'));
 const launcher = join(folder, 'persona-run');
