@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { sides } from '../../../../daemon/partitions/observation.ts';
 import { firstOrderMachine } from '../../../../daemon/partitions/simulator/first-order.ts';
@@ -55,3 +56,19 @@ test('a replay says how far it is from what was recorded, and nothing where that
     .map((row, at) => (at === 0 ? row : `${row.replace(/,[^,]*,[^,]*$/, '')},,`));
   t.is(readTrace('empty', empty.join('\n')).recorded, undefined);
 });
+
+/** Recorded by `partitions record` in a guest of 2 GiB. The stated error of a side's waiting, as a share of the time. */
+const waitingOff = { 'recorded-short.csv': 0.02, 'recorded-shorter.csv': 0.09 };
+
+for (const [name, off] of Object.entries(waitingOff))
+  for (const model of ['first-order', 'heat'] as const)
+    test(`${name} is replayed within the stated error (${model})`, (t) => {
+      const text = readFileSync(new URL(name, import.meta.url), 'utf8');
+      const { scenario, recorded } = readTrace(name, text);
+      const alike = likeness(model, scenario, recorded!);
+      for (const side of sides) {
+        const { heldOff, recorded: was, derived } = alike[side];
+        t.true(heldOff <= 0.012, `${side} holds ${heldOff}`);
+        t.true(Math.abs(derived - was) <= off, `${side} waited ${was}, derived ${derived}`);
+      }
+    });
