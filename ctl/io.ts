@@ -20,6 +20,8 @@ export interface Io {
   uid(): number;
   /** Milliseconds since 1970. */
   now(): number;
+  /** Longest wait for what a person gets only when it comes at once, in milliseconds. */
+  momentMs: number;
   /** One line that nobody sees: asked for on a terminal, else the first line that comes in. */
   secretLine(prompt: string): Promise<Buffer>;
   /** Calls back on Ctrl-C until the returned function is called. */
@@ -80,6 +82,7 @@ export function processIo(): Io {
     cwd: () => process.cwd(),
     uid: () => process.getuid?.() ?? -1,
     now: () => Date.now(),
+    momentMs: 700,
     secretLine: async (prompt) => (await import('./secret-line.ts')).secretLine(prompt),
     onInterrupt(heard) {
       process.on('SIGINT', heard);

@@ -6,9 +6,6 @@ import { safe } from '../print/safe.ts';
 /** A word that may come next, with what it means; ":file" and ":folder" leave it to the shell. */
 type Candidate = readonly [word: string, meaning: string];
 
-/** Longest wait for names from the daemon: nobody waits longer for a completion. */
-const namesTimeoutMs = 700;
-
 async function namesOf(
   call: Call,
   kind: Completion,
@@ -60,7 +57,7 @@ async function namesOf(
 async function names(call: Call, kind: Completion, slot?: string): Promise<Candidate[]> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Candidate[]>((resolve) => {
-    timer = setTimeout(() => resolve([]), namesTimeoutMs);
+    timer = setTimeout(() => resolve([]), call.io.momentMs);
   });
   try {
     return await Promise.race([namesOf(call, kind, slot).catch(() => []), late]);

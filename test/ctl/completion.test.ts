@@ -63,6 +63,12 @@ test('without a daemon there are no names, and no error', async (t) => {
   t.deepEqual(answered, { status: 0, out: '', err: '' });
 });
 
+test('a daemon that does not answer is not waited for', async (t) => {
+  const { root } = await fakeDaemon(t, { 'slot.list': () => new Promise(() => {}) });
+  const words = ['__complete', '--', 'swap', ''];
+  t.deepEqual(await personactl({ root, momentMs: 1 }, ...words), { status: 0, out: '', err: '' });
+});
+
 for (const shell of ['bash', 'zsh', 'fish'])
   when(test, { tools: [shell] })(`the script for ${shell} is sound`, async (t) => {
     const { out } = await personactl({}, 'completion', shell);

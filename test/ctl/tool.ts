@@ -11,6 +11,7 @@ export interface Setting {
   terminal?: boolean;
   columns?: number;
   uid?: number;
+  momentMs?: number;
   cwd?: string;
   /** What is typed where nobody sees it, one after the other. */
   typed?: string[];
@@ -46,6 +47,8 @@ export async function personactl(setting: Setting, ...argv: string[]): Promise<A
     env: { LANG: 'C.UTF-8', PERSONA_ROOT: setting.root ?? '/nonexistent', ...setting.env },
     cwd: () => setting.cwd ?? process.cwd(),
     uid: () => setting.uid ?? 0,
+    // Tool and daemon share a process here, which others may keep waiting.
+    momentMs: setting.momentMs ?? 60_000,
     // Time goes on by itself only where somebody watches.
     now: () => (setting.terminal ? nowMs + 200 * ticks++ : nowMs),
     secretLine: async (prompt) => {
