@@ -1,14 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { atMost, type Bar } from './bar.ts';
 import type { Ground } from './ground.ts';
 import { compileFloor, floorFigures, timed } from './programs.ts';
 import { median } from './statistics.ts';
-
-/** Ticks of /proc/PID/stat in a second: fixed by the kernel's interface on Linux. */
-const TICKS = 100;
 
 /** What the daemon costs: a call, the start of the tool, doing nothing. */
 export async function measureDaemon(ground: Ground, quick: boolean): Promise<Bar[]> {
@@ -19,10 +16,14 @@ export async function measureDaemon(ground: Ground, quick: boolean): Promise<Bar
   ];
 }
 
-/** Processor seconds that a process has used. */
+/**
+ * Processor seconds that the threads of a process have used, to the nanosecond (`schedstat` of proc(5)): an idle daemon uses less in
+ * half a minute than a few of the ticks in which `stat` counts. Threads that have ended are left out; the daemon keeps its own.
+ */
 function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS;
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const used = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'));
+  return used.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e9;
 }
 
 /** Keeps the main thread of a process on one processor, or lets it use all again. */
