@@ -15,7 +15,7 @@ import { Layer } from './layer.ts';
 import { readSurvey } from './read-survey.ts';
 import { StatedFacts } from './stated.ts';
 import { EVERYBODY } from './stated-rows.ts';
-import { type Survey, watchedPlaces } from './survey.ts';
+import { emptySurvey, type Survey, watchedPlaces } from './survey.ts';
 
 /** An id of nobody, whose only process is a surveyor. */
 const nobody = { uid: 65_531, gid: 65_531, groups: [] };
@@ -52,18 +52,9 @@ export interface ProfilesParts {
   accountOf(uid: number): number;
 }
 
-const nothing: Survey = {
-  fragments: [],
-  programs: [],
-  presets: [],
-  counts: [],
-  problems: [],
-  problemsMore: 0,
-};
-
 /** A survey, with when and of what it was made. */
 class Surveyed {
-  survey = nothing;
+  survey = emptySurvey();
   layer = new Layer([], []);
   atMs = Number.NEGATIVE_INFINITY;
   /** What of the machine it went by. */
@@ -169,7 +160,7 @@ export class ProfilesRoom {
 
   /** What the last surveys had to tell: of the machine, and of this user. */
   surveys(uid: number): Survey[] {
-    return [this.#machine.survey, this.#users.get(uid)?.survey ?? nothing];
+    return [this.#machine.survey, this.#users.get(uid)?.survey ?? emptySurvey()];
   }
 
   /** What an owner has stated has changed. */

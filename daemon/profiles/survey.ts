@@ -36,6 +36,16 @@ export interface Survey {
   problemsMore: number;
 }
 
+/** One that has found nothing so far. */
+export const emptySurvey = (): Survey => ({
+  fragments: [],
+  programs: [],
+  presets: [],
+  counts: [],
+  problems: [],
+  problemsMore: 0,
+});
+
 /** How a survey sees the machine. */
 export interface View {
   /** Hands over the texts of a folder of one of the trees. */
@@ -66,14 +76,7 @@ const entryFolders = [
 const shippedConfidence = 0.95;
 
 class Collector {
-  readonly survey: Survey = {
-    fragments: [],
-    programs: [],
-    presets: [],
-    counts: [],
-    problems: [],
-    problemsMore: 0,
-  };
+  readonly survey = emptySurvey();
   readonly #view: View;
 
   constructor(view: View) {

@@ -2,7 +2,7 @@ import { applicationIdPattern, type FactName, type Source } from './application.
 import { BadFact, checkFact, isFactName } from './fact-values.ts';
 import type { Fragment, Problem, Values } from './fragment.ts';
 import type { Preset } from './importers/tuned.ts';
-import type { Count, KnownProgram, Survey } from './survey.ts';
+import { type Count, emptySurvey, type KnownProgram, type Survey } from './survey.ts';
 
 /** Longest place that a survey may tell: a path and a line. */
 const FROM_CHARS_MAX = 4_200;
@@ -75,14 +75,7 @@ function countOf(raw: unknown): Count | undefined {
  * kept as a survey may have. What is wrong is left out. `allowed`: the sources that it may speak for.
  */
 export class Told {
-  readonly survey: Survey = {
-    fragments: [],
-    programs: [],
-    presets: [],
-    counts: [],
-    problems: [],
-    problemsMore: 0,
-  };
+  readonly survey = emptySurvey();
   readonly #allowed: readonly Source[];
 
   constructor(allowed: readonly Source[]) {

@@ -18,6 +18,14 @@ const settings = settingsOf([
   { key: 'space.keep_free_percent', value: 0, origin: 'test:3' },
 ]);
 
+/** No space is kept, so that what is free does not matter, and no generation but what is active. */
+export const keepingNothing = settingsOf([
+  { key: 'space.reserve', value: 0, origin: 'test:1' },
+  { key: 'space.keep_free', value: 0, origin: 'test:2' },
+  { key: 'space.keep_free_percent', value: 0, origin: 'test:3' },
+  { key: 'slots.keep_generations', value: 0, origin: 'test:4' },
+]);
+
 /** Root, asking through the control socket. */
 export const rootRequest: Request = {
   caller: { pid: process.pid, uid: 0, gid: 0, groups: [], socket: 'control' },
@@ -53,6 +61,17 @@ export function startSilent(
     ...more,
     hooks: { ...hooks, silent: true },
   });
+}
+
+/** Stops the daemon, once however often it is called, and at the end of the test at the latest. */
+export function stoppable(t: ExecutionContext, daemon: Daemon): () => Promise<void> {
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= daemon.stop();
+    return stopped;
+  };
+  t.teardown(stop);
+  return stop;
 }
 
 /** The methods of the rooms, called without a socket. */

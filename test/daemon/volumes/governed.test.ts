@@ -15,7 +15,13 @@ import type { Faults } from '../../../daemon/changes/faults.ts';
 import { settingsOf } from '../../../daemon/config/settings.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { when } from '../../support/needs.ts';
-import { mustDo, rootRequest, smallDisk, startSilent } from '../../support/silent-daemon.ts';
+import {
+  mustDo,
+  rootRequest,
+  smallDisk,
+  startSilent,
+  stoppable,
+} from '../../support/silent-daemon.ts';
 
 // Both volumes on a small disk of the test's own, governed by the daemon on a clock of the test.
 
@@ -51,12 +57,7 @@ async function governing(t: ExecutionContext, root: string, wanted: Wanted = {})
   const clock = { ms: 1_000_000 };
   const hooks = { governClock: () => clock.ms, ...(faults && { faults }) };
   const daemon = await startSilent(root, hooks, { settings });
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    stopped ??= daemon.stop();
-    return stopped;
-  };
-  t.teardown(stop);
+  const stop = stoppable(t, daemon);
   /** So many looks, a second apart. */
   const look = async (times = 1) => {
     for (let n = 0; n < times; n += 1) {

@@ -11,6 +11,7 @@ import {
   type SmallDisk,
   smallDisk,
   startSilent,
+  stoppable,
 } from '../../support/silent-daemon.ts';
 
 // What can be said of volumes without reading them, on a small disk of the test's own.
@@ -30,16 +31,6 @@ async function withVolume(t: ExecutionContext, limitBytes = 128 * MiB) {
     m['volume.create']({ name: 'user', bytes: 64 * MiB, limitBytes }, request),
   );
   return { disk, daemon, stop };
-}
-
-function stoppable(t: ExecutionContext, daemon: Daemon): () => Promise<void> {
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    stopped ??= daemon.stop();
-    return stopped;
-  };
-  t.teardown(stop);
-  return stop;
 }
 
 async function again(t: ExecutionContext, { root }: SmallDisk) {

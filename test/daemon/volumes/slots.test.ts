@@ -11,13 +11,13 @@ import {
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Outlet } from '../../../daemon/api/outlet.ts';
-import { settingsOf } from '../../../daemon/config/settings.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import {
   ask,
   furnish,
+  keepingNothing,
   type Methods,
   mountDisk,
   mustDo,
@@ -31,13 +31,6 @@ import {
 
 const MiB = 1024 ** 2;
 const rooted = when(test, { root: true, tools: ['mkfs.ext4'] });
-
-const keepingNothing = settingsOf([
-  { key: 'slots.keep_generations', value: 0, origin: 'test:1' },
-  { key: 'space.reserve', value: 0, origin: 'test:2' },
-  { key: 'space.keep_free', value: 0, origin: 'test:3' },
-  { key: 'space.keep_free_percent', value: 0, origin: 'test:4' },
-]);
 
 const wholeOf = (root: string) => join(root, 'run/volumes/.whole/user');
 const shownOf = (root: string, slot = 'vol') => join(root, 'run/slots', slot, 'root');
