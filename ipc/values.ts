@@ -12,6 +12,10 @@ export const keyIdPattern = /^(ed25519:)?[0-9a-f]{8,64}$/;
 /** Ids of changes, generations' uppers, tickets: made by the daemon, never by a user. */
 export const tokenPattern = /^[a-z0-9]{8,64}$/;
 
+/** What a launcher follows: in each list of a plan so many texts, and this much in all. */
+export const planListMax = 512;
+export const planBytesMax = 60 * 1024;
+
 /** True when `text` may name an object. */
 export function isName(text: string): boolean {
   return namePattern.test(text);

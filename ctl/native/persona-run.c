@@ -26,7 +26,8 @@ enum {
   ANSWER_MAX = 64 * 1024,  // a plan is some hundred bytes
   REQUEST_MAX = 32 * 1024, // a path of PATH_MAX, each byte written as six
   DEPTH_MAX = 16,
-  LIST_MAX = 128,
+  LIST_MAX = 512,
+  FILTER_FD = 3, // where the words of a plan expect its filter
   // Exit statuses of our own, as shells and other launchers have them.
   OWN_FAILURE = 125,
   CANNOT_EXECUTE = 126,
@@ -36,9 +37,9 @@ enum {
 // What the daemon answered. Every string lies in `answer`.
 struct list { int count; char *at[LIST_MAX]; };
 static struct plan {
-  char *type, *profile;
+  char *type, *profile, *filter;
   char *code, *message, *hint; // of a refusal
-  struct list words, set, values, unset, notices;
+  struct list words, set, values, unset, keep, notices;
 } plan;
 
 static char answer[ANSWER_MAX + 1], request[REQUEST_MAX], program[PATH_MAX + 1];
@@ -63,17 +64,18 @@ static long long now_ms(void) {
 
 // ---- the answer: a reader that walks over JSON once. Anything it does not expect makes the whole answer count as none.
 
-// Where in an answer the reader is, and which members lead further.
-enum place { OTHER, TOP, DATA, RESULT, REFUSAL, ENVIRONMENT, SET, UNSET, WORDS, NOTICES };
+// Where in an answer the reader is, and which members lead further. From UNSET on they are lists of texts.
+enum place { OTHER, TOP, DATA, RESULT, REFUSAL, ENVIRONMENT, SET, UNSET, KEEP, WORDS, NOTICES };
+static struct list *const lists[] = {&plan.unset, &plan.keep, &plan.words, &plan.notices};
 static const struct { enum place in; const char *name; enum place to; } ways[] = {
     {TOP, "data", DATA},         {DATA, "result", RESULT},           {DATA, "error", REFUSAL},
     {RESULT, "argv", WORDS},     {RESULT, "environment", ENVIRONMENT}, {ENVIRONMENT, "set", SET},
-    {RESULT, "notices", NOTICES}, {ENVIRONMENT, "unset", UNSET},
+    {RESULT, "notices", NOTICES}, {ENVIRONMENT, "unset", UNSET},     {ENVIRONMENT, "keep", KEEP},
 };
 // Texts that are wanted. `at` is where they go.
 static const struct { enum place in; const char *name; char **at; } texts[] = {
     {TOP, "type", &plan.type},           {RESULT, "profile", &plan.profile}, {REFUSAL, "code", &plan.code},
-    {REFUSAL, "message", &plan.message}, {REFUSAL, "hint", &plan.hint},
+    {REFUSAL, "message", &plan.message}, {REFUSAL, "hint", &plan.hint},     {RESULT, "filter", &plan.filter},
 };
 #define MANY(array) (int)(sizeof array / sizeof *array)
 
@@ -146,9 +148,7 @@ static bool append(struct list *list, char *text) {
 
 // Keeps a string where it belongs.
 static bool keep(enum place place, char *name, char *text) {
-  if (place == WORDS) return append(&plan.words, text);
-  if (place == NOTICES) return append(&plan.notices, text);
-  if (place == UNSET) return append(&plan.unset, text);
+  if (place >= UNSET) return append(lists[place - UNSET], text);
   if (place == SET)
     return *name != 0 && strchr(name, '=') == NULL && append(&plan.set, name) && append(&plan.values, text);
   for (int i = 0; i < MANY(texts); i++)
@@ -159,12 +159,11 @@ static bool keep(enum place place, char *name, char *text) {
 // Reads one value: `name` is that of the member, empty in an array.
 static bool value(enum place in_place, char *name, int depth) {
   char open = after_space();
-  bool only_texts = in_place >= SET;
   if (open == '"') {
     char *text = string();
     return text != NULL && keep(in_place, name, text);
   }
-  if (only_texts) return false;
+  if (in_place >= SET) return false; // only texts
   if (open != '{' && open != '[') { // a number or a word: none of them is of use
     size_t length = strspn(in, "+-.0123456789Eaeflnrstu");
     in += length;
@@ -175,8 +174,7 @@ static bool value(enum place in_place, char *name, int depth) {
   for (int i = 0; i < MANY(ways); i++)
     if (ways[i].in == in_place && strcmp(ways[i].name, name) == 0) place = ways[i].to;
   if (depth == 0) place = TOP;
-  bool list = place == WORDS || place == NOTICES || place == UNSET;
-  if (depth == DEPTH_MAX || (place != OTHER && list != (open == '['))) return false;
+  if (depth == DEPTH_MAX || (place != OTHER && (place >= UNSET) != (open == '['))) return false;
   char close = open == '{' ? '}' : ']';
   in++;
   if (take(close)) return true;
@@ -191,7 +189,7 @@ static bool value(enum place in_place, char *name, int depth) {
 static bool read_plan(void) {
   if (!value(OTHER, "", 0) || after_space() != 0 || plan.type == NULL || strcmp(plan.type, "reply") != 0) return false;
   if (plan.code != NULL) return plan.message != NULL;
-  return plan.profile != NULL && (plan.words.count == 0 || plan.words.at[0][0] == '/');
+  return plan.profile != NULL && (plan.words.count == 0 ? plan.filter == NULL : plan.words.at[0][0] == '/');
 }
 
 // ---- the call
@@ -298,7 +296,7 @@ static int find_program(const char *command) {
   }
 }
 
-static bool dropped(const struct list *names, const char *variable) {
+static bool named(const struct list *names, const char *variable) {
   for (int i = 0; i < names->count; i++) {
     size_t length = strlen(names->at[i]);
     if (strncmp(variable, names->at[i], length) == 0 && variable[length] == '=') return true;
@@ -313,7 +311,9 @@ static int start(int count, char **command) {
   while (environ[old] != NULL) old++;
   char *environment[old + LIST_MAX + 1], *words[(size_t)count + LIST_MAX + 2];
   for (size_t i = 0; i < old; i++)
-    if (!dropped(&plan.unset, environ[i]) && !dropped(&plan.set, environ[i])) environment[kept++] = environ[i];
+    if ((plan.keep.count == 0 || named(&plan.keep, environ[i])) && !named(&plan.unset, environ[i]) &&
+        !named(&plan.set, environ[i]))
+      environment[kept++] = environ[i];
   for (int i = 0; i < plan.set.count; i++) {
     environment[kept++] = variables + used;
     used += 1 + (size_t)snprintf(variables + used, sizeof variables - used, "%s=%s", plan.set.at[i], plan.values.at[i]);
@@ -322,6 +322,9 @@ static int start(int count, char **command) {
   memcpy(words + 1, plan.words.at, sizeof *words * prefix);
   memcpy(words + 1 + prefix, command, sizeof *words * ((size_t)count + 1));
   const char *file = prefix > 0 ? plan.words.at[0] : program;
+  // What is kept apart gets no descriptor of its caller's beside the standard streams, and its filter as the next.
+  bool ready = plan.filter == NULL || (close_range(FILTER_FD, ~0U, 0) == 0 && open(plan.filter, O_RDONLY) == FILTER_FD);
+  if (!ready) return say(plan.filter, " cannot be opened: ", strerror(errno)), OWN_FAILURE;
   execve(file, words + 1, environment);
   if (errno == ENOEXEC && prefix == 0) { // a script without a first line
     words[0] = "sh";

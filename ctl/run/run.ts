@@ -3,7 +3,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Answer, Params } from '../../ipc/methods/index.ts';
 import { type Call, runFolder } from '../call.ts';
 import { inTime } from '../deadline.ts';
-import { become, type FoundProgram, findProgram } from '../launch/become.ts';
+import { become, type FoundProgram, findProgram, isFollowable } from '../launch/become.ts';
 import { type Safe, say } from '../print/safe.ts';
 
 type LaunchPlan = Answer<'launch.plan'>;
@@ -37,6 +37,8 @@ async function ask(call: Call, asked: Asked): Promise<LaunchPlan> {
 async function planOf(call: Call, asked: Asked): Promise<Omit<LaunchPlan, 'app'> | typeof plain> {
   try {
     const plan = await ask(call, asked);
+    if (!isFollowable(plan))
+      throw new PersonaError('bad-value', { name: 'plan', reason: 'it makes no sense' });
     if (asked.profile !== 'secure' || plan.profile === 'secure') return plan;
     const reason = 'the daemon answered with another profile';
     throw new PersonaError('profile-unavailable', { app: asked.app, profile: 'secure', reason });
@@ -62,6 +64,8 @@ function planLines(plan: LaunchPlan, { path }: FoundProgram): Safe[] {
     ...(argv.length === 0 ? [] : [say`behind  ${argv.join(' ')}`]),
     ...set,
     ...environment.unset.map((name) => say`unset  ${name}`),
+    ...(environment.keep === undefined ? [] : [say`kept  ${environment.keep.join(' ')}`]),
+    ...(plan.filter === undefined ? [] : [say`filter  ${plan.filter}`]),
     ...plan.notices.map((notice) => say`! ${notice}`),
   ];
 }

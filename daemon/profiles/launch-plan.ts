@@ -9,16 +9,23 @@ export const obstacles = {
   secure: 'this version cannot keep a program apart yet',
 } as const;
 
+/** What a profile puts before a command, and around it. */
+export interface Way {
+  /** Words before the command; the first is an absolute path. */
+  argv: string[];
+  /** With `keep`, only these variables of the caller stay. */
+  environment: { set: Record<string, string>; unset: string[]; keep?: string[] };
+  /** A file that `argv` expects open as 3; all other descriptors from there up are closed. */
+  filter?: string;
+  /** For the person who starts it. */
+  notices: string[];
+}
+
 /** How a program is to be started by whoever asks. */
-export interface LaunchPlan {
+export interface LaunchPlan extends Way {
   profile: Profile;
   rule: Choice['rule'];
   reason: string;
-  /** Words before the command; the first is an absolute path. */
-  argv: string[];
-  environment: { set: Record<string, string>; unset: string[] };
-  /** For the person who starts it. */
-  notices: string[];
   /** Memory that is known to be needed soon; nothing that the user's own metadata says counts here. */
   memoryBytes?: number;
 }
@@ -30,6 +37,9 @@ export interface Launch {
   /** The profile that the caller asks for. */
   wish?: Profile | undefined;
 }
+
+/** As it always has been. */
+const plain = (): Way => ({ argv: [], environment: { set: {}, unset: [] }, notices: [] });
 
 /**
  * The plan for one launch. `standard` leaves the program as it is: what is done for it is done by its group. Throws
@@ -50,11 +60,10 @@ export function planLaunch({ application, recognised, wish }: Launch): LaunchPla
       ? memoryBytes
       : undefined;
   return {
+    ...plain(),
     profile,
     rule,
     reason: why,
-    argv: [],
-    environment: { set: {}, unset: [] },
     notices: wish !== undefined && wish !== profile ? [why] : [],
     ...(announced === undefined ? {} : { memoryBytes: announced }),
   };

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { sync } from '../method.ts';
+import { planListMax } from '../values.ts';
 
 /** How a program is started. */
 export const launchProfile = v.picklist(['standard', 'fast', 'secure']);
@@ -12,6 +13,11 @@ const application = v.pipe(
   v.string(),
   v.regex(/^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/, 'not the id of an application'),
 );
+
+const text = v.pipe(v.string(), v.regex(/^[^\0]*$/, 'it has a zero in it'));
+const texts = v.pipe(v.array(text), v.maxLength(planListMax));
+const variable = v.pipe(v.string(), v.regex(/^[^\0=]+$/, 'not the name of a variable'));
+const variables = v.pipe(v.array(variable), v.maxLength(planListMax));
 
 /** Methods about programs that are about to start. */
 export const launchMethods = {
@@ -45,14 +51,20 @@ export const launchMethods = {
         v.strictObject({ state: v.literal('none'), reason: v.string() }),
       ]),
       /** Words before the command; the first is an absolute path. */
-      argv: v.array(v.string()),
-      /** What is different for the program; everything else of the caller's environment stays. */
+      argv: v.pipe(
+        texts,
+        v.check(([first = '/']) => first.startsWith('/'), 'its program has no absolute path'),
+      ),
+      /** What is different for the program. Of the caller's environment stays what is not unset, or only what is named in `keep`. */
       environment: v.strictObject({
-        set: v.record(v.string(), v.string()),
-        unset: v.array(v.string()),
+        set: v.pipe(v.record(variable, text), v.maxEntries(planListMax)),
+        unset: variables,
+        keep: v.optional(v.pipe(variables, v.minLength(1))),
       }),
+      /** A file that `argv` expects open as 3; the program gets no other descriptor of the caller's from there up. */
+      filter: v.optional(v.pipe(text, v.startsWith('/'))),
       /** For the person who starts it. */
-      notices: v.array(v.string()),
+      notices: texts,
     },
   ),
 };

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
+import { planListMax } from '../../ipc/values.ts';
 import { compileLauncher } from '../../scripts/launcher.ts';
 import { when } from '../support/needs.ts';
 import { temporaryFolder } from '../support/temp.ts';
@@ -94,6 +95,90 @@ built('a plan is followed: words before, environment, notices, and nothing else'
   for (const { err } of given) {
     t.regex(err, /a notice/);
     t.notRegex(err, /\u001b/);
+  }
+});
+
+/** A file that stands for a filter, with a name that a shell would take apart. */
+function filterFile(t: ExecutionContext): string {
+  const file = join(temporaryFolder(t), 'filter "1"');
+  writeFileSync(file, 'the filter');
+  return file;
+}
+
+built(
+  'what is kept of the environment, and nothing else; the filter, and no other descriptor',
+  async (t) => {
+    const daemon = await rawDaemon(t);
+    const filter = filterFile(t);
+    const script = 'cat <&3; echo; for fd in /proc/self/fd/*; do echo "$fd"; done; env -0';
+    const argv = ['/bin/sh', '-c', 'shift; exec "$@"', 'behind', 'x'];
+    const environment = {
+      set: { HOME: '/inside' },
+      unset: ['LANG'],
+      keep: ['PATH', 'LANG', 'HOME'],
+    };
+    daemon.say = { pieces: [frame({ result: plan({ argv, environment, filter }) })] };
+    const env = { LANG: 'C', HOME: '/home', NODE_OPTIONS: '', LD_PRELOAD: '', PATHS: '', PAT: '' };
+    // Descriptors 7 and 9 are open in their caller.
+    const line = ['-c', 'exec 7</ 9</ "$0" "$@"'];
+    const words = ['x', '--', 'sh', '-c', script];
+    const given = await both(daemon.root, words, env, '/', (file, args, all, cwd) =>
+      answered('sh', [...line, file, ...args], all, cwd),
+    );
+    for (const { status, out, err } of given) {
+      t.is(status, 0, err);
+      const [said, ...rest] = out.replaceAll('/proc/self/fd/', '').split('\n');
+      t.is(said, 'the filter');
+      const variables = rest.pop()?.split('\0') ?? [];
+      // The shell itself has opened the folder that it lists.
+      t.deepEqual(
+        rest.filter((fd) => Number(fd) < 10 && fd !== '4'),
+        ['0', '1', '2', '3'],
+      );
+      t.deepEqual(variables.filter((one) => !/^(_|PWD|SHLVL|OLDPWD)=/.test(one)).sort(), [
+        '',
+        'HOME=/inside',
+        `PATH=${PATH}`,
+      ]);
+    }
+    const absent = plan({ argv, environment, filter: `${filter}-not` });
+    daemon.say = { pieces: [frame({ result: absent })] };
+    for (const { status, out } of await both(daemon.root, ['x', '--', 'echo', 'on'])) {
+      t.not(status, 0);
+      t.is(out, '');
+    }
+  },
+);
+
+built('a plan of the greatest size is followed, and one that is larger is none', async (t) => {
+  const daemon = await rawDaemon(t);
+  const words = Array.from({ length: planListMax - 2 }, (_, i) => `A${i}=${i}`);
+  const environment = {
+    set: Object.fromEntries(words.concat('B=1', 'C=2').map((one) => one.split('='))),
+    unset: Array.from({ length: planListMax }, (_, i) => `GONE${i}`),
+    keep: Array.from({ length: planListMax }, (_, i) => (i === 0 ? 'PATH' : `STAYS${i}`)),
+  };
+  const argv = ['/usr/bin/env', '-i', ...words];
+  daemon.say = { pieces: [frame({ result: plan({ argv, environment }) })] };
+  const env = { GONE511: 'x', STAYS511: 'x' };
+  const [native, tool] = await both(daemon.root, ['x', '--', '/usr/bin/env'], env);
+  for (const one of [native, tool]) t.is(one.out, `${words.join('\n')}\n`, one.err);
+  const larger = [
+    { argv: [...argv, 'A=1'] },
+    { environment: { ...environment, keep: [...environment.keep, 'X'] } },
+    { environment: { set: { ...environment.set, D: '3' }, unset: [] } },
+    { environment: { set: {}, unset: [...environment.unset, 'X'] } },
+    { environment: { set: { 'a=b': 'c' }, unset: [] } },
+    { environment: { set: { A: 'x\0y' }, unset: [] } },
+    { argv: ['env'] },
+    { argv: [], filter: '/dev/null' },
+    { argv: ['/usr/bin/env', 'x'.repeat(70_000)] },
+  ];
+  for (const more of larger) {
+    daemon.say = { pieces: [frame({ result: plan(more) })] };
+    const given = await both(daemon.root, ['x', '--', 'echo', 'on']);
+    same(t, given, 0, 'on\n');
+    for (const { err } of given) t.regex(err, /x starts as standard: .*makes no sense|too long/);
   }
 });
 
@@ -205,7 +290,9 @@ const odd = fc.oneof(
               fc.anything(),
             ),
             unset: fc.oneof(fc.array(fc.string()), fc.anything()),
+            keep: fc.oneof(fc.array(fc.string(), { maxLength: 600 }), fc.anything()),
           }),
+          filter: fc.oneof(fc.string({ unit: 'binary' }), fc.anything()),
           notices: fc.array(fc.string({ unit: 'binary' }), { maxLength: 200 }),
         },
         { requiredKeys: [] },
@@ -264,7 +351,8 @@ sanitized('the whole launcher stands them too, from a socket', async (t) => {
     Buffer.from(frame({ result: plan({ argv: ['relative', 'words'] }) })),
     Buffer.from(frame({ result: plan({ argv: [1, '/bin/sh'] }) })),
     Buffer.from(frame({ result: plan({ environment: { set: { 'a=b': 'c' }, unset: [] } }) })),
-    Buffer.from(frame({ result: plan({ argv: Array.from({ length: 200 }, () => '/bin/true') }) })),
+    Buffer.from(frame({ result: plan({ argv: Array.from({ length: 600 }, () => '/bin/true') }) })),
+    Buffer.from(frame({ result: plan({ filter: '/etc/passwd' }) })),
   ];
   const env = { PATH, PERSONA_ROOT: daemon.root };
   for (const answer of answers) {
