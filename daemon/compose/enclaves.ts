@@ -1,6 +1,7 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Request, Rooms } from '../api/rooms.ts';
 import type { Engine } from '../changes/engine.ts';
+import { isEnded, isStuck } from '../changes/status.ts';
 import type { AnyTask } from '../changes/task.ts';
 import { assuranceOf, enclavePage } from '../enclave/enclave-pages.ts';
 import { readEnclaves } from '../enclave/enclave-rows.ts';
@@ -22,7 +23,8 @@ import {
   enclaveRoom,
 } from '../enclave/room.ts';
 import { closePlaces, openPlaces, settleEnclaves } from '../enclave/settle.ts';
-import { closeForSleep } from '../enclave/sleep.ts';
+import { type Asked, closeForSleep } from '../enclave/sleep.ts';
+import type { OpenParams } from '../enclave/tasks/open.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 
 type EnclaveMethods = Pick<Rooms, Extract<keyof Rooms, `enclave.${string}`>>;
@@ -67,6 +69,30 @@ async function closeNow(
   return (result as { held?: boolean } | undefined)?.held === true;
 }
 
+/** What is being opened, and is to be closed before the machine sleeps. */
+function openingsOf(engine: Engine): Asked[] {
+  return engine
+    .open()
+    .filter(({ kind }) => kind === 'enclave.open')
+    .map(({ id, ownerUid, tasks }) => ({ id, ownerUid, params: tasks[0]?.params as OpenParams }))
+    .filter(({ params }) => params.beforeSleep === true)
+    .map(({ id, ownerUid, params: { enclave } }) => ({
+      enclave,
+      owner: ownerUid,
+      ended: endOf(engine, id),
+    }));
+}
+
+/** Resolves when a change has ended, however. Throws when it is stuck. */
+async function endOf(engine: Engine, id: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const stop = await engine.follow(id, ({ status }) => {
+    if (isEnded(status)) resolve();
+    else if (isStuck(status)) reject(new Error(`change ${id} is stuck`));
+  });
+  await promise.finally(stop);
+}
+
 function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
   const pageOf = async (name: string) => enclavePage(room, await enclaveOf(room, name));
   return {
@@ -100,6 +126,7 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
     'enclave.sleep': () =>
       closeForSleep({
         room,
+        openings: () => openingsOf(engine),
         close: (enclave, owner) => closeNow(room, engine, { enclave, force: true }, owner),
       }),
     'enclave.rm': async ({ enclave }, { caller }) => ({

@@ -16,6 +16,8 @@ export interface EnclaveRoom {
   problems: Map<string, string>;
   /** Names of those that were closed while a program held a file of them. */
   held: Set<string>;
+  /** How many closings before a sleep are under way: meanwhile nothing is opened that would have to be closed. */
+  sleeps: number;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -34,6 +36,7 @@ export function enclaveRoom(parts: EnclaveRoomParts): EnclaveRoom {
     secrets: new GivenSecrets(),
     problems: new Map(),
     held: new Set(),
+    sleeps: 0,
   };
 }
 

@@ -13,18 +13,39 @@ export interface Closings {
   left: { enclave: string; reason: string }[];
 }
 
+/** An enclave that is to be closed before the machine sleeps. */
+export interface Asked {
+  enclave: string;
+  owner: number;
+  /** Of one that is being opened: resolves when it is open, or the opening undone. */
+  ended?: Promise<void>;
+}
+
 /** What closing needs from outside. */
 export interface SleepParts {
   room: EnclaveRoom;
+  /** Those that are being opened now. */
+  openings(): Asked[];
   /** Closes an enclave, whoever uses it. True when a program still holds a file of it. */
   close(name: string, owner: number): Promise<boolean>;
   /** How long to wait; for the tests. */
   deadlineMs?: number;
 }
 
+async function askedToClose({ room, openings }: SleepParts): Promise<Asked[]> {
+  // These first: one that ends meanwhile is found by its row at the latest.
+  const opening = openings();
+  const names = new Set(opening.map(({ enclave }) => enclave));
+  const open = (await readEnclaves(room.store))
+    .filter(({ name, opened }) => opened?.beforeSleep === true && !names.has(name))
+    .map(({ name, owner }) => ({ enclave: name, owner }));
+  return [...opening, ...open];
+}
+
 /**
  * Closes all enclaves that were opened to be closed before the machine sleeps, at one time. Programs inside are neither waited for nor
- * ended: what is secret is to be gone before the lid is shut. What is not closed in time is named, and goes on being closed.
+ * ended: what is secret is to be gone before the lid is shut. Meanwhile no such opening succeeds: one that is under way is refused when its key is
+ * known, or closed when it has ended. What is not closed in time is named, and goes on being closed.
  */
 export async function closeForSleep(parts: SleepParts): Promise<Closings> {
   const { room, close, deadlineMs = sleepDeadlineMs } = parts;
@@ -35,22 +56,33 @@ export async function closeForSleep(parts: SleepParts): Promise<Closings> {
     () => late.reject(new Error(`not within ${deadlineMs / 1000} s`)),
     deadlineMs,
   );
-  const one = async (name: string, owner: number) => {
+  const isOpen = async (name: string) =>
+    (await readEnclave(room.store, name))?.opened !== undefined;
+  const one = async ({ enclave, owner, ended }: Asked) => {
+    let beingOpened = ended !== undefined;
+    const closing = async () => {
+      await ended;
+      beingOpened = false;
+      return (await isOpen(enclave)) ? await close(enclave, owner) : undefined;
+    };
     try {
-      const held = await Promise.race([close(name, owner), late.promise]);
-      (held ? result.held : result.closed).push(name);
+      const held = await Promise.race([closing(), late.promise]);
+      if (held !== undefined) (held ? result.held : result.closed).push(enclave);
     } catch (error) {
       // It was being closed by itself.
-      if ((await readEnclave(room.store, name))?.opened === undefined)
-        return void result.closed.push(name);
+      if (!beingOpened && !(await isOpen(enclave))) return void result.closed.push(enclave);
       const reason = (error as Error).message;
-      result.left.push({ enclave: name, reason });
-      room.problems.set(name, `it was to be closed before the machine sleeps: ${reason}`);
-      room.log.error({ enclave: name, reason }, 'an enclave stays open while the machine sleeps');
+      result.left.push({ enclave, reason });
+      room.problems.set(enclave, `it was to be closed before the machine sleeps: ${reason}`);
+      room.log.error({ enclave, reason }, 'an enclave stays open while the machine sleeps');
     }
   };
-  const asked = (await readEnclaves(room.store)).filter(({ opened }) => opened?.beforeSleep);
-  await Promise.all(asked.map(({ name, owner }) => one(name, owner)));
-  clearTimeout(timer);
+  room.sleeps += 1;
+  try {
+    await Promise.all((await askedToClose(parts)).map(one));
+  } finally {
+    room.sleeps -= 1;
+    clearTimeout(timer);
+  }
   return result;
 }

@@ -8,19 +8,19 @@ import { type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
 import { hideVolume, isShown, showVolume } from '../volume.ts';
 
 /** What the steps of an opening are given. */
-export interface OpenParams {
+export type OpenParams = {
   enclave: string;
   secret?: string;
   idleMs?: number;
   beforeSleep?: boolean;
-}
+};
 
 /** Unwraps the key and shows the volume to its owner. */
 export function showVolumeTask(room: EnclaveRoom): AnyTask {
   return defineTask<OpenParams>({
     kind: 'enclaves.show-volume',
     summary: ({ enclave }) => `unwrap the key of ${enclave} and show it to its owner`,
-    async do(context, { enclave: name, secret = '' }) {
+    async do(context, { enclave: name, secret = '', beforeSleep = false }) {
       const enclave = await enclaveOf(room, name);
       // Two openings wait for each other: the second finds it open. Shown without a row is what this very step has done.
       if (enclave.opened !== undefined)
@@ -31,6 +31,13 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
       if (master === undefined)
         throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
       await context.fault('unwrapped');
+      // The last moment: what is opened from here on is waited for, and closed.
+      if (beforeSleep && room.sleeps > 0)
+        throw new PersonaError('enclave-state', {
+          action: 'open',
+          enclave: name,
+          state: 'kept closed while the machine goes to sleep',
+        });
       await told(folderOf(room, enclave.id), () =>
         showVolume(room, enclave, record.identifier, master, context.fault),
       );

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { pathsOf } from '../../../daemon/config/paths.ts';
 import { enclaveRoom } from '../../../daemon/enclave/room.ts';
@@ -12,6 +12,22 @@ import { ask, mustDo, rootRequest } from '../../support/silent-daemon.ts';
 import { close, closeByForce, create, holder, open, page, place } from './vault.ts';
 
 const works = when(test, fscryptNeeds);
+
+/** A daemon with a closed enclave, and an opening of it that stands still at a point until `goOn`. */
+async function openingHeldAt(t: ExecutionContext, point: string, more: { beforeSleep?: true }) {
+  const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const at = async (name: string) => {
+    if (name !== `enclaves.show-volume:${point}`) return;
+    reached.resolve();
+    await gate.promise;
+  };
+  t.teardown(gate.resolve);
+  const { daemon, root } = await place(t, undefined, { faults: { at } });
+  await mustDo(daemon, create());
+  const opening = ask(daemon, open(undefined, more));
+  await reached.promise;
+  return { root, daemon, opening, goOn: gate.resolve };
+}
 
 async function sleep(daemon: Daemon) {
   return await daemon.rooms.methods(daemon.engine)['enclave.sleep']({}, rootRequest);
@@ -82,7 +98,8 @@ works('sleep does not wait for what is not closed in time, and says so', async (
   const { store } = daemon;
   const room = enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now });
   const reason = 'not within 0.01 s';
-  const late = { room, close: () => new Promise<never>(() => {}), deadlineMs: 10 };
+  const openings = () => [];
+  const late = { room, openings, close: () => new Promise<never>(() => {}), deadlineMs: 10 };
   t.deepEqual(await closeForSleep(late), {
     closed: [],
     held: [],
@@ -92,10 +109,67 @@ works('sleep does not wait for what is not closed in time, and says so', async (
   // Somebody else closes it meanwhile: that will do.
   const raced = {
     room,
+    openings,
     close: async () => {
       await mustDo(daemon, close);
       throw new Error('it is closed');
     },
   };
   t.deepEqual(await closeForSleep(raced), { closed: ['vault'], held: [], left: [] });
+});
+
+works('what is being opened while the machine goes to sleep stays closed', async (t) => {
+  const { daemon, opening, goOn } = await openingHeldAt(t, 'unwrapped', { beforeSleep: true });
+  const asleep = sleep(daemon);
+  goOn();
+  t.like((await opening).error, {
+    code: 'enclave-state',
+    message: 'cannot open enclave vault: it is kept closed while the machine goes to sleep',
+  });
+  t.deepEqual(await asleep, { closed: [], held: [], left: [] });
+  t.like(await page(daemon), { state: 'closed' });
+  await mustDo(daemon, open(undefined, { beforeSleep: true }));
+  await mustDo(daemon, close);
+});
+
+works('an opening that the sleep is too late to refuse is closed when it has ended', async (t) => {
+  const { daemon, opening, goOn } = await openingHeldAt(t, 'shown', { beforeSleep: true });
+  const asleep = sleep(daemon);
+  goOn();
+  t.is((await opening).status, 'done');
+  t.deepEqual(await asleep, { closed: ['vault'], held: [], left: [] });
+  t.like(await page(daemon), { state: 'closed' });
+});
+
+works('an opening that did not ask for it is no matter of the sleep', async (t) => {
+  const { daemon, opening, goOn } = await openingHeldAt(t, 'unwrapped', {});
+  t.deepEqual(await sleep(daemon), { closed: [], held: [], left: [] });
+  goOn();
+  t.is((await opening).status, 'done');
+  t.like(await page(daemon), { state: 'open' });
+  await mustDo(daemon, close);
+});
+
+works('an opening that does not end in time is named, and closed all the same', async (t) => {
+  const { root, daemon, opening, goOn } = await openingHeldAt(t, 'shown', { beforeSleep: true });
+  const { store } = daemon;
+  const closed = Promise.withResolvers<void>();
+  const parts = {
+    room: enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now }),
+    openings: () => [{ enclave: 'vault', owner: 0, ended: opening.then(() => undefined) }],
+    close: async () => {
+      await mustDo(daemon, closeByForce);
+      closed.resolve();
+      return false;
+    },
+    deadlineMs: 10,
+  };
+  t.deepEqual(await closeForSleep(parts), {
+    closed: [],
+    held: [],
+    left: [{ enclave: 'vault', reason: 'not within 0.01 s' }],
+  });
+  goOn();
+  await closed.promise;
+  t.like(await page(daemon), { state: 'closed' });
 });

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Request } from '../../../daemon/api/rooms.ts';
 import { pathsOf } from '../../../daemon/config/paths.ts';
-import type { Daemon } from '../../../daemon/wiring.ts';
+import type { Daemon, Hooks } from '../../../daemon/wiring.ts';
 import { requestWith } from '../../support/fscrypt.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { type Asked, startSilent } from '../../support/silent-daemon.ts';
@@ -41,10 +41,14 @@ export interface Place {
 }
 
 /** Starts one; it ends with the test. */
-export async function place(t: ExecutionContext, root = scratchFolder(t)): Promise<Place> {
+export async function place(
+  t: ExecutionContext,
+  root = scratchFolder(t),
+  hooks: Hooks = {},
+): Promise<Place> {
   const found: Place = {
     root,
-    daemon: await startSilent(root),
+    daemon: await startSilent(root, hooks),
     path: join(pathsOf(root).run, 'enclaves/vault'),
     async again() {
       await found.daemon.stop();
