@@ -6,7 +6,7 @@ export interface PolicySettings {
   minShare: number;
   /** No side's share is greater. From the specification. */
   maxShare: number;
-  /** Where shares begin, and stay with `static`: the user's part. */
+  /** Where shares begin, and stay with `static`: the user's part. `protective` lends nothing of it that is used. */
   userShare: number;
   threshold: {
     /** Use above this part of the own share asks for more. From the specification. */

@@ -63,15 +63,19 @@ interface Taker {
 
 const percent = (share: number) => `${Math.round(share * 100)} %`;
 
-/** The side that lacks more of its memory than the other, if one does: that is where a page is missed most. */
-function taker(input: PolicyInput): Taker | undefined {
+/**
+ * The side that lacks more of its memory than the other, if one does: that is where a page is missed most. What the user's
+ * side lacks of its own share is not weighed: a program that never has enough lacks more than any working set.
+ */
+function taker(input: PolicyInput, { part }: State): Taker | undefined {
   const { needLost, giverLost } = input.settings.protective;
   const needs = { user: needOf(input, 'user'), system: needOf(input, 'system') };
   for (const side of sides) {
     const [own, other] = [needs[side], needs[otherSide(side)]];
     if (!own || !other || own.lost < needLost) continue;
+    const owed = side === 'user' && part < input.settings.userShare;
     // Lost per byte that a side has, multiplied out.
-    if (other.lost * own.has > own.lost * other.has * giverLost) continue;
+    if (!owed && other.lost * own.has > own.lost * other.has * giverLost) continue;
     const text = `its tasks waited ${percent(own.waited)} of the time, the other side's ${percent(other.waited)}`;
     const why: Reason = { rule: 'need', side, text };
     return { side, own, other, contended: other.lost >= needLost, why };
@@ -106,23 +110,36 @@ function coming({ hints, now, settings }: PolicyInput, announced: State['announc
 }
 
 /**
+ * The part of all protection that a side keeps while it has so much: each a little, and the user's side, for which a person
+ * waits, what it has up to its share.
+ */
+function keptPart(side: Side, bytes: number, { now, settings }: PolicyInput): number {
+  const { leastPart } = settings.protective;
+  if (side === 'system') return leastPart;
+  const all = settings.guard.protectedShare * now.totalBytes;
+  return Math.max(leastPart, Math.min(settings.userShare, bytes / all));
+}
+
+/**
  * The taker's part of all protection: in proportion to what each side has and what it lacks. What comes back in a second
  * stands for what is missing. A launch counts only while its side needs memory and the other does not: alone it is no
  * evidence, because most launches find what their own side has lying idle.
  */
 function partOf(
-  { now, settings }: PolicyInput,
-  { own, other, contended }: Taker,
+  input: PolicyInput,
+  { side, own, other, contended }: Taker,
   comingBytes: number,
 ): number {
-  const { missingS, contendedMost, hintPart, leastPart } = settings.protective;
+  const { now, settings } = input;
+  const { missingS, contendedMost, hintPart } = settings.protective;
   const launched = contended ? 0 : comingBytes * hintPart;
   const most = (contended ? contendedMost : 1) * now.totalBytes;
   const missing = ({ fetched }: Need) => Math.min(fetched * missingS, most);
   const mine = own.has + missing(own) + launched;
   const theirs = other.has + missing(other);
   const inProportion = mine / Math.max(1, mine + theirs);
-  return Math.min(1 - leastPart, Math.max(leastPart, inProportion));
+  const left = 1 - keptPart(otherSide(side), other.has, input);
+  return Math.min(left, Math.max(keptPart(side, mine, input), inProportion));
 }
 
 /** Protection moves to the taker, when that is worth the writes and the last move has had its time. */
@@ -202,7 +219,8 @@ const first = ({ settings }: PolicyInput): State => ({
 /**
  * The default. Both sides are protected in proportion; protection takes nothing from anyone while there is enough.
  * When working set is taken from one side, and less of the other, protection moves to it, so that the kernel takes what
- * it must from the other. A limit comes only where that was not heard, and ends by itself.
+ * it must from the other; of the user's side never what it has up to its share. A limit comes only where that was not heard,
+ * and ends by itself.
  */
 export const protectivePolicy: Policy<State> = {
   name: 'protective',
@@ -210,7 +228,7 @@ export const protectivePolicy: Policy<State> = {
   decide(input, state = first(input)) {
     const { announced, bytes } = coming(input, state.announced);
     const held = { ...lasting(input, state), announced };
-    const needy = taker(input);
+    const needy = taker(input, held);
     if (!needy) {
       const next = { ...held, unheard: 0 };
       return { state: next, goals: goalsOf(next, input), why: [quiet] };

@@ -187,6 +187,40 @@ test('what was lent comes back to the side that misses more of what it has, thou
   t.true(one.goals.system.lowBytes > lent);
 });
 
+/** The system's side is after more memory than there is; the user's has so much, and lacks what it is said to. */
+const hogged = (second: number, has: number, missed = 0) => {
+  const lost = (pages: number, share: number) => ({
+    activations: second * pages,
+    refaults: second * pages,
+    pressure: { someUs: second * share * 1e6, fullUs: 0 },
+  });
+  const user = { currentBytes: has * GiB, ...lost(missed, missed > 0 ? 0.1 : 0) };
+  return look(second * 1000, user, { currentBytes: (15.5 - has) * GiB, ...lost(200_000, 0.9) });
+};
+
+test('a program of the system that never has enough takes nothing of what the user has within its share', (t) => {
+  const share = settings.userShare * settings.guard.protectedShare * 16 * GiB;
+  for (const has of [5, 7, 10]) {
+    let { state, goals } = turn(protective, hogged(0, has));
+    for (let second = 1; second < 300; second++) {
+      ({ state, goals } = turn(protective, hogged(second, has), state));
+      t.true(goals.user.lowBytes >= Math.min(has * GiB, share) - 1, `${has} GiB, ${second} s`);
+    }
+  }
+});
+
+test("the user's side gets its share back though the other lacks more, and no more than that", (t) => {
+  let { state, goals } = turn(protective, hogged(0, 1));
+  for (let second = 1; second < 10; second++)
+    ({ state, goals } = turn(protective, hogged(second, 1), state));
+  const lent = goals.user.lowBytes;
+  t.true(lent < 2 * GiB, 'it was lent while nobody used it');
+  for (let second = 10; second < 300; second++)
+    ({ state, goals } = turn(protective, hogged(second, 4, 2000), state));
+  t.true(goals.user.lowBytes >= 4 * GiB);
+  t.true(goals.user.lowBytes <= settings.userShare * settings.guard.protectedShare * 16 * GiB + 1);
+});
+
 test('a restart at any point comes to the same shares', (t) => {
   const settle = (restartAt: number) => {
     let state: StepState | undefined;

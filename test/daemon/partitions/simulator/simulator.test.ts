@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { sides } from '../../../../daemon/partitions/observation.ts';
+import { type Side, sides } from '../../../../daemon/partitions/observation.ts';
 import {
   compare,
   machineOf,
@@ -12,6 +12,7 @@ import { simulatedGround } from '../../../../daemon/partitions/simulator/groups.
 import type { SimulatedMachine } from '../../../../daemon/partitions/simulator/machine.ts';
 import { publishedTable } from '../../../../daemon/partitions/simulator/published.ts';
 import { replay } from '../../../../daemon/partitions/simulator/replay.ts';
+import { type Load, scenarioOf } from '../../../../daemon/partitions/simulator/scenario.ts';
 import { readTrace, traceLimits } from '../../../../daemon/partitions/simulator/trace.ts';
 
 function* scenarios(model: 'heat' | 'first-order', count: number) {
@@ -52,6 +53,18 @@ test('a protection is honoured while the other side can give, and a limit always
   t.true(machine.observe(4000).sides.system!.currentBytes <= 2 * 2 ** 30 + 1);
   t.is(machine.read('system', 'memory.high'), 2 * 2 ** 30);
   t.is(machine.write('system', 'memory.high', 'max'), 'max');
+});
+
+test("the user's working set is not waited for while a program of the system never has enough", async (t) => {
+  const [MiB, seconds] = [2 ** 20, 300];
+  const load = (side: Side, start: number, mib: number): Load => {
+    return { side, start, ramp: 20, end: seconds, bytes: mib * MiB, turns: [] };
+  };
+  const loads = [load('user', 0, 600), load('system', 0, 80), load('system', 60, 1600)];
+  const scenario = scenarioOf('hog', 1970 * MiB, seconds, loads);
+  const { waited } = await runNamed('protective', 'first-order', scenario);
+  t.true(waited.user < 0.01, `${waited.user}`);
+  t.true(waited.system > 0.05, 'there was not enough for both');
 });
 
 test('the first-order model comes near the published table', async (t) => {
