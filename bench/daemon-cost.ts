@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { atMost, type Bar } from './bar.ts';
+import { startEcho } from './echo.ts';
 import type { Ground } from './ground.ts';
 import { compileFloor, floorFigures, timed } from './programs.ts';
 import { median } from './statistics.ts';
@@ -10,7 +11,8 @@ import { median } from './statistics.ts';
 /** What the daemon costs: a call, the start of the tool, doing nothing. */
 export async function measureDaemon(ground: Ground, quick: boolean): Promise<Bar[]> {
   return [
-    ...(await roundTrip(ground, quick ? 400 : 1500)),
+    await roundTrip(ground, quick ? 400 : 1500),
+    await callCost(ground, quick ? 8_000 : 30_000),
     await toolStart(ground, quick ? 10 : 30),
     ...(await idle(ground, quick ? 10 : 30)),
   ];
@@ -35,7 +37,7 @@ function stayOn(pid: number, processors: string): void {
  * A call and its answer, beside a byte and its answer between two C processes: both pairs on two processors, where
  * waking one that is idle is most of it, and both pairs on one.
  */
-async function roundTrip(ground: Ground, rounds: number): Promise<Bar[]> {
+async function roundTrip(ground: Ground, rounds: number): Promise<Bar> {
   const last = availableParallelism() - 1;
   const pairs: [string, string][] = [
     ['0', String(last)],
@@ -52,22 +54,51 @@ async function roundTrip(ground: Ground, rounds: number): Promise<Bar[]> {
     }
   }
   for (const pid of [process.pid, ground.daemon.pid!]) stayOn(pid, `0-${last}`);
-  const calls = rounds * 20;
-  const before = cpuSeconds(ground.daemon.pid!);
-  for (let i = 0; i < calls; i++) await ground.client.call('daemon.ping', {});
-  const cpu = ((cpuSeconds(ground.daemon.pid!) - before) * 1e6) / calls;
   const limit = floor.length === 0 ? null : 2.5;
   const ratio = ours[0]! / (floor[0] ?? Number.NaN);
   const missing = 'gcc is not installed';
-  return [
-    atMost('socket round trip, processor time of the daemon', cpu, 'us', 25, calls),
-    atMost('socket round trip against C, calls 2 ms apart', ratio, 'x', limit, rounds, {
-      'ours (us)': ours[0]!,
-      'C (us)': floor[0] ?? missing,
-      'ours on one processor (us)': ours[1]!,
-      'C on one processor (us)': floor[1] ?? missing,
-    }),
-  ];
+  return atMost('socket round trip against C, calls 2 ms apart', ratio, 'x', limit, rounds, {
+    'ours (us)': ours[0]!,
+    'C (us)': floor[0] ?? missing,
+    'ours on one processor (us)': ours[1]!,
+    'C on one processor (us)': floor[1] ?? missing,
+  });
+}
+
+/**
+ * What a call costs the processor, one call after the other. Both ends are on one processor: on two, each end wakes the processor of
+ * the other, which had nothing to do; in a virtual machine that is the larger part, and nothing of ours. It stands beside it.
+ */
+async function callCost(ground: Ground, calls: number): Promise<Bar> {
+  const last = String(availableParallelism() - 1);
+  const echo = await startEcho(`${ground.root}/echo.sock`);
+  const ping = () => ground.client.call('daemon.ping', {});
+  const measured = async (pid: number, call: () => Promise<unknown>, processor: string) => {
+    stayOn(pid, processor);
+    const before = cpuSeconds(pid);
+    for (let i = 0; i < calls; i++) await call();
+    return ((cpuSeconds(pid) - before) * 1e6) / calls;
+  };
+  try {
+    stayOn(process.pid, '0');
+    const daemon = ground.daemon.pid!;
+    const [apart, echoApart] = [
+      await measured(daemon, ping, last),
+      await measured(echo.pid, echo.call, last),
+    ];
+    const [ours, bare] = [
+      await measured(daemon, ping, '0'),
+      await measured(echo.pid, echo.call, '0'),
+    ];
+    return atMost('socket round trip, processor time of the daemon', ours, 'us', 25, calls, {
+      'a bare echo server (us)': bare,
+      'ours, waking another processor (us)': apart,
+      'a bare echo server, the same (us)': echoApart,
+    });
+  } finally {
+    echo.stop();
+    for (const pid of [process.pid, ground.daemon.pid!]) stayOn(pid, `0-${last}`);
+  }
 }
 
 /** Microseconds of `rounds` calls that do nothing, 2 ms apart. */
