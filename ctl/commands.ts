@@ -13,22 +13,37 @@ import { slotCommands } from './commands/slots.ts';
 import { toolCommands } from './commands/tool.ts';
 import { volumeCommands } from './commands/volumes.ts';
 
-/** Every command of the tool, in the order of the overview. */
-export const commands: readonly Command[] = [
-  ...machineCommands,
-  ...slotCommands,
-  ...runCommands,
-  ...personaCommands,
-  ...baseCommands,
-  ...changeCommands,
-  ...partitionCommands,
-  ...fastCommands,
-  ...replayCommands,
-  ...volumeCommands,
-  ...enclaveCommands,
-  ...applicationCommands,
-  ...toolCommands,
+/**
+ * The commands in the order of the overview, by noun. Functions: a line is answered without making the tables behind the one
+ * that has its command, which would be a part of every start.
+ */
+const tables: readonly (() => readonly Command[])[] = [
+  machineCommands,
+  slotCommands,
+  runCommands,
+  personaCommands,
+  baseCommands,
+  changeCommands,
+  partitionCommands,
+  fastCommands,
+  replayCommands,
+  volumeCommands,
+  enclaveCommands,
+  applicationCommands,
+  toolCommands,
 ];
+
+/** Every command of the tool. */
+export const commands = (): Command[] => tables.flatMap((table) => table());
+
+/** The command that is called so, or by this other name. */
+function commandNamed(name: string): Command | undefined {
+  for (const table of tables) {
+    const found = table().find((one) => one.name === name || one.aliases?.includes(name));
+    if (found) return found;
+  }
+  return undefined;
+}
 
 /** The command of these words, and how many of them name it. */
 export function findCommand(
@@ -36,8 +51,7 @@ export function findCommand(
 ): { command: Command; used: number } | undefined {
   for (const used of [2, 1]) {
     if (words.length < used) continue;
-    const name = words.slice(0, used).join(' ');
-    const command = commands.find((one) => one.name === name || one.aliases?.includes(name));
+    const command = commandNamed(words.slice(0, used).join(' '));
     if (command) return { command, used };
   }
   return undefined;
@@ -45,5 +59,5 @@ export function findCommand(
 
 /** The commands that begin with this word: "base" -> base import, base list, ... */
 export function commandsUnder(word: string): Command[] {
-  return commands.filter(({ name }) => name.startsWith(`${word} `));
+  return commands().filter(({ name }) => name.startsWith(`${word} `));
 }

@@ -58,7 +58,7 @@ export function commandPage(command: Command, version: string): string {
 
 /** The manual page of the tool. */
 export function overviewPage(version: string): string {
-  const shown = commands.filter(({ group }) => group !== undefined);
+  const shown = commands().filter(({ group }) => group !== undefined);
   return `${[
     head('personactl', version),
     ...section('NAME', ['personactl \\- swap complete OS personas on a workstation']),
@@ -76,7 +76,7 @@ export function overviewPage(version: string): string {
 
 /** All manual pages: file name -> text. */
 export function manualPages(version: string): Map<string, string> {
-  const shown = commands.filter(({ group }) => group !== undefined);
+  const shown = commands().filter(({ group }) => group !== undefined);
   return new Map([
     ['personactl.1', overviewPage(version)],
     ...shown.map((one) => [`${pageName(one)}.1`, commandPage(one, version)] as const),

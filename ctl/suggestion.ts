@@ -58,7 +58,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 /** The command that was probably meant by these first words of a line. */
 export function nearestCommand(words: readonly string[]): string | undefined {
   const [first = '', second] = words;
-  const names = commands.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+  const names = commands().flatMap(({ name, aliases = [] }) => [name, ...aliases]);
   const shown = names.filter((name) => !name.startsWith('_'));
   const groups = [...new Set(shown.filter((name) => name.includes(' ')).map(firstWord))];
   const group = groups.includes(first) ? first : nearest(first, groups);

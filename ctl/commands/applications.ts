@@ -52,7 +52,7 @@ const factFlags = [
 ] as const;
 
 /** Commands about what is known of applications. */
-export const applicationCommands: readonly Command[] = [
+export const applicationCommands = (): readonly Command[] => [
   {
     name: 'app list',
     group: 'Applications',

@@ -3,7 +3,7 @@ import { type Command, changeFlags } from '../command.ts';
 const base = { name: 'BASE', summary: 'Name or digest of the base.', complete: 'base' } as const;
 
 /** Commands about bases. */
-export const baseCommands: readonly Command[] = [
+export const baseCommands = (): readonly Command[] => [
   {
     name: 'base import',
     group: 'Bases',

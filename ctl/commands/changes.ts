@@ -3,7 +3,7 @@ import type { Command } from '../command.ts';
 const change = { name: 'CHANGE', summary: 'Number of the change.', complete: 'change' } as const;
 
 /** Commands about changes. */
-export const changeCommands: readonly Command[] = [
+export const changeCommands = (): readonly Command[] => [
   {
     name: 'change list',
     group: 'Changes',

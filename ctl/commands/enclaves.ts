@@ -26,7 +26,7 @@ const asked =
   'The passphrase is asked for on the terminal; without one it is the first line of the standard input. It stands in no argument, variable or file.';
 
 /** Commands about encrypted volumes. */
-export const enclaveCommands: readonly Command[] = [
+export const enclaveCommands = (): readonly Command[] => [
   {
     name: 'enclave create',
     group: 'Enclaves',

@@ -1,7 +1,7 @@
 import { type Command, changeFlags } from '../command.ts';
 
 /** Commands about fast partitions. */
-export const fastCommands: readonly Command[] = [
+export const fastCommands = (): readonly Command[] => [
   {
     name: 'fast create',
     group: 'Fast partitions',

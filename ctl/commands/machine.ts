@@ -1,7 +1,7 @@
 import { type Command, changeFlags } from '../command.ts';
 
 /** Commands about the machine, the daemon and its keys. */
-export const machineCommands: readonly Command[] = [
+export const machineCommands = (): readonly Command[] => [
   {
     name: 'status',
     group: 'Everyday',

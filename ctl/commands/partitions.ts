@@ -1,7 +1,7 @@
 import type { Command } from '../command.ts';
 
 /** Commands about the shares of memory. */
-export const partitionCommands: readonly Command[] = [
+export const partitionCommands = (): readonly Command[] => [
   {
     name: 'partitions show',
     group: 'Partitions',

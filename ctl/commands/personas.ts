@@ -68,7 +68,7 @@ const create: Command = {
 };
 
 /** Commands about personas. */
-export const personaCommands: readonly Command[] = [
+export const personaCommands = (): readonly Command[] => [
   create,
   {
     name: 'persona import',

@@ -1,7 +1,7 @@
 import type { Command } from '../command.ts';
 
 /** The simulator. It needs no daemon and no rights: the tool runs it itself. */
-export const replayCommands: readonly Command[] = [
+export const replayCommands = (): readonly Command[] => [
   {
     name: 'partitions replay',
     group: 'Partitions',

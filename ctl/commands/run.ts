@@ -1,7 +1,7 @@
 import type { Command } from '../command.ts';
 
 /** The command that starts applications. */
-export const runCommands: readonly Command[] = [
+export const runCommands = (): readonly Command[] => [
   {
     name: 'run',
     group: 'Everyday',

@@ -4,7 +4,7 @@ const slot = { name: 'SLOT', summary: 'Name of the slot.', complete: 'slot' } as
 const busy = ['wait', 'kill', 'refuse'];
 
 /** Commands about slots and what is active in them. */
-export const slotCommands: readonly Command[] = [
+export const slotCommands = (): readonly Command[] => [
   {
     name: 'swap',
     group: 'Everyday',

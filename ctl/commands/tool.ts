@@ -1,7 +1,7 @@
 import type { Command } from '../command.ts';
 
 /** Commands about the tool itself. */
-export const toolCommands: readonly Command[] = [
+export const toolCommands = (): readonly Command[] => [
   {
     name: 'help',
     group: 'Tool',

@@ -7,7 +7,7 @@ const volume = {
 } as const;
 
 /** Commands about volumes: space of the disk that is set aside. */
-export const volumeCommands: readonly Command[] = [
+export const volumeCommands = (): readonly Command[] => [
   {
     name: 'volume create',
     group: 'Partitions',

@@ -68,7 +68,7 @@ async function names(call: Call, kind: Completion, slot?: string): Promise<Candi
 
 function commandWords(before: readonly string[]): Candidate[] {
   const [first] = before;
-  const known = commands.filter(({ group }) => group !== undefined);
+  const known = commands().filter(({ group }) => group !== undefined);
   const spelled = known.flatMap(({ name, aliases = [], summary }) =>
     [name, ...aliases].map((one) => [one, summary] as const),
   );

@@ -85,7 +85,7 @@ function overviewLines(width: number, style: Style): Safe[] {
       section(
         group,
         listLines(
-          commands.filter((one) => one.group === group),
+          commands().filter((one) => one.group === group),
           width,
           style,
         ),
@@ -125,7 +125,7 @@ export async function help(call: Call): Promise<undefined> {
   const { style } = call.out;
   const [first] = words;
   if (first === undefined) {
-    const shown = commands.filter(({ group }) => group !== undefined);
+    const shown = commands().filter(({ group }) => group !== undefined);
     call.out.result({ commands: shown.map(asJson) }, () => overviewLines(widthOf(call), style));
     return;
   }

@@ -60,9 +60,8 @@ function openFor(engine: Engine, request: Request): ChangeView[] {
 async function statusFor({ rooms, engine, version }: OwnParts, request: Request) {
   const { status } = rooms;
   const memory = status.memory();
-  const [slots, space, counts, integrity, notices] = await Promise.all([
+  const [slots, counts, integrity, notices] = await Promise.all([
     status.slots(),
-    status.space(),
     status.counts(),
     status.integrity(),
     request.level === 'root' ? status.notices() : [],
@@ -74,7 +73,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     caller: { uid: request.caller.uid, access: request.level },
     slots: slotsFor(request, slots),
     changes: openFor(engine, request).map(lineOf),
-    space,
+    space: status.space(),
     ...(memory && { memory }),
     ...(integrity && { integrity }),
     counts,

@@ -80,7 +80,7 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     machine(): Status['machine'];
     /** Of everybody; the API leaves out what the caller may not see. */
     slots(): Promise<SlotPage[]>;
-    space(): Promise<Status['space']>;
+    space(): Status['space'];
     /** Nothing before the first look. */
     memory(): Status['memory'];
     /** Whether images are what they were. */

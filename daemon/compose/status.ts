@@ -44,7 +44,7 @@ function osName(): string | undefined {
 }
 
 async function countsOf(store: Store): Promise<{ bases: number; personas: number; slots: number }> {
-  const row = await store.get(`SELECT (SELECT count(*) FROM bases) AS bases,
+  const [row] = await store.kept(`SELECT (SELECT count(*) FROM bases) AS bases,
     (SELECT count(*) FROM personas) AS personas, (SELECT count(*) FROM slots) AS slots`);
   return {
     bases: Number(row?.bases ?? 0),
@@ -54,8 +54,8 @@ async function countsOf(store: Store): Promise<{ bases: number; personas: number
 }
 
 /** Where uppers live; nothing is said where none can be kept. */
-async function uppersPart({ machine, uppers }: StatusParts) {
-  const volume = await uppers.usage();
+function uppersPart({ machine, uppers }: StatusParts) {
+  const volume = uppers.usage();
   if (volume !== undefined) return { uppers: 'loop-volume' as const, volume };
   return machine.ways.uppers ? { uppers: 'direct' as const } : {};
 }
@@ -93,15 +93,15 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
       boot: parts.integrity.boot,
     }),
     slots: () => slotPages(slots),
-    async space() {
-      const { totalBytes, availableBytes, keepFreeBytes } = await space.usage();
+    space() {
+      const { fileSystem, totalBytes, availableBytes, keepFreeBytes } = space.usage();
       return {
         path: state,
-        fileSystem: await space.fileSystem(),
+        fileSystem,
         totalBytes,
         freeBytes: availableBytes,
         reserveBytes: keepFreeBytes,
-        ...(await uppersPart(parts)),
+        ...uppersPart(parts),
       };
     },
     memory: parts.memory,

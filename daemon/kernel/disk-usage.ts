@@ -24,11 +24,30 @@ export async function diskUsageOf(path: string): Promise<DiskUsage> {
   };
 }
 
+/** Magic numbers of statfs(2), linux/magic.h. */
+const fileSystemNames: Record<number, string> = {
+  61267: 'ext4',
+  1481003842: 'xfs',
+  2435016766: 'btrfs',
+  16914836: 'tmpfs',
+  2035054128: 'overlay',
+  26985: 'nfs',
+  4076150800: 'f2fs',
+  801189825: 'zfs',
+};
+
 /**
- * Total and available bytes of the local file system at `path`, at once: it answers from memory, and four changes of
- * thread would cost a swap more than the rest of its planning. Throws the error of statfs(2).
+ * The same of the local file system at `path`, at once, and its name as the kernel calls it: it answers from memory, and four
+ * changes of thread would cost a swap more than the rest of its planning. Throws the error of statfs(2).
  */
-export function localSpaceOf(path: string): Pick<DiskUsage, 'totalBytes' | 'availableBytes'> {
-  const { bsize, blocks, bavail } = statfsSync(path);
-  return { totalBytes: blocks * bsize, availableBytes: bavail * bsize };
+export function localSpaceOf(path: string): DiskUsage & { fileSystem: string } {
+  const { type, bsize, blocks, bfree, bavail, files, ffree } = statfsSync(path);
+  return {
+    fileSystem: fileSystemNames[type] ?? 'unknown',
+    totalBytes: blocks * bsize,
+    freeBytes: bfree * bsize,
+    availableBytes: bavail * bsize,
+    inodesTotal: files,
+    inodesFree: ffree,
+  };
 }

@@ -23,11 +23,11 @@ export async function keptFiles({
   store,
   book,
 }: {
-  store: Pick<Store, 'all'>;
+  store: Pick<Store, 'kept'>;
   book: PersonaBook;
 }): Promise<KeptFile[]> {
   const files = new Map<string, KeptFile>();
-  const rows = await store.all(
+  const rows = await store.kept(
     `SELECT layers.digest, layers.bytes, bases.name AS base
      FROM layers LEFT JOIN bases ON bases.digest = layers.digest ORDER BY bases.name`,
   );

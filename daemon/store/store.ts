@@ -27,6 +27,11 @@ export interface Store {
   all<R extends Row = Row>(sql: string, ...values: SqlValue[]): Promise<R[]>;
   /** The first row of a query, or undefined. */
   get<R extends Row = Row>(sql: string, ...values: SqlValue[]): Promise<R | undefined>;
+  /**
+   * All rows of a query without values, kept until the next transaction: for what many ask again and again. They are
+   * everybody's: nobody alters them.
+   */
+  kept<R extends Row = Row>(sql: string): Promise<readonly Readonly<R>[]>;
   /** Commits what `collect` adds as one transaction. Resolves when it is on the disk. */
   commit(collect: (tx: Tx) => void): Promise<void>;
   /** The same, but resolves when it is written: it is on the disk with the next commit. */
@@ -96,16 +101,22 @@ export function storeOver(driver: Driver, mover: LogMover): Store {
     for (const one of waiting) one.resolve();
   }
 
+  function writeInTurn(waiting: Pending[], sql: string, durable: boolean): Promise<void> {
+    // Whoever asks from now on has a turn behind this one.
+    kept.forget();
+    return turn(() => write(waiting, sql, durable));
+  }
+
   const flush = (): Promise<void> => {
     const waiting = takeSoon();
-    return waiting.length === 0 ? Promise.resolve() : turn(() => write(waiting, '', false));
+    return waiting.length === 0 ? Promise.resolve() : writeInTurn(waiting, '', false);
   };
 
   async function commit(collect: (tx: Tx) => void, durable: boolean): Promise<void> {
     // In the order in which they were asked for: numbers are given out as they are collected.
     const waiting = takeSoon();
     const sql = collected(collect);
-    await turn(() => write(waiting, sql, durable));
+    await writeInTurn(waiting, sql, durable);
   }
 
   /** Nothing was committed for a while. */
@@ -114,13 +125,24 @@ export function storeOver(driver: Driver, mover: LogMover): Store {
     mover.paused();
   }
 
-  const read = <R extends Row>(sql: string, values: SqlValue[]): Promise<R[]> => {
+  /** What waits is written before anything is read. */
+  function beforeRead(): void {
     if (soon.length > 0) flush().catch(() => undefined);
+  }
+
+  const read = <R extends Row>(sql: string, values: SqlValue[]): Promise<R[]> => {
+    beforeRead();
     return turn(() => driver.all(sql, values) as Promise<R[]>);
   };
 
+  const kept = keptRows((sql) => read(sql, []));
+
   return {
     all: (sql, ...values) => read(sql, values),
+    kept<R extends Row>(sql: string) {
+      beforeRead();
+      return kept.rows(sql) as Promise<R[]>;
+    },
     get: async <R extends Row>(sql: string, ...values: SqlValue[]) =>
       (await read<R>(sql, values))[0],
     commit: (collect) => commit(collect, true),
@@ -144,6 +166,21 @@ export function storeOver(driver: Driver, mover: LogMover): Store {
       await mover.close();
       await done;
     },
+  };
+}
+
+/** Answers of queries, until they are forgotten. */
+function keptRows(read: (sql: string) => Promise<Row[]>) {
+  const known = new Map<string, Promise<Row[]>>();
+  return {
+    rows(sql: string): Promise<Row[]> {
+      const rows = known.get(sql) ?? read(sql);
+      known.set(sql, rows);
+      // The next one who asks tries again.
+      rows.catch(() => known.delete(sql));
+      return rows;
+    },
+    forget: () => known.clear(),
   };
 }
 

@@ -63,8 +63,7 @@ function modeCheck(name: string, path: string, wanted: number): Check {
 }
 
 async function spaceChecks(paths: Paths, space: Space): Promise<Check[]> {
-  const { availableBytes, keepFreeBytes, reserveBytes, inodesFree, inodesTotal } =
-    await space.usage();
+  const { availableBytes, keepFreeBytes, reserveBytes, inodesFree, inodesTotal } = space.usage();
   const free = formatSize(availableBytes);
   const enough = availableBytes >= keepFreeBytes;
   const inodes = inodesTotal === 0 || inodesFree / inodesTotal > 0.01;
@@ -95,7 +94,7 @@ async function spaceChecks(paths: Paths, space: Space): Promise<Check[]> {
 /** The volume that holds what slots write; nothing where there is none and none is missed. */
 async function volumeChecks(uppers: UpperPlace): Promise<Check[]> {
   const name = 'upper volume';
-  const usage = await uppers.usage();
+  const usage = uppers.usage();
   const [notice] = uppers.notices();
   if (notice !== undefined) {
     const state = uppers.problem === undefined ? 'warning' : 'failed';

@@ -1,12 +1,11 @@
 import { lstatSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
-import { type DiskUsage, diskUsageOf, localSpaceOf } from '../kernel/disk-usage.ts';
+import { type DiskUsage, localSpaceOf } from '../kernel/disk-usage.ts';
 import { exists, preallocate, removeFile } from '../kernel/files.ts';
 
 /** Rows and folders: what a swap writes itself. */
@@ -17,27 +16,13 @@ const rescueBytesMin = 4 * 1024 * 1024;
 /** Folders of some hundred uppers: all that a rescue writes into a volume for them. */
 const volumeReserveMax = 8 * 1024 * 1024;
 
-/** Magic numbers of statfs(2), linux/magic.h. */
-const fileSystemNames: Record<number, string> = {
-  61267: 'ext4',
-  1481003842: 'xfs',
-  2435016766: 'btrfs',
-  16914836: 'tmpfs',
-  2035054128: 'overlay',
-  26985: 'nfs',
-  4076150800: 'f2fs',
-  801189825: 'zfs',
-};
-
 /** The free space of the state tree, and the reserve that keeps undo and rollback possible. */
 export interface Space {
   /** Throws `no-space` when `bytes` more would leave less than is kept free; a rescue always may. */
   check(bytes: number, rescue?: boolean): Promise<void>;
   /** From now on new work is refused also when the file system at `place`, a volume of our own, is about to be full; it has a reserve too. */
   alsoWatch(place: string): Promise<void>;
-  usage(): Promise<DiskUsage & { keepFreeBytes: number; reserveBytes: number }>;
-  /** Name of the file system that holds the state tree, as the kernel calls it. */
-  fileSystem(): Promise<string>;
+  usage(): DiskUsage & { fileSystem: string; keepFreeBytes: number; reserveBytes: number };
   /**
    * Gives the reserve's blocks back to the file system when `error` of a journal write means that it found
    * none. True when there are some now.
@@ -102,11 +87,10 @@ export function spaceOf({ state, settings, log }: SpaceParts): Space {
         path: state,
       });
     },
-    async usage() {
-      const usage = await diskUsageOf(state);
+    usage() {
+      const usage = localSpaceOf(state);
       return { ...usage, keepFreeBytes: keepFree(usage), reserveBytes: reserveBytes() };
     },
-    fileSystem: async () => fileSystemNames[(await statfs(state)).type] ?? 'unknown',
     async relieve(error) {
       if (reserveBytes() === 0 || !isForSpace(error)) return false;
       await release();

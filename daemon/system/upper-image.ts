@@ -37,7 +37,7 @@ export const repairOf = (image: string): string => `e2fsck -f ${image}`;
 
 /** How large a new volume is. Throws `no-space` when the state folder has no room for a useful one. */
 async function bytesOf(state: string, settings: Settings['values'], space: Space): Promise<number> {
-  const { availableBytes, keepFreeBytes } = await space.usage();
+  const { availableBytes, keepFreeBytes } = space.usage();
   const spare = Math.max(0, availableBytes - keepFreeBytes);
   const wanted = settings['space.upper_volume'];
   const bytes = wanted > 0 ? wanted : Math.min(AUTOMATIC_MAX, spare / 2);

@@ -5,7 +5,7 @@ import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
-import { diskUsageOf } from '../kernel/disk-usage.ts';
+import { localSpaceOf } from '../kernel/disk-usage.ts';
 import { growExt4, readExt4 } from '../kernel/ext4.ts';
 import { Fd } from '../kernel/fd.ts';
 import { holdExt4 } from '../kernel/held-ext4.ts';
@@ -167,9 +167,9 @@ export class UpperPlace {
   }
 
   /** Space of the volume; undefined without one. */
-  async usage(): Promise<VolumeUsage | undefined> {
+  usage(): VolumeUsage | undefined {
     if (this.volume === undefined) return undefined;
-    const { totalBytes, availableBytes } = await diskUsageOf(this.at);
+    const { totalBytes, availableBytes } = localSpaceOf(this.at);
     return { image: this.image, totalBytes, freeBytes: availableBytes };
   }
 

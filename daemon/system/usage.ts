@@ -55,7 +55,7 @@ export async function usageOf(
   place: UpperPlace,
   volumes: VolumesUsed,
 ): Promise<Usage> {
-  const { totalBytes, availableBytes, keepFreeBytes, reserveBytes } = await space.usage();
+  const { totalBytes, availableBytes, keepFreeBytes, reserveBytes } = space.usage();
   const reclaimable = (kind: string): number =>
     collectable.filter((one) => one.kind === kind).reduce((sum, one) => sum + one.bytes, 0);
   const kinds: KindUsage[] = [];
@@ -92,7 +92,7 @@ export async function usageOf(
     const count = known ?? entries;
     kinds.push({ kind, count, bytes, reclaimableBytes: Math.min(bytes, reclaimable(kind)) });
   }
-  const volume = await place.usage();
+  const volume = place.usage();
   if (volume !== undefined) {
     const used = (kinds.find(({ kind }) => kind === 'uppers')?.bytes ?? 0) - inVolumes;
     const bytes = Math.max(0, place.ownedBytes() - used);

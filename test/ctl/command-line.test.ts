@@ -92,7 +92,7 @@ test('what follows the slot, or --, belongs to the program that is run', (t) => 
 
 test('no line of words makes the parser throw anything but a usage error', (t) => {
   const word = fc.oneof(
-    fc.constantFrom(...commands.flatMap(({ name }) => name.split(' '))),
+    fc.constantFrom(...commands().flatMap(({ name }) => name.split(' '))),
     fc.constantFrom('--json', '-n', '--', '--color', '--to', '-o', '-', '---', '--=', '-nq'),
     fc.string({ maxLength: 8 }),
   );

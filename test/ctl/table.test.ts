@@ -11,12 +11,12 @@ import { hasTool, when } from '../support/needs.ts';
 import { golden } from './golden.ts';
 import { personactl } from './tool.ts';
 
-const shown = commands.filter(({ group }) => group !== undefined);
+const shown = commands().filter(({ group }) => group !== undefined);
 
 test('the table is sound', (t) => {
-  const names = commands.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+  const names = commands().flatMap(({ name, aliases = [] }) => [name, ...aliases]);
   t.is(new Set(names).size, names.length);
-  for (const { name, summary, flags, required = [], exclusive = [], about = [] } of commands) {
+  for (const { name, summary, flags, required = [], exclusive = [], about = [] } of commands()) {
     t.regex(summary, /^[A-Z].*\.$/, name);
     for (const text of about) t.regex(text, /[.:]$/, name);
     const own = flags.map((flag) => flag.name);
@@ -31,7 +31,7 @@ test('the table is sound', (t) => {
 });
 
 test('every command can be loaded', async (t) => {
-  for (const { name, load } of commands) t.is(typeof (await load()), 'function', name);
+  for (const { name, load } of commands()) t.is(typeof (await load()), 'function', name);
 });
 
 test('every command has help, as text and as JSON', async (t) => {

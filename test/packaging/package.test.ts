@@ -79,7 +79,9 @@ when(test, needs)('it holds what runs, and nothing else', async (t) => {
   const units = readdirSync(join(project, 'systemd')).filter((name) =>
     /\.(service|socket|slice)$/.test(name),
   );
-  const pages = commands.filter(({ name }) => !name.startsWith('__')).map(pageName);
+  const pages = commands()
+    .filter(({ name }) => !name.startsWith('__'))
+    .map(pageName);
   for (const path of [
     'usr/bin/personactl',
     'usr/bin/persona-run',

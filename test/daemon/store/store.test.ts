@@ -59,6 +59,38 @@ for (const [name, open] of drivers) {
     t.deepEqual(await store.all('SELECT * FROM facts'), []);
   });
 
+  test(`${name}: kept rows are those of now, whatever kind of transaction came before`, async (t) => {
+    const asked: string[] = [];
+    const store = await opened(t, async (file) => {
+      const driver = await open(file);
+      const all: Driver['all'] = (sql, values) => {
+        asked.push(sql);
+        return driver.all(sql, values);
+      };
+      return { ...driver, all };
+    });
+    const query = 'SELECT count(*) AS n FROM facts';
+    const count = async () => (await store.kept(query))[0]?.n;
+    await store.commit((tx) => tx.run(fact, 'a', '1'));
+    asked.length = 0;
+    t.deepEqual(await Promise.all([count(), count()]), [1, 1]);
+    t.is(await count(), 1);
+    t.deepEqual(asked, [query]);
+    // Asked for before the transaction has ended, and right after it was.
+    const commit = store.commit((tx) => tx.run(fact, 'b', '1'));
+    t.is(await count(), 2);
+    await commit;
+    const unflushed = store.commitUnflushed((tx) => tx.run(fact, 'c', '1'));
+    t.is(await count(), 3);
+    await unflushed;
+    const soon = store.commitSoon((tx) => tx.run(fact, 'd', '1'));
+    t.is(await count(), 4);
+    await soon;
+    await t.throwsAsync(store.kept('SELECT * FROM later_on'));
+    await store.commit((tx) => tx.run('CREATE TABLE later_on (one TEXT)'));
+    t.deepEqual(await store.kept('SELECT * FROM later_on'), []);
+  });
+
   test(`${name}: concurrent commits and reads never interleave`, async (t) => {
     const store = await opened(t, open);
     const writes = Array.from({ length: 50 }, (_, n) =>
