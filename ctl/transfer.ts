@@ -112,8 +112,11 @@ export async function* download(
   const socket = present(socketPath, ticket);
   try {
     const expected = await readLine(socket, 'OK');
+    // The change that writes it may wait for others before it begins; it ends by itself.
+    if (expected < 0) socket.setTimeout(0);
     let bytes = 0;
     for await (const chunk of socket as AsyncIterable<Buffer>) {
+      if (bytes === 0) socket.setTimeout(stallMs);
       bytes += chunk.length;
       moved(bytes);
       yield chunk;

@@ -28,9 +28,12 @@ export async function serveBulk(
   rest: Buffer,
   parts: BulkParts,
 ): Promise<void> {
-  socket.setTimeout(parts.limits.stallMs, () => socket.destroy());
+  let awaited: Download['awaited'];
+  socket.setTimeout(parts.limits.stallMs);
+  socket.on('timeout', () => awaited?.() !== true && socket.destroy());
   try {
     const { download, announced, secret } = parts.tickets.begin(name, caller.uid);
+    awaited = download?.awaited;
     if (secret !== undefined) await receiveSecret(socket, name, rest, parts);
     else if (download === undefined)
       await receive(socket, name, caller.uid, rest, announced, parts);

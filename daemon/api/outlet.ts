@@ -7,6 +7,7 @@ const aheadBytes = 1024 * 1024;
 /** What a running change writes for the one who holds the ticket of it. Moves as fast as the slower of the two. */
 export class Outlet {
   readonly #pipe = new PassThrough({ highWaterMark: aheadBytes });
+  #written = false;
 
   constructor() {
     // Whoever writes hears of it; on its own it must not end the process.
@@ -21,6 +22,7 @@ export class Outlet {
   /** Resolves when more may be written. Throws `connection-lost` when nobody fetches it any more. */
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#pipe.destroyed) throw new PersonaError('connection-lost');
+    this.#written = true;
     if (this.#pipe.write(bytes)) return;
     await this.#next('drain');
     if (this.#pipe.destroyed) throw new PersonaError('connection-lost');
@@ -46,6 +48,11 @@ export class Outlet {
       this.#pipe.on(event, heard);
       if (event !== 'close') this.#pipe.on('close', heard);
     });
+  }
+
+  /** True once something was written. */
+  get written(): boolean {
+    return this.#written;
   }
 
   /** True once nothing can be written any more. */

@@ -57,6 +57,8 @@ export interface Download {
   open(): Promise<Readable> | Readable;
   /** Called when nobody will fetch it any more. */
   abandon?(): void;
+  /** A change will write it, and has not begun to: whoever fetches waits for that, and the change has deadlines of its own. */
+  awaited?(): boolean;
 }
 
 interface Ticket {
@@ -121,6 +123,7 @@ export class Tickets {
       bytes: undefined,
       open: () => outlet.source,
       abandon: () => outlet.close(),
+      awaited: () => issued?.outlet === undefined && !outlet.written,
     };
     const ticket = this.#issue(uid, { announced: undefined, download });
     const issued = this.#tickets.get(ticket);

@@ -304,6 +304,35 @@ rooted('a download comes whole, with backpressure', async (t) => {
   t.regex(await (await present(t, run, ticket)).line(), /^ERR .*ticket-not-found/);
 });
 
+rooted('who fetches waits for a change that has not begun to write, not for none', async (t) => {
+  const outlets: ReturnType<Request['output']>[] = [];
+  const { run, gatePlan, gates } = await startTestApi(
+    t,
+    {
+      async 'system.backup'({ ticket = '' }, request) {
+        outlets.push(request.output(ticket));
+        return { plan: gatePlan('turn', 0) };
+      },
+    },
+    { bulkLimits: { stallMs: 150 } },
+  );
+  const client = await rootClient(t, run);
+  const [taken, left] = [
+    await client.call('bulk.open', { direction: 'down' }),
+    await client.call('bulk.open', { direction: 'down' }),
+  ];
+  await client.call('system.backup', { ticket: taken.ticket });
+  const raw = await present(t, run, taken.ticket);
+  const forNothing = await present(t, run, left.ticket);
+  t.is((await forNothing.all()).toString(), 'OK -1\n');
+  const before = performance.now();
+  while (performance.now() - before < 400) await client.call('daemon.ping', {});
+  await outlets[0]?.write(Buffer.from('all of it'));
+  await outlets[0]?.end();
+  t.is((await raw.all()).toString(), 'OK -1\nall of it');
+  gates.get('turn').resolve();
+});
+
 rooted('a peer that does not read its download is cut off; others are served', async (t) => {
   const { given } = rooms(randomBytes(8_000_000));
   const { run } = await startTestApi(t, given, { bulkLimits: { stallMs: 150 } });

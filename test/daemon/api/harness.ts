@@ -59,7 +59,7 @@ function reachedRooms(): Rooms {
     daemon: () => ({ startedMs: 1, state: 'ready' as const, stateFolder: '/state' }),
     machine: () => ({ hostName: 'box', kernel: '6.18.0' }),
     slots: async () => [],
-    space: async () => ({
+    space: () => ({
       path: '/state',
       fileSystem: 'ext4',
       totalBytes: 100,
