@@ -1,16 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { Script } from 'node:vm';
 
-// Set by the build: the name of the program file, which is made from its content.
+// Set by the build: the names of the program files, which are made from their content.
 declare const PROGRAM: string;
+declare const STATUS_PROGRAM: string;
 
 /**
- * What is installed as `personactl`: starts the program from compiled code beside it, which saves a
+ * What is installed as `personactl`: starts one of the two programs from compiled code beside it, which saves a
  * third of its start. Code that another version of Node compiled is refused by V8; then, or without
  * the file, the program is compiled as always.
  */
 function start(): void {
-  const file = `${__dirname}/${PROGRAM}`;
+  const [, , word, form, more] = process.argv;
+  const status = word === 'status' && (form ?? '--json') === '--json' && more === undefined;
+  const file = `${__dirname}/${status ? STATUS_PROGRAM : PROGRAM}`;
   let cachedData: Buffer | undefined;
   try {
     cachedData = readFileSync(`${file}.code`);

@@ -42,7 +42,7 @@ const shared: BuildOptions = {
 };
 
 /**
- * The tool's program. CommonJS starts fastest; its commands stay lazy inside the one file. It is one
+ * A program of the tool. CommonJS starts fastest; its commands stay lazy inside the one file. It is one
  * expression, a function that is given `require`, so that its loader can run compiled code of it.
  */
 const program: BuildOptions = {
@@ -97,34 +97,43 @@ function buildLauncher(folder: string): void {
     console.error(`${launcherName} is not built: there is no C compiler`);
 }
 
-/** The tool is three files: a loader, the program, and the compiled code of the program. */
+/** The tool is a loader, its two programs, and the compiled code of each. */
 async function buildTool(folder: string): Promise<void> {
-  const built = await build({
-    ...program,
-    entryPoints: [join(root, 'ctl/main.ts')],
-    outfile: join(folder, 'personactl.js'),
-    write: false,
-  });
-  const text = built.outputFiles.find(({ path }) => path.endsWith('.js'))?.contents;
-  const map = built.outputFiles.find(({ path }) => path.endsWith('.map'))?.contents;
-  if (text === undefined || map === undefined) throw new Error('the tool was not built');
-  // V8 knows compiled code by the length of its text only: the name ties the two together.
-  const name = `personactl-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.js`;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, name), text);
-  writeFileSync(join(folder, 'personactl.js.map'), map);
+  const [all, status] = [
+    await buildToolProgram(folder, 'personactl', 'ctl/main.ts'),
+    await buildToolProgram(folder, 'personactl-status', 'ctl/status-main.ts'),
+  ];
   await build({
     ...shared,
     sourcemap: false,
     minify: true,
     format: 'cjs',
     banner: { js: '#!/usr/bin/env node' },
-    define: { PROGRAM: JSON.stringify(name) },
+    define: { PROGRAM: JSON.stringify(all), STATUS_PROGRAM: JSON.stringify(status) },
     entryPoints: [join(root, 'ctl/loader.ts')],
     outfile: join(folder, toolName),
   });
   chmodSync(join(folder, toolName), 0o755);
+}
+
+/** Builds one program of the tool with its compiled code, and answers the name of its file. */
+async function buildToolProgram(folder: string, label: string, entry: string): Promise<string> {
+  const built = await build({
+    ...program,
+    entryPoints: [join(root, entry)],
+    outfile: join(folder, `${label}.js`),
+    write: false,
+  });
+  const text = built.outputFiles.find(({ path }) => path.endsWith('.js'))?.contents;
+  const map = built.outputFiles.find(({ path }) => path.endsWith('.map'))?.contents;
+  if (text === undefined || map === undefined) throw new Error('the tool was not built');
+  // V8 knows compiled code by the length of its text only: the name ties the two together.
+  const name = `${label}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.js`;
+  writeFileSync(join(folder, name), text);
+  writeFileSync(join(folder, `${label}.js.map`), map);
   compileTool(folder, name);
+  return name;
 }
 
 /**

@@ -1,17 +1,9 @@
 import { type Command, changeFlags } from '../command.ts';
+import { statusCommand } from './status.ts';
 
 /** Commands about the machine, the daemon and its keys. */
 export const machineCommands = (): readonly Command[] => [
-  {
-    name: 'status',
-    group: 'Everyday',
-    summary: 'Show what is active, what runs and what needs attention.',
-    about: ['Exit status 3 when the daemon does not run.'],
-    operands: [],
-    flags: [],
-    examples: [['personactl status', '']],
-    load: async () => (await import('../run/status.ts')).status,
-  },
+  statusCommand,
   {
     name: 'doctor',
     group: 'Machine',

@@ -31,7 +31,12 @@ test('the bundle does what the sources do', async (t) => {
     return [stdout, stderr];
   };
   for (const line of [
+    'status',
     'status --json',
+    'status --quiet',
+    'status --json --color always',
+    'status --help',
+    'status now',
     'slot list --json',
     'help',
     'version',
