@@ -1,14 +1,16 @@
 import type { Request, Rooms } from '../api/rooms.ts';
 import type { Log } from '../changes/log.ts';
-import type { Hierarchy } from '../kernel/cgroups.ts';
+import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { type Launch, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
+import { ownGroups } from '../profiles/own-groups.ts';
 import { Placements } from '../profiles/placements.ts';
 import type { ProfilesRoom } from '../profiles/room.ts';
+import { scopes } from '../profiles/scopes.ts';
 
 /** What launches are planned with. */
 export interface LaunchParts {
@@ -29,6 +31,10 @@ function hierarchyOf({ memory, pressureRoot }: Places): Hierarchy | undefined {
   return pressureRoot === undefined ? undefined : { at: pressureRoot, version: 2, controllers: [] };
 }
 
+/** Where systemd makes its groups. */
+const unifiedHierarchy = (): Hierarchy | undefined =>
+  readHierarchies().find(({ version }) => version === 2);
+
 /** What is known of the application by now. */
 async function launchOf(
   applications: ProfilesRoom,
@@ -43,16 +49,16 @@ async function launchOf(
 export function openLaunches({ partitions, applications, log, accountOf }: LaunchParts) {
   const { places, loop } = partitions;
   const placements = new Placements({
-    hierarchy: hierarchyOf(places),
-    side: places.groups.user,
-    managed: managerRuns(),
+    groups: managerRuns()
+      ? scopes(unifiedHierarchy())
+      : ownGroups(hierarchyOf(places), places.groups.user),
     accountOf,
     log,
   });
   const methods: Pick<Rooms, 'launch.plan'> = {
     async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
       const launch = await launchOf(applications, asked, caller);
-      const { memoryBytes, ...plan } = planLaunch(launch);
+      const { memoryBytes, weights, ...plan } = planLaunch(launch);
       const { app } = asked;
       if (dryRun) {
         const reason = placements.obstacle ?? 'nothing is started';
@@ -62,7 +68,7 @@ export function openLaunches({ partitions, applications, log, accountOf }: Launc
         const expiresAtMs = boottimeMs() + hintLifeMs;
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
       }
-      return { app, ...plan, placement: placements.follow(app, caller.pid, caller.uid) };
+      return { app, ...plan, placement: placements.follow(app, caller, weights) };
     },
   };
   return {

@@ -25,7 +25,8 @@ export async function dropGroup(folder: string): Promise<boolean> {
     await rmdir(folder);
     return true;
   } catch (error) {
-    if (failedWith(error, 'ENOENT')) return true;
+    // ENODEV: it goes just now.
+    if (failedWith(error, 'ENOENT', 'ENODEV')) return true;
     if (failedWith(error, 'EBUSY', 'ENOTEMPTY')) return false;
     throw error;
   }
@@ -43,7 +44,7 @@ export async function groupsIn(folder: string): Promise<string[]> {
 }
 
 /** The group of a process as a folder, or undefined when it has ended. */
-function folderOf(pid: number, hierarchy: Hierarchy): string | undefined {
+export function folderOf(pid: number, hierarchy: Hierarchy): string | undefined {
   try {
     const group = groupIn(readFileSync(`/proc/${pid}/cgroup`, 'utf8'), hierarchy);
     return group === undefined ? undefined : `${hierarchy.at}${group === '/' ? '' : group}`;
@@ -53,7 +54,8 @@ function folderOf(pid: number, hierarchy: Hierarchy): string | undefined {
   }
 }
 
-function isStill(process: OwnedProcess): boolean {
+/** The number still names this very process. */
+export function isStill(process: OwnedProcess): boolean {
   const now = processStat(process.pid);
   return now?.startTime === process.startTime && now.uid === process.uid;
 }
@@ -69,10 +71,13 @@ async function move(folder: string, pid: number): Promise<boolean> {
   }
 }
 
+/** Moves the process of a number. False when it has ended. */
+export type Mover = (pid: number) => Promise<boolean>;
+
 /** Moves one process, asks again who it is, and takes the move back when it is somebody else by now. */
-async function moveOne(folder: string, hierarchy: Hierarchy, process: OwnedProcess) {
+async function moveOne(into: Mover, hierarchy: Hierarchy, process: OwnedProcess) {
   const before = folderOf(process.pid, hierarchy);
-  if (before === undefined || !isStill(process) || !(await move(folder, process.pid))) return false;
+  if (before === undefined || !isStill(process) || !(await into(process.pid))) return false;
   if (isStill(process)) return true;
   await move(before, process.pid);
   return false;
@@ -104,20 +109,30 @@ function strays(process: OwnedProcess, before: string, hierarchy: Hierarchy): Ow
 }
 
 /**
- * Puts a process into a group, and what it has forked meanwhile. Who it is, is asked again after the move, and the move
- * taken back when the number names another process or another user by then. False when it was not put there.
+ * Puts a process into a group by `first`, and what it has forked meanwhile by `more`. Who it is, is asked again after the move,
+ * and the move taken back when the number names another process or another user by then. False when it was not put there.
  */
-export async function placeProcess(
-  folder: string,
+export async function placeBy(
+  { first, more }: { first: Mover; more: Mover },
   hierarchy: Hierarchy,
   process: OwnedProcess,
 ): Promise<boolean> {
   const before = folderOf(process.pid, hierarchy);
-  if (before === undefined || !(await moveOne(folder, hierarchy, process))) return false;
+  if (before === undefined || !(await moveOne(first, hierarchy, process))) return false;
   for (let look = 0; look < LOOKS_MAX; look += 1) {
     const left = strays(process, before, hierarchy);
     if (left.length === 0) break;
-    for (const child of left) await moveOne(folder, hierarchy, child);
+    for (const child of left) await moveOne(more, hierarchy, child);
   }
   return true;
+}
+
+/** The same for a group that this daemon has made. */
+export function placeProcess(
+  folder: string,
+  hierarchy: Hierarchy,
+  process: OwnedProcess,
+): Promise<boolean> {
+  const into: Mover = (pid) => move(folder, pid);
+  return placeBy({ first: into, more: into }, hierarchy, process);
 }

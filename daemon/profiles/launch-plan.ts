@@ -1,7 +1,9 @@
 import { PersonaError } from '../../ipc/errors.ts';
+import type { Weights } from '../kernel/scope-unit.ts';
 import type { Application, Profile } from './application.ts';
 import type { Recognised } from './identity.ts';
 import { type Choice, choose } from './selection.ts';
+import { weightsOf } from './weights.ts';
 
 /** Profiles that cannot be had, and why. */
 export const obstacles = {
@@ -28,6 +30,8 @@ export interface LaunchPlan extends Way {
   reason: string;
   /** Memory that is known to be needed soon; nothing that the user's own metadata says counts here. */
   memoryBytes?: number;
+  /** What its group is to have beside others. */
+  weights: Weights;
 }
 
 /** What is known of a program that starts. */
@@ -66,5 +70,6 @@ export function planLaunch({ application, recognised, wish }: Launch): LaunchPla
     reason: why,
     notices: wish !== undefined && wish !== profile ? [why] : [],
     ...(announced === undefined ? {} : { memoryBytes: announced }),
+    weights: weightsOf(choice.cpu, announced),
   };
 }

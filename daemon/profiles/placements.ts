@@ -1,16 +1,11 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from '../changes/log.ts';
-import { groupId, type Hierarchy, processesOf } from '../kernel/cgroups.ts';
+import { processesOf } from '../kernel/cgroups.ts';
 import { boottimeMs } from '../kernel/clock.ts';
-import {
-  dropGroup,
-  groupsIn,
-  makeGroups,
-  type OwnedProcess,
-  placeProcess,
-} from '../kernel/placed-process.ts';
+import type { OwnedProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
+import type { Weights } from '../kernel/scope-unit.ts';
+import type { LaunchGroups } from './launch-groups.ts';
 
 /** What launches may take at most. */
 export const placementLimits: Readonly<
@@ -29,14 +24,9 @@ export const placementLimits: Readonly<
 const closeMs = 2000;
 const clearEveryMs = 20;
 
-/** Where programs are put: a group of their own below this one. */
+/** Where programs are put. */
 export interface PlacementParts {
-  /** Absent: there is no hierarchy to put them in. */
-  hierarchy: Hierarchy | undefined;
-  /** The group of all users' programs, below the hierarchy. */
-  side: string;
-  /** The service manager is the one writer of its groups. */
-  managed: boolean;
+  groups: LaunchGroups;
   /** The user a uid counts to. */
   accountOf(uid: number): number;
   log: Log;
@@ -46,12 +36,9 @@ export interface PlacementParts {
 /** What becomes of one launch. */
 export type Placement = { state: 'follows'; group: string } | { state: 'none'; reason: string };
 
-const ofUser = /^personad-user-(\d{1,10})$/;
-const ofLaunch = /^app-.+-[0-9a-f]{12}$/;
-
 /**
- * A group for every launch: `SIDE/personad-user-UID/app-ID-NUMBER`. It outlives the daemon as the program does, and is
- * removed when it is empty. Only who is connected is put there, and only below what belongs to its user (SECURITY 18).
+ * A group for every launch. It outlives the daemon as the program does, and goes when it is empty. Only who is connected is
+ * put there, and only below what belongs to its user (SECURITY 18).
  */
 export class Placements {
   readonly #parts: PlacementParts;
@@ -71,11 +58,7 @@ export class Placements {
 
   /** Why nothing can be put anywhere, or undefined. */
   get obstacle(): string | undefined {
-    const { hierarchy, side, managed } = this.#parts;
-    if (managed) return 'systemd alone makes groups for programs here, and is not asked yet';
-    if (hierarchy === undefined) return 'no cgroup hierarchy is mounted';
-    if (groupId(this.#folder(side)) === undefined) return `there is no cgroup ${side}`;
-    return undefined;
+    return this.#parts.groups.obstacle();
   }
 
   /** Groups that are not known to be empty. */
@@ -86,13 +69,8 @@ export class Placements {
   /** Takes up the groups that an earlier daemon has made. */
   async recover(): Promise<void> {
     if (this.obstacle !== undefined) return;
-    const { side } = this.#parts;
-    for (const user of await groupsIn(this.#folder(side))) {
-      const account = Number(ofUser.exec(user)?.[1] ?? Number.NaN);
-      if (Number.isNaN(account)) continue;
-      for (const leaf of await groupsIn(this.#folder(`${side}/${user}`)))
-        if (ofLaunch.test(leaf)) this.#groups.set(`${side}/${user}/${leaf}`, account);
-    }
+    for (const { group, account } of await this.#parts.groups.found())
+      this.#groups.set(group, account);
     this.#wait();
   }
 
@@ -100,18 +78,20 @@ export class Placements {
    * Puts a process that is about to become a program into a group of its own, soon: the answer does not say that it is
    * there. `pid` and `uid` are the kernel's word on who is connected.
    */
-  follow(app: string, pid: number, uid: number): Placement {
+  follow(app: string, { pid, uid }: { pid: number; uid: number }, weights: Weights): Placement {
+    const { groups } = this.#parts;
     const account = this.#parts.accountOf(uid);
     const refused = this.obstacle ?? this.#full(account);
     if (refused !== undefined) return { state: 'none', reason: refused };
     const found = processStat(pid);
     if (found?.uid !== uid) return { state: 'none', reason: 'the caller is not to be seen' };
-    const leaf = `app-${app}-${randomBytes(6).toString('hex')}`;
-    const group = `${this.#parts.side}/personad-user-${account}/${leaf}`;
+    const stays = groups.refusal(found, account);
+    if (stays !== undefined) return { state: 'none', reason: stays };
+    const group = groups.name(app, account);
     this.#groups.set(group, account);
     this.#waiting += 1;
     // After the answer: whoever waits for it does not wait for this.
-    setImmediate(() => void this.#next(() => this.#place(group, found)));
+    setImmediate(() => void this.#next(() => this.#place(group, found, weights)));
     return { state: 'follows', group };
   }
 
@@ -120,10 +100,6 @@ export class Placements {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#next(() => this.#clear(boottimeMs() + closeMs));
-  }
-
-  #folder(group: string): string {
-    return `${this.#parts.hierarchy?.at ?? ''}/${group}`;
   }
 
   #full(account: number): string | undefined {
@@ -141,15 +117,12 @@ export class Placements {
     return this.#running;
   }
 
-  async #place(group: string, process: OwnedProcess): Promise<void> {
-    const { hierarchy } = this.#parts;
-    const folder = this.#folder(group);
+  async #place(group: string, process: OwnedProcess, weights: Weights): Promise<void> {
+    const { groups } = this.#parts;
     try {
       // Its daemon ends: it stays where it is, as without one.
       if (this.#stopped) return void this.#groups.delete(group);
-      await makeGroups(folder);
-      if (hierarchy === undefined || !(await placeProcess(folder, hierarchy, process)))
-        await this.#drop(group);
+      if (!(await groups.put(group, process, weights))) await this.#drop(group);
     } catch (error) {
       await this.#drop(group);
       throw error;
@@ -159,18 +132,15 @@ export class Placements {
     }
   }
 
-  /** Removes a group, and that of its user when nothing else is in it. */
   async #drop(group: string): Promise<void> {
-    if (!(await dropGroup(this.#folder(group)))) return;
-    this.#groups.delete(group);
-    await dropGroup(this.#folder(group.slice(0, group.lastIndexOf('/'))));
+    if (await this.#parts.groups.drop(group)) this.#groups.delete(group);
   }
 
   /** A group whose last process has just ended may be busy for a moment more. */
   async #clear(untilMs: number): Promise<void> {
     for (;;) {
       await this.#sweep(untilMs);
-      const left = [...this.#groups.keys()].map((group) => this.#folder(group));
+      const left = [...this.#groups.keys()].map((group) => this.#parts.groups.folder(group));
       const empty = left.some((folder) => processesOf(folder).length === 0);
       if (!empty || boottimeMs() > untilMs) return;
       await pause(clearEveryMs);
@@ -180,7 +150,8 @@ export class Placements {
   async #sweep(untilMs = Number.POSITIVE_INFINITY): Promise<void> {
     for (const group of [...this.#groups.keys()]) {
       if (boottimeMs() > untilMs) break;
-      await this.#drop(group);
+      // One that cannot be removed keeps none of the others.
+      await this.#drop(group).catch((err: unknown) => this.#problem(err));
     }
     this.#wait();
   }
@@ -197,6 +168,6 @@ export class Placements {
   #problem(err: unknown): void {
     if (this.#saidProblem) return;
     this.#saidProblem = true;
-    this.#parts.log.warn({ err }, 'cannot put a program into a group of its own, ignoring');
+    this.#parts.log.warn({ err }, 'cannot keep the group of a program, ignoring');
   }
 }

@@ -12,7 +12,9 @@ import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { planLaunch } from '../../../daemon/profiles/launch-plan.ts';
+import { ownGroups } from '../../../daemon/profiles/own-groups.ts';
 import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
+import { scopes } from '../../../daemon/profiles/scopes.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { answered, launched, launcherNeeds } from '../../ctl/launch-plans.ts';
@@ -116,20 +118,20 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   const { hierarchy, side, at } = sideGroup(t, 'limits');
   const limits = { ...placementLimits, perUserMax: 2, sweepMs: 20 };
   const parts = {
-    hierarchy,
-    side,
-    managed: false,
+    groups: ownGroups(hierarchy, side),
     accountOf: (uid: number) => uid,
     log: silentLog,
     limits,
   };
   const placements = new Placements(parts);
   const children = [await running(t, ...waits), await running(t, ...waits)];
-  for (const { pid = 0 } of children) t.like(placements.follow('x', pid, 0), { state: 'follows' });
+  const follow = (one: Placements, { pid = 0 }: ChildProcess, uid = 0) =>
+    one.follow('x', { pid, uid }, {});
+  for (const child of children) t.like(follow(placements, child), { state: 'follows' });
   const third = await running(t, ...waits);
-  const full = placements.follow('x', third.pid ?? 0, 0);
+  const full = follow(placements, third);
   t.is(full.state === 'none' && full.reason, 'this user has 2 groups already');
-  t.like(placements.follow('x', third.pid ?? 0, users.user), {
+  t.like(follow(placements, third, users.user), {
     state: 'none',
     reason: 'the caller is not to be seen',
   });
@@ -142,7 +144,7 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   const next = new Placements(parts);
   await next.recover();
   t.is(next.count, 2);
-  t.is(next.follow('x', third.pid ?? 0, 0).state, 'none');
+  t.is(follow(next, third).state, 'none');
   for (const child of children) await endOf(child);
   await until(() => readdirSync(at, { withFileTypes: true }).every((one) => !one.isDirectory()));
   t.is(next.count, 0);
@@ -150,18 +152,16 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
 });
 
 test('nothing is made where nothing may be', (t) => {
-  const parts = {
-    side: 'no-such-group',
-    managed: false,
-    accountOf: (uid: number) => uid,
-    log: silentLog,
-  };
+  const parts = { accountOf: (uid: number) => uid, log: silentLog };
   const hierarchy = { at: '/nonexistent', version: 2 as const, controllers: [] };
-  const reasons = [
-    new Placements({ ...parts, hierarchy: undefined }),
-    new Placements({ ...parts, hierarchy }),
-    new Placements({ ...parts, hierarchy, managed: true }),
-  ].map((one) => one.follow('x', process.pid, 0));
+  const ways = [
+    ownGroups(undefined, 'no-such-group'),
+    ownGroups(hierarchy, 'no-such-group'),
+    scopes(undefined),
+  ];
+  const reasons = ways.map((groups) =>
+    new Placements({ ...parts, groups }).follow('x', { pid: process.pid, uid: 0 }, {}),
+  );
   for (const one of reasons) t.is(one.state, 'none');
   t.is(new Set(reasons.map((one) => one.state === 'none' && one.reason)).size, 3);
 });

@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto';
+import { groupId, type Hierarchy, readKnob } from '../kernel/cgroups.ts';
+import { folderOf, groupsIn } from '../kernel/placed-process.ts';
+import { endEmptyScope, escapeUnit, placeInScope } from '../kernel/scope-unit.ts';
+import { busRuns } from '../kernel/system-bus.ts';
+import type { LaunchGroup, LaunchGroups } from './launch-groups.ts';
+
+/** Where systemd keeps what users run (systemd.special(7)). */
+const USERS = 'user.slice';
+const ofUser = /^user-(\d{1,10})\.slice$/;
+const ofLaunch = /^app-personad-.+-[0-9a-f]{12}\.scope$/;
+
+const lastPart = (group: string): string => group.slice(group.lastIndexOf('/') + 1);
+const sliceOf = (account: number): string => `user-${account}.slice`;
+
+/**
+ * Groups that systemd makes, the one writer of its tree: a transient scope for each launch, asked of PID 1, beside the sessions of
+ * its user. Only what runs below its user's slice is put there: the limits of a service are not to be got rid of by it.
+ */
+export function scopes(hierarchy: Hierarchy | undefined): LaunchGroups {
+  const folder = (group: string): string => `${hierarchy?.at ?? ''}/${group}`;
+  return {
+    folder,
+    obstacle() {
+      if (hierarchy === undefined) return 'systemd makes no groups of cgroup version 2 here';
+      return busRuns() ? undefined : 'systemd cannot be asked: the system bus does not run';
+    },
+    refusal({ pid }, account) {
+      const slice = `${USERS}/${sliceOf(account)}`;
+      const at = hierarchy && folderOf(pid, hierarchy);
+      return at?.startsWith(`${folder(slice)}/`)
+        ? undefined
+        : `the caller is not below ${slice}: it stays in its service`;
+    },
+    name: (app, account) =>
+      `${USERS}/${sliceOf(account)}/app-personad-${escapeUnit(app)}-${randomBytes(6).toString('hex')}.scope`,
+    async put(group, process, weights) {
+      if (hierarchy === undefined) return false;
+      const [, slice = ''] = group.split('/');
+      const unit = { name: lastPart(group), slice, description: 'Started by personad', weights };
+      return await placeInScope(unit, hierarchy, process);
+    },
+    // systemd itself removes what has become empty, but not what never had anybody in it.
+    async drop(group) {
+      const events = readKnob(folder(group), 'cgroup.events');
+      if (events?.includes('populated 0')) await endEmptyScope(lastPart(group));
+      return groupId(folder(group)) === undefined;
+    },
+    async found() {
+      const all: LaunchGroup[] = [];
+      for (const slice of await groupsIn(folder(USERS))) {
+        const account = Number(ofUser.exec(slice)?.[1] ?? Number.NaN);
+        if (Number.isNaN(account)) continue;
+        for (const leaf of await groupsIn(folder(`${USERS}/${slice}`)))
+          if (ofLaunch.test(leaf)) all.push({ group: `${USERS}/${slice}/${leaf}`, account });
+      }
+      return all;
+    },
+  };
+}

@@ -1,0 +1,142 @@
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import test from 'ava';
+import { longScope } from '../security/live-daemon.ts';
+import { lacking, when } from '../support/needs.ts';
+import { bootInstalled, type Installed, needs, users } from './installed.ts';
+
+// Programs that are started through the installed service: systemd alone makes their groups.
+
+const scope = longScope();
+let machine: Installed;
+if (lacking(needs) === undefined) {
+  test.before(async () => {
+    machine = await bootInstalled(scope, { suite: 'trixie' });
+  });
+  test.after.always(() => scope.end());
+}
+
+const slice = `user-${users.user}.slice`;
+const below = `/user.slice/${slice}`;
+
+/** Words of a command that runs it as the user, in a group of his slice as a session is. */
+const inSession = (...argv: string[]): string[] => [
+  'systemd-run',
+  '--scope',
+  '--quiet',
+  `--uid=${users.user}`,
+  `--slice=${slice}`,
+  '--',
+  ...argv,
+];
+
+/** A program that runs until its input ends. It has said its number when this comes back. */
+async function running(argv: readonly string[]) {
+  const child = machine.spawn(argv);
+  const ended = once(child, 'close');
+  let said = '';
+  child.stderr!.setEncoding('utf8').on('data', (text) => {
+    said += text;
+  });
+  const begun = once(createInterface({ input: child.stdout! }), 'line');
+  const line = await Promise.race([begun, ended.then(() => Promise.reject(new Error(said)))]);
+  const pid = String(line);
+  const end = async () => {
+    child.stdin!.end();
+    await ended;
+  };
+  return { pid, end };
+}
+
+const waits = ['sh', '-c', 'echo $$; read line'];
+const groupOf = async (pid: string): Promise<string> =>
+  /^0::(.*)$/m.exec(await machine.ok(['cat', `/proc/${pid}/cgroup`]))?.[1] ?? '';
+
+/** The unit of its own that a program is in, once it is there. */
+async function unitOf(pid: string, app: RegExp): Promise<string> {
+  let group = '';
+  await machine.until(`${pid} in a unit like ${app}`, async () => {
+    group = await groupOf(pid);
+    return app.test(group);
+  });
+  return group.slice(group.lastIndexOf('/') + 1);
+}
+
+const units = async (): Promise<string[]> =>
+  (await machine.ok(['systemctl', 'list-units', '--plain', '--no-legend', 'app-personad-*']))
+    .split('\n')
+    .filter(Boolean);
+const noneLeft = () => machine.until('no unit is left', async () => (await units()).length === 0);
+
+when(test, needs)('a launch is put into a scope beside the sessions of its user', async (t) => {
+  const program = await running(inSession('persona-run', 'org.example.My-Editor', '--', ...waits));
+  const unit = await unitOf(program.pid, /app-personad/);
+  t.regex(unit, /^app-personad-org\.example\.My\\x2dEditor-[0-9a-f]{12}\.scope$/);
+  t.is(await machine.property(unit, 'Slice'), slice);
+  t.is(await machine.property(unit, 'ControlGroup'), `${below}/${unit.replaceAll('\\', '\\')}`);
+  t.is(await machine.property(unit, 'ActiveState'), 'active');
+  const pid = await machine.daemonPid();
+  await machine.crash();
+  await machine.untilReady(pid);
+  t.is(await groupOf(program.pid), `${below}/${unit}`, 'it outlives the daemon');
+  await program.end();
+  await noneLeft();
+});
+
+when(test, needs)('what it has forked goes with it', async (t) => {
+  const forks = 'for i in 1 2 3 4 5; do sleep 600 & done; echo $$; wait';
+  const program = await running(inSession('persona-run', 'forks', '--', 'sh', '-c', forks));
+  const unit = await unitOf(program.pid, /app-personad-forks/);
+  const list = `/sys/fs/cgroup${below}/${unit}/cgroup.procs`;
+  const inside = async () => (await machine.ok(['cat', list])).trim().split('\n');
+  await machine.until('all are there', async () => (await inside()).length === 6);
+  await machine.ok(['systemctl', 'stop', unit]);
+  await program.end();
+  await noneLeft();
+  t.pass();
+});
+
+when(test, needs)('what is known of it weighs; its user may only lower that', async (t) => {
+  const paint = '/usr/bin/paint';
+  await machine.ok(['cp', '/usr/bin/dash', paint]);
+  const weights = async (app: string) => {
+    const program = await running(inSession('persona-run', app, '--', paint, ...waits.slice(1)));
+    const unit = await unitOf(program.pid, /app-personad/);
+    const names = ['CPUWeight', 'IOWeight', 'MemoryLow'];
+    const found = await Promise.all(names.map((name) => machine.property(unit, name)));
+    await program.end();
+    return found.map((one) => (one === '[not set]' ? '' : one)).join();
+  };
+  const said = (app: string, ...words: string[]) =>
+    machine.tool(['app', 'set', app, '--executable', paint, '--all', ...words]);
+  t.is(await weights('nothing-said'), ',,0');
+  await said('game', '--cpu', 'high', '--memory', '100M');
+  t.is(await weights('game'), `300,300,${100 * 1024 ** 2}`);
+});
+
+when(test, needs)('a service keeps what it starts, with its limits', async (t) => {
+  const program = await running([
+    'systemd-run',
+    '--scope',
+    '--quiet',
+    '--slice=system.slice',
+    `--uid=${users.user}`,
+    '--',
+    'persona-run',
+    'kept',
+    '--',
+    ...waits,
+  ]);
+  const answer = await machine.asked(['app', 'list']);
+  t.is(answer.status, 0);
+  t.regex(await groupOf(program.pid), /^\/system\.slice\/run-/);
+  await program.end();
+});
+
+when(test, needs)('two hundred at once', async (t) => {
+  const script = 'for i in $(seq 200); do persona-run x -- echo on & done; wait';
+  const { stdout, stderr, status } = await machine.run(inSession('sh', '-c', script));
+  t.is(status, 0, stderr);
+  t.is(stdout, 'on\n'.repeat(200));
+  await noneLeft();
+});
