@@ -58,6 +58,18 @@ export function atMost(
   };
 }
 
+/** A bar whose value is to stay at or above `limit`. */
+export function atLeast(
+  bar: string,
+  value: number,
+  unit: string,
+  limit: number,
+  n: number,
+  peer: Bar['peer'] = {},
+): Bar {
+  return { ...atMost(bar, value, unit, limit, n, peer), atLeast: true, holds: value >= limit };
+}
+
 /** Three significant digits below 100, whole numbers above. */
 export function round(value: number): number {
   if (!Number.isFinite(value)) return value;
@@ -70,7 +82,7 @@ export function table(bars: readonly Bar[]): string {
     bar.holds === null ? ' ' : bar.holds ? 'holds' : 'MISSED',
     bar.bar,
     `${bar.value} ${bar.unit}${bar.interval ? ` (${bar.interval.join(' to ')})` : ''}${bar.runs && bar.runs.length > 1 ? ` (runs: ${bar.runs.join(', ')})` : ''}`,
-    bar.limit === null ? '' : `<= ${bar.limit}`,
+    bar.limit === null ? '' : `${bar.atLeast ? '>=' : '<='} ${bar.limit}`,
     `n=${bar.n}`,
     Object.entries(bar.peer)
       .map(

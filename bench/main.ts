@@ -17,6 +17,7 @@ interface Bench {
 const benches: Record<string, () => Promise<Bench>> = {
   swap: () => import('./swap.ts'),
   launch: () => import('./launch.ts'),
+  fast: () => import('./fast.ts'),
   partitions: () => import('./partitions.ts'),
 };
 

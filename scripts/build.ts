@@ -78,6 +78,7 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
   'inventory.mjs': ['daemon/inventory.ts', module(requireBanner)],
   'scrubber.mjs': ['daemon/scrubber.ts', module(requireBanner)],
   'surveyor.mjs': ['daemon/surveyor.ts', module(requireBanner)],
+  'writer.mjs': ['daemon/writer.ts', module(requireBanner)],
   // The simulator, which the tool starts as its caller.
   'replay.mjs': ['daemon/replay.ts', module(requireBanner)],
 };

@@ -18,9 +18,10 @@ export interface Caller {
 
 /**
  * Turns this process into one of the caller, for good: groups, gid, uid, no way to more rights, and death together with the
- * parent. Root stays root, without the way to new rights. For the first lines of a child program.
+ * parent, unless it has something to finish (`outlives`). Root stays root, without the way to new rights. For the first lines of a child
+ * program.
  */
-export function becomeCaller(caller: Caller): void {
+export function becomeCaller(caller: Caller, options: { outlives?: true } = {}): void {
   if (caller.uid !== 0) {
     process.setgroups?.(caller.groups);
     process.setgid?.(caller.gid);
@@ -32,5 +33,5 @@ export function becomeCaller(caller: Caller): void {
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   }
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  prctl(PR_SET_PDEATHSIG, options.outlives ? 0 : SIGKILL, 0, 0, 0);
 }

@@ -223,6 +223,11 @@ export async function preallocate(path: string, bytes: number): Promise<void> {
   await syncFolder(dirname(path));
 }
 
+/** Flushes the whole file system of an open file or folder, now. For children: it may take long. */
+export function syncFileSystemOf(file: Fd): void {
+  syncfs(file.number);
+}
+
 /** Flushes the whole file system that `path` lies on, in the thread pool. */
 export async function syncFileSystem(path: string): Promise<void> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);

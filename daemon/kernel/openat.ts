@@ -8,6 +8,8 @@ const openat2 = declareSyscall('openat2', 437, ['int', 'bytes', 'bytes', 'u64'])
 const unlinkat = declareInt('unlinkat', ['int', 'bytes', 'int']);
 const renameat = declareInt('renameat', ['int', 'bytes', 'int', 'bytes']);
 const mkdirat = declareInt('mkdirat', ['int', 'bytes', 'uint']);
+const symlinkat = declareInt('symlinkat', ['bytes', 'int', 'bytes']);
+const linkat = declareInt('linkat', ['int', 'bytes', 'int', 'bytes', 'int']);
 
 /** RESOLVE_* of include/uapi/linux/openat2.h. */
 const NO_XDEV = 0x01;
@@ -121,4 +123,27 @@ export function renameIn(from: Fd, name: string, to: Fd, newName: string): void 
 /** Makes the folder `name` in `dir`. */
 export function makeFolderIn(dir: Fd, name: string, mode: number): void {
   mkdirat(dir.number, cBytes(name), mode);
+}
+
+/** Opens the folder `path` (a byte string) below `dir`, following no link. What is missing of it is made, for its owner alone. */
+export function openOrMakeFolder(dir: Fd, path: string): Fd {
+  try {
+    return openBeneath(dir, path, { flags: OPEN.folder });
+  } catch (error) {
+    if (!failedWith(error, 'ENOENT') || path === '') throw error;
+  }
+  const slash = path.lastIndexOf('/');
+  using above = openOrMakeFolder(dir, path.slice(0, Math.max(slash, 0)));
+  makeFolderIn(above, path.slice(slash + 1), 0o700);
+  return openBeneath(above, path.slice(slash + 1), { flags: OPEN.folder });
+}
+
+/** Makes the symbolic link `name` in `dir`. */
+export function symlinkIn(target: string, dir: Fd, name: string): void {
+  symlinkat(cBytes(target), dir.number, cBytes(name));
+}
+
+/** Gives the file `name` of `from` (a link is itself) the further name `newName` in `to`. */
+export function linkIn(from: Fd, name: string, to: Fd, newName: string): void {
+  linkat(from.number, cBytes(name), to.number, cBytes(newName), 0);
 }

@@ -4,7 +4,14 @@ import type { Shown } from './confined.ts';
 import { KernelError } from './errno.ts';
 
 /** Programs of ours that run in children of their own. */
-export type ChildProgram = 'worker' | 'walker' | 'inventory' | 'scrubber' | 'surveyor' | 'personad';
+export type ChildProgram =
+  | 'worker'
+  | 'walker'
+  | 'inventory'
+  | 'scrubber'
+  | 'surveyor'
+  | 'writer'
+  | 'personad';
 
 /** Where the sources of each lie, from the root of the project. */
 const SOURCES: Record<ChildProgram, string> = {
@@ -13,6 +20,7 @@ const SOURCES: Record<ChildProgram, string> = {
   inventory: 'daemon/inventory.ts',
   scrubber: 'daemon/scrubber.ts',
   surveyor: 'daemon/surveyor.ts',
+  writer: 'daemon/writer.ts',
   personad: 'daemon/main.ts',
 };
 /** What the worker's sources import, and what tells node that they are modules. */

@@ -3,22 +3,19 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { withDetail } from './errno.ts';
 import type { Fd } from './fd.ts';
+import { setChangeTime } from './file-times.ts';
 import { declareInt } from './libc.ts';
-import { cBytes, makeFolderIn, OPEN, openBeneath } from './openat.ts';
+import { cBytes, linkIn, makeFolderIn, OPEN, openBeneath, symlinkIn } from './openat.ts';
 import type { WalkedItem } from './tree-walk.ts';
 import type { Walked } from './walked.ts';
 import { writeXattr } from './xattrs.ts';
 
-const symlinkat = declareInt('symlinkat', ['bytes', 'int', 'bytes']);
-const linkat = declareInt('linkat', ['int', 'bytes', 'int', 'bytes', 'int']);
 const mknodat = declareInt('mknodat', ['int', 'bytes', 'uint', 'u64']);
 const fchownat = declareInt('fchownat', ['int', 'bytes', 'uint', 'uint', 'int']);
 const fchmodat = declareInt('fchmodat', ['int', 'bytes', 'uint', 'int']);
-const utimensat = declareInt('utimensat', ['int', 'bytes', 'bytes', 'int']);
 
 /** include/uapi/linux/fcntl.h, include/uapi/linux/stat.h. */
 const AT_SYMLINK_NOFOLLOW = 0x100;
-const UTIME_OMIT = (1n << 30n) - 2n;
 const NODE_TYPES = { char: 0o020000, block: 0o060000, fifo: 0o010000, socket: 0o140000 } as const;
 /** How long one slice of writing names may hold the event loop. */
 const SLICE_MS = 5;
@@ -82,26 +79,26 @@ async function make(
   entry: Walked,
   content: AsyncIterable<Buffer>,
 ): Promise<void> {
-  const name = cBytes(nameOf(entry));
   const { type } = entry;
   if (type === 'hardlink') {
-    link(root, entry.target ?? '', dir, name);
+    link(root, entry.target ?? '', dir, nameOf(entry));
     return;
   }
   if (type === 'file') await writeFile(dir, entry, content);
-  else if (type === 'symlink') symlinkat(cBytes(entry.target ?? ''), dir.number, name);
-  else if (type !== 'dir') mknodat(dir.number, name, NODE_TYPES[type] | 0o600, deviceNumber(entry));
+  else if (type === 'symlink') symlinkIn(entry.target ?? '', dir, nameOf(entry));
+  else if (type !== 'dir')
+    mknodat(dir.number, cBytes(nameOf(entry)), NODE_TYPES[type] | 0o600, deviceNumber(entry));
   dress(dir, entry);
 }
 
 /** The first name is reached folder by folder: no link on the way is followed. */
-function link(root: Fd, target: string, dir: Fd, name: Buffer): void {
+function link(root: Fd, target: string, dir: Fd, name: string): void {
   const slash = target.lastIndexOf('/');
   using above = openBeneath(root, target.slice(0, Math.max(slash, 0)), {
     flags: OPEN.folder,
     sameMount: true,
   });
-  linkat(above.number, cBytes(target.slice(slash + 1)), dir.number, name, 0);
+  linkIn(above, target.slice(slash + 1), dir, name);
 }
 
 async function writeFile(dir: Fd, entry: Walked, content: AsyncIterable<Buffer>): Promise<void> {
@@ -129,11 +126,7 @@ function dress(dir: Fd, entry: Walked): void {
   fchownat(dir.number, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW);
   if (entry.type !== 'symlink') fchmodat(dir.number, name, entry.mode, 0);
   for (const [key, value] of entry.xattrs) writeXattr(`${dir.path}/${nameOf(entry)}`, key, value);
-  const times = Buffer.alloc(32); // struct timespec[2]: access, which is left alone, and change of content
-  times.writeBigInt64LE(UTIME_OMIT, 8);
-  times.writeBigInt64LE(BigInt(entry.mtime), 16);
-  times.writeBigInt64LE(BigInt(entry.mtimeNs), 24);
-  utimensat(dir.number, name, times, AT_SYMLINK_NOFOLLOW);
+  setChangeTime(dir, nameOf(entry), BigInt(entry.mtime) * 1_000_000_000n + BigInt(entry.mtimeNs));
 }
 
 /** The kernel's 32-bit form of a device number (new_encode_dev). */

@@ -1,0 +1,32 @@
+import { readFile } from 'node:fs/promises';
+import { failedWith } from './errno.ts';
+
+/** A mapping that others see: its inode is of the file system with this device number. */
+const shared = /^\S+ ...s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+)/gm;
+
+/** Inodes of one file system that a text like /proc/PID/maps shows as shared mappings. Pure. */
+export function sharedIn(maps: string, device: string): string[] {
+  return [...maps.matchAll(shared)].flatMap(([, major = '', minor = '', inode = '']) =>
+    `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` === device ? [inode] : [],
+  );
+}
+
+/**
+ * Inodes of the file system `device` (major:minor) that these processes have mapped so that writing reaches the file: on a tmpfs no time stamp
+ * tells of that. Mappings that are only read now count as well, because that may change. A process that has ended has none.
+ */
+export async function sharedMappings(
+  pids: readonly number[],
+  device: string,
+): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const pid of pids) {
+    try {
+      const maps = await readFile(`/proc/${pid}/maps`, 'latin1');
+      for (const inode of sharedIn(maps, device)) found.add(inode);
+    } catch (error) {
+      if (!failedWith(error, 'ENOENT', 'ESRCH')) throw error;
+    }
+  }
+  return found;
+}

@@ -1,0 +1,122 @@
+/** One name of the folder on the disk, as it was when it was last read whole. Byte strings, one char a byte. */
+export interface Base {
+  type: 'file' | 'folder' | 'symlink';
+  /** Which file it is, on the disk. */
+  inode: string;
+  size: number;
+  mtimeNs: string;
+  mode: number;
+  target?: string;
+  /** The file in memory that was filled with it; absent until it was. */
+  copy?: string;
+}
+
+/** One name of the folder in memory. */
+export interface Now {
+  type: Base['type'];
+  inode: string;
+  mode: number;
+  target?: string;
+}
+
+/** The content of a file in memory as it was last taken: a file beside the original. */
+export interface Saved {
+  blob: string;
+  size: number;
+  digest: string;
+}
+
+/** What tells that a name on the disk is still what it was. */
+export type Witness = Pick<Base, 'type' | 'inode' | 'size' | 'mtimeNs'>;
+
+/** What is to be done to one name of the folder on the disk. `was`: what is there; null: nothing. */
+export type Change = { path: string; was: Witness | null } & (
+  | ({ type: 'file' } & Saved)
+  | { type: 'folder'; mode: number }
+  | { type: 'symlink'; target: string }
+  /** A further name of the file at `to`. */
+  | { type: 'link'; to: string }
+  | { type: 'gone' }
+);
+
+const witnessOf = (base: Base | undefined): Witness | null =>
+  base === undefined
+    ? null
+    : { type: base.type, inode: base.inode, size: base.size, mtimeNs: base.mtimeNs };
+
+/** What is known of the contents of files in memory, by their inodes. */
+export interface Contents {
+  /** Those that may have been written since memory was filled. */
+  changed: ReadonlySet<string>;
+  /** What was taken of them, unless they were written again. */
+  saved: ReadonlyMap<string, Saved>;
+}
+
+/** True when the file at this name of memory has the content that the disk has there. */
+const isUntouched = (base: Base | undefined, now: Now, { changed }: Contents): boolean =>
+  base?.type === 'file' && base.copy === now.inode && !changed.has(now.inode);
+
+/** Files in memory of which neither the disk nor what was saved has the content. Pure. */
+export function toTake(
+  base: ReadonlyMap<string, Base>,
+  now: ReadonlyMap<string, Now>,
+  contents: Contents,
+): Set<string> {
+  const wanted = new Set<string>();
+  for (const [path, one] of now)
+    if (
+      one.type === 'file' &&
+      !contents.saved.has(one.inode) &&
+      !isUntouched(base.get(path), one, contents)
+    )
+      wanted.add(one.inode);
+  return wanted;
+}
+
+/**
+ * What makes the folder on the disk what it is in memory: names that are gone, the deepest first, then what is there, folders
+ * before what is in them. Every file that differs must have been saved (see `toTake`). Pure.
+ */
+export function planDelta(
+  base: ReadonlyMap<string, Base>,
+  now: ReadonlyMap<string, Now>,
+  contents: Contents,
+): Change[] {
+  const gone: Change[] = [];
+  for (const [path, one] of base) {
+    const here = now.get(path);
+    if (
+      here === undefined ||
+      (here.type !== one.type && (one.type === 'folder' || here.type === 'folder'))
+    )
+      gone.push({ type: 'gone', path, was: witnessOf(one) });
+  }
+  gone.sort((a, b) => (a.path < b.path ? 1 : -1));
+  const dropped = new Set(gone.map(({ path }) => path));
+  const there: Change[] = [];
+  /** The name of each inode that the others are made from. */
+  const first = new Map<string, string>();
+  for (const [path, one] of now)
+    if (one.type === 'file' && isUntouched(base.get(path), one, contents) && !first.has(one.inode))
+      first.set(one.inode, path);
+  for (const path of [...now.keys()].sort()) {
+    const one = now.get(path)!;
+    const before = base.get(path);
+    const was = dropped.has(path) ? null : witnessOf(before);
+    if (one.type === 'folder') {
+      if (was === null || before?.mode !== one.mode)
+        there.push({ type: 'folder', path, mode: one.mode, was });
+    } else if (one.type === 'symlink') {
+      if (was?.type !== 'symlink' || before?.target !== one.target)
+        there.push({ type: 'symlink', path, target: one.target ?? '', was });
+    } else if (!isUntouched(before, one, contents)) {
+      const to = first.get(one.inode);
+      const content = contents.saved.get(one.inode);
+      if (to !== undefined) there.push({ type: 'link', path, to, was });
+      else if (content === undefined) throw new Error(`internal error: ${path} was not taken`);
+      else there.push({ type: 'file', path, ...content, was });
+      if (to === undefined) first.set(one.inode, path);
+    }
+  }
+  return [...gone, ...there];
+}

@@ -1,0 +1,196 @@
+import { fstatSync } from 'node:fs';
+import { failedWith } from '../kernel/errno.ts';
+import type { Fd } from '../kernel/fd.ts';
+import { copyContent, copyMetadata } from '../kernel/file-copy.ts';
+import { namesIn, OPEN, openBeneath, unlinkIn } from '../kernel/openat.ts';
+import { TreeWatch } from '../kernel/tree-watch.ts';
+import type { Now } from './delta.ts';
+import { seenIn } from './folder-disk.ts';
+
+/** A folder with more names is not served from memory. */
+const NAMES_MAX = 500_000;
+const DEPTH_MAX = 128;
+const READ = OPEN.read | OPEN.nonBlocking;
+
+const inside = (path: string, name: string): string => (path === '' ? name : `${path}/${name}`);
+const above = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), 0));
+const last = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** What was there a moment ago is not, or is something else: an event tells of it, or will. */
+const isGone = (error: unknown): boolean =>
+  failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV', 'ESTALE', 'ENXIO');
+
+/** The folder in memory that a program works in: what is there, and what was changed since it was last taken. */
+export class MemoryFolder {
+  readonly root: Fd;
+  readonly now = new Map<string, Now>();
+  /** Files (inodes) that were written since memory was filled. */
+  readonly changed = new Set<string>();
+  /** Files that were written since they were taken. */
+  readonly dirty = new Set<string>();
+  /** Something was changed since the last `settle`, be it names only. */
+  moved = false;
+  readonly #watch = new TreeWatch();
+  readonly #folders = new Map<number, string>();
+  readonly #watches = new Map<string, number>();
+  /** A name of each file. */
+  readonly #paths = new Map<string, string>();
+
+  constructor(root: Fd) {
+    this.root = root;
+  }
+
+  /** Watches a folder that is about to be filled, or looked at. */
+  watch(folder: Fd, path: string): void {
+    let watch: number;
+    try {
+      watch = this.#watch.add(folder);
+    } catch (error) {
+      if (!failedWith(error, 'ENOSPC')) throw error;
+      const most = `more than ${this.#watches.size}`;
+      throw new Error(`${most} folders cannot be watched (raise fs.inotify.max_user_watches)`);
+    }
+    this.#folders.set(watch, path);
+    this.#watches.set(path, watch);
+  }
+
+  /** Writes down what is at a name. */
+  set(path: string, now: Now): void {
+    if (this.now.size >= NAMES_MAX) throw new Error(`it has more than ${NAMES_MAX} names`);
+    this.now.set(path, now);
+    if (now.type === 'file') this.#paths.set(now.inode, path);
+  }
+
+  /** Looks at all that is there. With `dirty` every file counts as written. */
+  scan(dirty: boolean): void {
+    this.now.clear();
+    this.#scan(this.root, '', 1, dirty);
+  }
+
+  #scan(folder: Fd, path: string, depth: number, dirty: boolean): void {
+    if (depth > DEPTH_MAX) throw new Error(`it has more than ${DEPTH_MAX} folders in each other`);
+    this.watch(folder, path);
+    for (const name of namesIn(folder)) this.#look(folder, inside(path, name), depth, dirty);
+  }
+
+  /** Looks at one name of an open folder. */
+  #look(folder: Fd, path: string, depth: number, dirty: boolean): void {
+    const seen = seenIn(folder, last(path));
+    const before = this.now.get(path);
+    if (seen === undefined) {
+      this.#forget(path);
+      return;
+    }
+    const { type, inode, mode, target } = seen;
+    const isKnown = before?.type === type && before.inode === inode;
+    if (before !== undefined && !isKnown) this.#forget(path);
+    this.set(path, { type, inode, mode, ...(target === undefined ? {} : { target }) });
+    if (type === 'file' && dirty) this.#write(inode);
+    if (type !== 'folder' || isKnown) return;
+    try {
+      using below = openBeneath(folder, last(path), { flags: OPEN.folder, sameMount: true });
+      this.#scan(below, path, depth + 1, dirty);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+
+  #write(inode: string): void {
+    this.changed.add(inode);
+    this.dirty.add(inode);
+  }
+
+  #forget(path: string): void {
+    const before = this.now.get(path);
+    if (before === undefined) return;
+    this.now.delete(path);
+    if (before.type !== 'folder') return;
+    for (const one of [...this.now.keys()]) if (one.startsWith(`${path}/`)) this.now.delete(one);
+    for (const [one, watch] of [...this.#watches]) {
+      if (one !== path && !one.startsWith(`${path}/`)) continue;
+      this.#watches.delete(one);
+      if (this.#folders.get(watch) === one) this.#folders.delete(watch);
+    }
+  }
+
+  /** Forgets what has happened until now. */
+  settle(): void {
+    this.#watch.read();
+    this.dirty.clear();
+  }
+
+  /** Takes note of what has happened since it was asked last. */
+  drain(): void {
+    const events = this.#watch.read();
+    if (events === undefined) {
+      // Nobody knows any more what was not written.
+      this.moved = true;
+      this.scan(true);
+      return;
+    }
+    const seen = new Set<string>();
+    for (const { watch, name } of events) {
+      const path = this.#folders.get(watch);
+      if (path !== undefined && (name !== '' || path !== ''))
+        seen.add(name === '' ? path : inside(path, name));
+    }
+    for (const path of seen) {
+      this.moved = true;
+      try {
+        using folder = openBeneath(this.root, above(path), { flags: OPEN.folder, sameMount: true });
+        this.#look(folder, path, path.split('/').length, true);
+      } catch (error) {
+        if (!isGone(error)) throw error;
+        this.#forget(path);
+      }
+    }
+  }
+
+  /** Where a file is that has not gone; undefined when it has. */
+  #pathOf(inode: string): string | undefined {
+    const path = this.#paths.get(inode);
+    if (path !== undefined && this.now.get(path)?.inode === inode) return path;
+    for (const [other, one] of this.now) {
+      if (one.inode !== inode || one.type !== 'file') continue;
+      this.#paths.set(inode, other);
+      return other;
+    }
+    return undefined;
+  }
+
+  /**
+   * Copies a file to `name` of `to`, with all but its owner. Returns its size; undefined when it has gone.
+   * @param check is asked before each piece; what it throws ends the copy.
+   */
+  copyOut(inode: string, to: Fd, name: string, check: () => void): number | undefined {
+    const path = this.#pathOf(inode);
+    if (path === undefined) return undefined;
+    let from: Fd;
+    try {
+      from = openBeneath(this.root, path, { flags: READ, sameMount: true });
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+    try {
+      const stats = fstatSync(from.number, { bigint: true });
+      if (String(stats.ino) !== inode || !stats.isFile()) return undefined;
+      using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
+      try {
+        const size = copyContent(from, copy, check);
+        copyMetadata(from, copy, to, name);
+        return size;
+      } catch (error) {
+        unlinkIn(to, name);
+        throw error;
+      }
+    } finally {
+      from.close();
+    }
+  }
+
+  close(): void {
+    this.#watch.close();
+    this.root.close();
+  }
+}

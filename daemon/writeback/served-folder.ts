@@ -1,0 +1,214 @@
+import { fsyncSync } from 'node:fs';
+import { failedWith } from '../kernel/errno.ts';
+import type { Fd } from '../kernel/fd.ts';
+import { copyMetadata, copyWithDigest, digestOfContent } from '../kernel/file-copy.ts';
+import { syncFileSystemOf } from '../kernel/files.ts';
+import { namesIn, openBeneath, unlinkIn } from '../kernel/openat.ts';
+import { planDelta, type Saved, toTake } from './delta.ts';
+import { compareMemory, type Filled, fillMemory } from './fill.ts';
+import { FolderDisk } from './folder-disk.ts';
+import { commitGeneration, pruneBox, type Recovered, recoverBox } from './generations.ts';
+import { numberOf } from './manifest.ts';
+import { MemoryFolder } from './memory-folder.ts';
+
+/** Taking took longer than the program may stand still. */
+export class Late extends Error {}
+
+/** How often a file that is being written is taken anew where the program cannot be stopped. */
+const QUIET_TRIES = 8;
+/** From so many files on the whole file system is flushed at once. */
+const FLUSH_ALL = 128;
+
+/** A copy that was taken and is not on the disk yet. */
+interface Taken {
+  name: string;
+  /** Memory had no room for it: it lies where it is to go already. */
+  inBox: boolean;
+}
+
+/** Where the parts of a served folder are. */
+export interface Parts {
+  /** The open folder above it on the disk, and its name there. */
+  parent: Fd;
+  name: string;
+  /** In memory: what the program sees; and where copies wait to be written. */
+  memory: Fd;
+  taken: Fd;
+}
+
+/** One folder that a program has in memory, and what of it was written back. One take is written before the next is begun. */
+export class ServedFolder {
+  readonly #disk: FolderDisk;
+  readonly #memory: MemoryFolder;
+  readonly #takenFolder: Fd;
+  readonly #taken = new Map<string, Taken>();
+  readonly #saved = new Map<string, Saved>();
+  /** Taken although nothing tells that they were written. */
+  readonly #mapped = new Set<string>();
+  #filled: Filled | undefined;
+  #number = 0;
+  #count = 0;
+
+  constructor({ parent, name, memory, taken }: Parts) {
+    this.#disk = new FolderDisk(parent, name);
+    this.#memory = new MemoryFolder(memory);
+    this.#takenFolder = taken;
+  }
+
+  /** Reads the folder into memory, which is empty. */
+  fill(): Filled {
+    this.#filled = fillMemory(this.#disk.root, this.#memory);
+    return this.#filled;
+  }
+
+  /** Takes up what memory has already, with what an earlier writer has saved. */
+  takeUp(): Filled {
+    for (const name of namesIn(this.#takenFolder)) unlinkIn(this.#takenFolder, name);
+    for (const name of this.#disk.boxNames() ?? []) {
+      this.#number = Math.max(this.#number, numberOf(name) ?? 0);
+      this.#count = Math.max(this.#count, Number(/^file-(\d+)$/.exec(name)?.[1] ?? 0));
+    }
+    this.#filled = compareMemory(this.#disk.root, this.#memory);
+    return this.#filled;
+  }
+
+  get #base(): Filled['base'] {
+    if (this.#filled === undefined) throw new Error('internal error: memory was not filled');
+    return this.#filled.base;
+  }
+
+  /** Copies what was changed while the program goes on, so that less is left for the moment in which it stands still. */
+  prepare(): void {
+    this.#memory.drain();
+    const known = new Map<string, Saved>(this.#saved);
+    for (const inode of this.#taken.keys()) known.set(inode, { blob: '', size: 0, digest: '' });
+    for (const inode of this.#memory.dirty) known.delete(inode);
+    const contents = { changed: this.#memory.changed, saved: known };
+    this.#copy(toTake(this.#base, this.#memory.now, contents), () => undefined);
+  }
+
+  /**
+   * Copies what was changed since. The program stands still, or is not there any more; or else it goes on (`running`), and what it writes
+   * meanwhile is taken again until nothing was written. `mapped`: files that are written without a trace.
+   */
+  take(mapped: readonly string[], untilMs: number, running: boolean): void {
+    const check = (): void => {
+      if (performance.now() > untilMs) throw new Late();
+    };
+    this.#memory.drain();
+    check();
+    this.#mapped.clear();
+    for (const inode of mapped) {
+      this.#memory.changed.add(inode);
+      if (!this.#memory.dirty.has(inode) && !this.#taken.has(inode)) this.#mapped.add(inode);
+    }
+    this.#copy(new Set([...this.#memory.dirty, ...mapped]), check);
+    for (let tries = 0; running; tries += 1) {
+      this.#memory.drain();
+      if (this.#memory.dirty.size === 0) break;
+      if (tries === QUIET_TRIES) throw new Late();
+      this.#copy(this.#memory.dirty, check);
+    }
+  }
+
+  #copy(inodes: ReadonlySet<string>, check: () => void): void {
+    for (const inode of [...inodes]) {
+      check();
+      this.#drop(inode);
+      this.#count += 1;
+      const name = `file-${this.#count}`;
+      // Before it is copied: what is written meanwhile makes it dirty again.
+      this.#memory.dirty.delete(inode);
+      try {
+        const inBox = this.#copyOne(inode, name, check);
+        if (inBox !== undefined) this.#taken.set(inode, { name, inBox });
+      } catch (error) {
+        this.#memory.dirty.add(inode);
+        throw error;
+      }
+    }
+  }
+
+  /** True when it went to the disk, false to memory; undefined when the file has gone. */
+  #copyOne(inode: string, name: string, check: () => void): boolean | undefined {
+    try {
+      const size = this.#memory.copyOut(inode, this.#takenFolder, name, check);
+      return size === undefined ? undefined : false;
+    } catch (error) {
+      if (!failedWith(error, 'ENOSPC')) throw error;
+    }
+    this.#disk.makeBox();
+    return this.#memory.copyOut(inode, this.#disk.box, name, check) === undefined
+      ? undefined
+      : true;
+  }
+
+  #drop(inode: string): void {
+    const earlier = this.#taken.get(inode);
+    if (earlier === undefined) return;
+    unlinkIn(earlier.inBox ? this.#disk.box : this.#takenFolder, earlier.name);
+    this.#taken.delete(inode);
+  }
+
+  /** Writes what was taken to the disk as a generation. Undefined when there is nothing that the last one has not. */
+  save(takenMs: number): { generation: number; files: number; bytes: number } | undefined {
+    let bytes = 0;
+    let files = 0;
+    const together = this.#taken.size > FLUSH_ALL;
+    for (const [inode, taken] of [...this.#taken]) {
+      this.#disk.makeBox();
+      const saved = this.#saveOne(taken, together);
+      this.#taken.delete(inode);
+      if (!taken.inBox) unlinkIn(this.#takenFolder, taken.name);
+      if (this.#mapped.has(inode) && this.#saved.get(inode)?.digest === saved.digest) {
+        this.#disk.removeInBox(saved.blob);
+        continue;
+      }
+      this.#saved.set(inode, saved);
+      this.#memory.moved = true;
+      files += 1;
+      bytes += saved.size;
+    }
+    if (!this.#memory.moved) return undefined;
+    if (together) syncFileSystemOf(this.#disk.box);
+    this.#memory.moved = false;
+    const contents = { changed: this.#memory.changed, saved: this.#saved };
+    const changes = planDelta(this.#base, this.#memory.now, contents);
+    try {
+      this.#disk.makeBox();
+      commitGeneration(this.#disk, { number: this.#number + 1, takenMs, changes });
+    } catch (error) {
+      this.#memory.moved = true;
+      throw error;
+    }
+    this.#number += 1;
+    pruneBox(this.#disk, new Set([...this.#saved.values()].map(({ blob }) => blob)));
+    return { generation: this.#number, files, bytes };
+  }
+
+  /** @param later its bytes are flushed with those of all others. */
+  #saveOne({ name, inBox }: Taken, later: boolean): Saved {
+    if (inBox) {
+      using file = openBeneath(this.#disk.box, name);
+      if (!later) fsyncSync(file.number);
+      return { blob: name, size: this.#disk.sizeInBox(name), digest: digestOfContent(file) };
+    }
+    using from = openBeneath(this.#takenFolder, name);
+    using to = this.#disk.newInBox(name);
+    const copied = copyWithDigest(from, to);
+    copyMetadata(from, to, this.#disk.box, name);
+    if (!later) fsyncSync(to.number);
+    return { blob: name, ...copied };
+  }
+
+  /** Brings the last generation into the folder on the disk. After the last program has ended and all was saved. */
+  finish(): Recovered {
+    return recoverBox(this.#disk);
+  }
+
+  close(): void {
+    this.#memory.close();
+    this.#takenFolder.close();
+    this.#disk.close();
+  }
+}

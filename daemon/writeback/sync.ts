@@ -1,0 +1,60 @@
+import type { Answer } from './talk.ts';
+import { type WriterChild, WriterFailed } from './writer-child.ts';
+
+/** How long one step may take. */
+export const deadlines = { openMs: 600_000, copyMs: 60_000, saveMs: 600_000, finishMs: 600_000 };
+
+/** A program that cannot be stopped long enough is tried so often; then the next time counts. */
+const TRIES = 3;
+
+/** The program whose data it is. */
+export interface Running {
+  /** Some of it runs. */
+  populated: boolean;
+  /** It can be stopped for moments. */
+  freezable: boolean;
+  /** Files that it has mapped to write them, by inode. */
+  mapped(): Promise<ReadonlySet<string>>;
+}
+
+/** What a write-back did. */
+export interface Synced {
+  /** The moment that is on the disk now. */
+  takenMs: number;
+  frozenMs: number;
+  files: number;
+  bytes: number;
+}
+
+type Taken = Extract<Answer, { said: 'taken' }>;
+
+/**
+ * Writes back what a program has changed in memory, as it is at one moment: copies ahead, stops the program for what is left, lets it go on, and
+ * writes. Throws WriterFailed; what was written before counts then.
+ */
+export async function sync(
+  writer: WriterChild,
+  program: Running,
+  now: () => number,
+): Promise<Synced> {
+  const { takenMs, frozenMs } = await take(writer, program, now);
+  const { files, bytes } = await writer.ask({ do: 'save', takenMs }, 'saved', deadlines.saveMs);
+  return { takenMs, frozenMs, files, bytes };
+}
+
+async function take(writer: WriterChild, program: Running, now: () => number) {
+  const { populated, freezable } = program;
+  for (let tries = 1; ; tries += 1) {
+    await writer.ask({ do: 'prepare' }, 'prepared', deadlines.copyMs);
+    const mapped = populated ? [...(await program.mapped())] : [];
+    const takenMs = now();
+    const ask = { do: 'take' as const, mapped, freeze: populated && freezable, running: populated };
+    try {
+      const { frozenMs }: Taken = await writer.ask(ask, 'taken', deadlines.copyMs);
+      return { takenMs, frozenMs };
+    } catch (error) {
+      const again = error instanceof WriterFailed && error.late && tries < TRIES;
+      if (!again) throw error;
+    }
+  }
+}

@@ -1,0 +1,42 @@
+/** What the daemon asks of a writer: one line of JSON each, answered by one line. */
+export type Ask =
+  /** Opens the folders: fills the empty memory, or takes up what is there. */
+  | { do: 'open'; fill: boolean }
+  /** Copies what was changed, as far as it stands still. */
+  | { do: 'prepare' }
+  /** Copies the rest, in a moment in which the program is stopped (`freeze`), has ended, or happens to write nothing. */
+  | { do: 'take'; mapped: string[]; freeze: boolean; running: boolean }
+  /** Writes what was taken. */
+  | { do: 'save'; takenMs: number }
+  /** Brings the last generation into the folders. Also without `open`: then it is what a crash has left. */
+  | { do: 'finish' };
+
+/** What a writer says. It is the word of the user as whom it runs. */
+export type Answer =
+  | { said: 'opened'; files: number; bytes: number; skipped: number }
+  | { said: 'prepared' }
+  | { said: 'taken'; frozenMs: number }
+  /** It would have taken longer than the program may stand still. */
+  | { said: 'late' }
+  | { said: 'saved'; files: number; bytes: number }
+  /** `kept`: files of others that were put aside. */
+  | { said: 'finished'; kept: number; stayed: number; takenMs?: number }
+  | { said: 'failed'; problem: string };
+
+/** What a writer is started with, as the first line. */
+export interface Task {
+  caller: { uid: number; gid: number; groups: number[] };
+  /** The user's home: below it folders are reached without following a link. */
+  home: string;
+  folders: {
+    /** Relative to the home; a byte string. */
+    path: string;
+    /** Where it is in memory: two folders, what the program sees, and where copies wait. Absent: only recovered. */
+    memory?: string;
+    taken?: string;
+  }[];
+  /** The program is stopped through the descriptors 3 and 4. */
+  freezer?: 1 | 2;
+  /** The longest time for which it may be stopped. */
+  frozenMsMax: number;
+}

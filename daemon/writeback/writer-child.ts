@@ -1,0 +1,104 @@
+import type { Child } from '../kernel/exec.ts';
+import type { FreezeFiles } from '../kernel/freezer.ts';
+import { startWriter } from '../kernel/start-writer.ts';
+import type { Answer, Ask, Task } from './talk.ts';
+
+/** Longest line of an answer: a problem and a path. */
+const LINE_MAX = 16_384;
+const PROBLEM_MAX = 400;
+
+type Said = Answer['said'];
+type AnswerTo<T extends Said> = Extract<Answer, { said: T }>;
+
+/** The writer has failed, or did not answer in time; `late`: the program could not be stopped long enough. */
+export class WriterFailed extends Error {
+  readonly late: boolean;
+
+  constructor(problem: string, late = false) {
+    super(problem);
+    this.late = late;
+  }
+}
+
+const isCount = (value: unknown): boolean =>
+  value === undefined || (Number.isFinite(value) && (value as number) >= 0);
+
+/** An answer as it is to be; what is said by a program of a user is looked at before it counts. Throws WriterFailed. */
+export function readAnswer<T extends Said>(line: string, wanted: T): AnswerTo<T> {
+  let answer: Record<string, unknown>;
+  try {
+    answer = JSON.parse(line);
+  } catch {
+    throw new WriterFailed('its writer says what is no answer');
+  }
+  if (answer?.said === 'late') throw new WriterFailed('it is busy all the time', true);
+  if (answer?.said === 'failed')
+    throw new WriterFailed(String(answer.problem).slice(0, PROBLEM_MAX));
+  const { said, ...counts } = answer ?? {};
+  if (said !== wanted || !Object.values(counts).every(isCount))
+    throw new WriterFailed('its writer answers something else');
+  return answer as AnswerTo<T>;
+}
+
+/** A child that works on a user's folders, as that user. */
+export class WriterChild {
+  readonly #child: Child;
+  #buffer = '';
+  #waiting: ((line: string | undefined) => void) | undefined;
+  #ended = false;
+
+  private constructor(child: Child) {
+    this.#child = child;
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (text: string) => this.#take(text));
+    child.stdout.on('close', () => {
+      this.#ended = true;
+      this.#deliver(undefined);
+    });
+  }
+
+  /** Starts it. `freeze`: the group of the programs that it may stop for moments. */
+  static async start(task: Task, freeze?: FreezeFiles): Promise<WriterChild> {
+    const child = await startWriter(task.caller.uid, freeze);
+    const whole: Task = { ...task, ...(freeze && { freezer: freeze.version }) };
+    child.stdin?.write(`${JSON.stringify(whole)}\n`);
+    return new WriterChild(child);
+  }
+
+  #take(text: string): void {
+    this.#buffer += text;
+    const end = this.#buffer.indexOf('\n');
+    if (end !== -1) {
+      const line = this.#buffer.slice(0, end);
+      this.#buffer = this.#buffer.slice(end + 1);
+      this.#deliver(line);
+    } else if (this.#buffer.length > LINE_MAX) this.#child.kill();
+  }
+
+  #deliver(line: string | undefined): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.(line);
+  }
+
+  /** Asks one thing and waits for the answer. One at a time. Throws WriterFailed; whoever does not answer in time is ended. */
+  async ask<T extends Said>(ask: Ask, wanted: T, deadlineMs: number): Promise<AnswerTo<T>> {
+    if (this.#ended) throw new WriterFailed('its writer has ended');
+    const answered = new Promise<string | undefined>((resolve) => {
+      this.#waiting = resolve;
+    });
+    this.#child.stdin?.write(`${JSON.stringify(ask)}\n`);
+    const timer = setTimeout(() => this.#child.kill(), deadlineMs);
+    const line = await answered;
+    clearTimeout(timer);
+    if (line === undefined) throw new WriterFailed('its writer has ended');
+    return readAnswer(line, wanted);
+  }
+
+  /** Ends it. What was saved stays. */
+  async end(): Promise<void> {
+    this.#child.stdin?.end();
+    this.#child.kill();
+    await this.#child.done.catch(() => undefined);
+  }
+}

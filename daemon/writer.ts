@@ -1,0 +1,140 @@
+/**
+ * The program that works on a user's folders as that user: reads them into memory, and writes back what a program has changed there. Its
+ * standard input is a `Task` and then an `Ask` in each line, its standard output an `Answer` in each.
+ */
+import { writeSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { becomeCaller } from './kernel/become-caller.ts';
+import { failedWith } from './kernel/errno.ts';
+import { Fd } from './kernel/fd.ts';
+import { Freezer } from './kernel/freezer.ts';
+import { openFolder, openOrMakeFolder } from './kernel/openat.ts';
+import { FolderDisk } from './writeback/folder-disk.ts';
+import { type Recovered, recoverBox } from './writeback/generations.ts';
+import { Late, ServedFolder } from './writeback/served-folder.ts';
+import type { Answer, Ask, Task } from './writeback/talk.ts';
+
+function tell(answer: Answer): void {
+  writeSync(1, `${JSON.stringify(answer)}\n`);
+}
+
+/** The folders of a task, opened by descriptors: what is renamed or replaced meanwhile leads nowhere else. */
+class Writer {
+  readonly #task: Task;
+  readonly #home: Fd;
+  readonly #freezer: Freezer | undefined;
+  #folders: ServedFolder[] = [];
+
+  constructor(task: Task) {
+    this.#task = task;
+    this.#home = openFolder(task.home);
+    if (task.freezer !== undefined)
+      this.#freezer = new Freezer(task.freezer, new Fd(3, 'the freezer'), new Fd(4, 'its state'));
+  }
+
+  #parentOf(path: string): { parent: Fd; name: string } {
+    const slash = path.lastIndexOf('/');
+    openOrMakeFolder(this.#home, path).close();
+    const parent = openOrMakeFolder(this.#home, path.slice(0, Math.max(slash, 0)));
+    return { parent, name: path.slice(slash + 1) };
+  }
+
+  answer(ask: Ask): Answer {
+    switch (ask.do) {
+      case 'open':
+        return this.#open(ask.fill);
+      case 'prepare':
+        for (const folder of this.#folders) folder.prepare();
+        return { said: 'prepared' };
+      case 'take':
+        return this.#take(ask);
+      case 'save':
+        return this.#save(ask.takenMs);
+      case 'finish':
+        return this.#finish();
+    }
+  }
+
+  #open(fill: boolean): Answer {
+    const total = { said: 'opened' as const, files: 0, bytes: 0, skipped: 0 };
+    for (const { path, memory = '', taken = '' } of this.#task.folders) {
+      const folder = new ServedFolder({
+        ...this.#parentOf(path),
+        memory: openFolder(memory),
+        taken: openFolder(taken),
+      });
+      this.#folders.push(folder);
+      const { files, bytes, skipped } = fill ? folder.fill() : folder.takeUp();
+      total.files += files;
+      total.bytes += bytes;
+      total.skipped += skipped;
+    }
+    return total;
+  }
+
+  #take({ mapped, freeze, running }: Extract<Ask, { do: 'take' }>): Answer {
+    const freezer = freeze ? this.#freezer : undefined;
+    const { frozenMsMax } = this.#task;
+    const begun = performance.now();
+    try {
+      freezer?.freeze(frozenMsMax);
+      const untilMs = freezer ? begun + frozenMsMax : Number.POSITIVE_INFINITY;
+      for (const folder of this.#folders) folder.take(mapped, untilMs, running && !freezer);
+    } catch (error) {
+      if (error instanceof Late || failedWith(error, 'ETIMEDOUT')) return { said: 'late' };
+      throw error;
+    } finally {
+      freezer?.thaw();
+    }
+    return { said: 'taken', frozenMs: freezer ? performance.now() - begun : 0 };
+  }
+
+  #save(takenMs: number): Answer {
+    const total = { said: 'saved' as const, files: 0, bytes: 0 };
+    for (const folder of this.#folders) {
+      const { files = 0, bytes = 0 } = folder.save(takenMs) ?? {};
+      total.files += files;
+      total.bytes += bytes;
+    }
+    return total;
+  }
+
+  #finish(): Answer {
+    const all: Recovered[] =
+      this.#folders.length > 0
+        ? this.#folders.map((folder) => folder.finish())
+        : this.#task.folders.map(({ path }) => this.#recover(path));
+    const takenMs = Math.max(...all.map((one) => one.takenMs ?? 0));
+    return {
+      said: 'finished',
+      kept: all.reduce((sum, { kept }) => sum + kept.length, 0),
+      stayed: all.reduce((sum, { stayed }) => sum + stayed.length, 0),
+      ...(takenMs > 0 ? { takenMs } : {}),
+    };
+  }
+
+  #recover(path: string): Recovered {
+    const { parent, name } = this.#parentOf(path);
+    const disk = new FolderDisk(parent, name);
+    try {
+      return recoverBox(disk);
+    } finally {
+      disk.close();
+      parent.close();
+    }
+  }
+}
+
+let writer: Writer | undefined;
+for await (const line of createInterface({ input: process.stdin })) {
+  try {
+    if (writer === undefined) {
+      const task = JSON.parse(line) as Task;
+      // It thaws what it has frozen, also when the daemon is killed; then its input ends, and so does it.
+      becomeCaller(task.caller, { outlives: true });
+      writer = new Writer(task);
+    } else tell(writer.answer(JSON.parse(line) as Ask));
+  } catch (error) {
+    tell({ said: 'failed', problem: String((error as Error)?.message ?? error) });
+  }
+}

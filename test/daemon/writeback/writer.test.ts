@@ -1,0 +1,307 @@
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import test from 'ava';
+import { sync } from '../../../daemon/writeback/sync.ts';
+import { type WriterChild, WriterFailed } from '../../../daemon/writeback/writer-child.ts';
+import { partner } from '../../support/mount-scratch.ts';
+import { when } from '../../support/needs.ts';
+import { idle, type ServedHome, servedHome, uid } from './served-home.ts';
+
+const root = when(test, { root: true });
+const deadline = 60_000;
+const boxOf = ({ home }: ServedHome): string => `${home}/.persona-app`;
+
+const open = (writer: WriterChild, fill = true) =>
+  writer.ask({ do: 'open', fill }, 'opened', deadline);
+const finish = (writer: WriterChild) => writer.ask({ do: 'finish' }, 'finished', deadline);
+const save = (writer: WriterChild) => sync(writer, idle, () => 1000);
+
+root('a folder comes into memory and back with all that it has', async (t) => {
+  const home = await servedHome(t);
+  const { disk, memory } = home;
+  mkdirSync(`${disk}/deep/er`, { recursive: true });
+  for (const name of ['plain', 'deep/er/one', 'twin', 'going', 'locked'])
+    writeFileSync(`${disk}/${name}`, `old ${name}`);
+  linkSync(`${disk}/twin`, `${disk}/deep/twin`);
+  symlinkSync('plain', `${disk}/link`);
+  writeFileSync(`${disk}/sparse`, '');
+  truncateSync(`${disk}/sparse`, 30 << 20);
+  utimesSync(`${disk}/plain`, 1000, 2000.5);
+  execFileSync('chown', ['-hR', `${uid}:${uid}`, disk]);
+  chmodSync(`${disk}/plain`, 0o640);
+  chownSync(`${disk}/locked`, 0, 0);
+  chmodSync(`${disk}/locked`, 0o600);
+  const server = createServer().listen(`${disk}/socket`);
+  t.teardown(() => void server.close());
+  const writer = await home.writer();
+  const opened = await open(writer);
+  t.is(opened.files, 5);
+  t.is(opened.skipped, 2);
+  t.is(readFileSync(`${memory}/deep/er/one`, 'latin1'), 'old deep/er/one');
+  t.is(statSync(`${memory}/twin`).ino, statSync(`${memory}/deep/twin`).ino);
+  t.is(statSync(`${memory}/plain`).mode & 0o777, 0o640);
+  t.is(statSync(`${memory}/plain`).mtimeMs, 2_000_500);
+  t.true(statSync(`${memory}/sparse`).blocks < 100);
+  t.is(readlinkSync(`${memory}/link`), 'plain');
+  t.false(existsSync(`${memory}/locked`));
+
+  appendFileSync(`${memory}/twin`, ' and new');
+  rmSync(`${memory}/going`);
+  renameSync(`${memory}/deep/er`, `${memory}/moved`);
+  rmSync(`${memory}/link`);
+  symlinkSync('elsewhere', `${memory}/link`);
+  mkdirSync(`${memory}/fresh`, { mode: 0o750 });
+  writeFileSync(`${memory}/fresh/file`, 'fresh');
+  linkSync(`${memory}/plain`, `${memory}/fresh/plain`);
+  for (const at of ['moved', 'fresh', 'fresh/file', 'link'])
+    execFileSync('chown', ['-h', `${uid}:${uid}`, `${memory}/${at}`]);
+  await save(writer);
+  t.is(readFileSync(`${disk}/twin`, 'latin1'), 'old twin');
+  t.deepEqual(await finish(writer), { said: 'finished', kept: 0, stayed: 0, takenMs: 1000 });
+  t.is(readFileSync(`${disk}/twin`, 'latin1'), 'old twin and new');
+  t.is(statSync(`${disk}/twin`).ino, statSync(`${disk}/deep/twin`).ino);
+  t.false(existsSync(`${disk}/going`));
+  t.false(existsSync(`${disk}/deep/er`));
+  t.is(readFileSync(`${disk}/moved/one`, 'latin1'), 'old deep/er/one');
+  t.is(readlinkSync(`${disk}/link`), 'elsewhere');
+  t.is(statSync(`${disk}/fresh`).mode & 0o777, 0o750);
+  t.is(statSync(`${disk}/fresh/plain`).ino, statSync(`${disk}/plain`).ino);
+  t.is(statSync(`${disk}/fresh/file`).uid, uid);
+  t.is(readFileSync(`${disk}/locked`, 'latin1'), 'old locked');
+  t.true(existsSync(`${disk}/socket`));
+  t.false(existsSync(boxOf(home)));
+});
+
+root('nothing is written where nothing was changed', async (t) => {
+  const home = await servedHome(t);
+  writeFileSync(`${home.disk}/file`, 'old');
+  const writer = await home.writer();
+  await open(writer);
+  const { files } = await save(writer);
+  t.is(files, 0);
+  t.false(existsSync(boxOf(home)));
+  await finish(writer);
+  t.is(readFileSync(`${home.disk}/file`, 'latin1'), 'old');
+});
+
+root('two generations are kept, and no more', async (t) => {
+  const home = await servedHome(t);
+  const writer = await home.writer();
+  await open(writer);
+  for (let n = 1; n <= 5; n += 1) {
+    writeFileSync(`${home.memory}/file`, `state ${n}`);
+    await save(writer);
+  }
+  const names = readdirSync(boxOf(home)).sort();
+  t.deepEqual(
+    names.filter((name) => name.endsWith('.generation')),
+    ['4.generation', '5.generation'],
+  );
+  t.is(names.length, 4);
+});
+
+root('a writer that is killed is followed by one that takes up what memory has', async (t) => {
+  const home = await servedHome(t);
+  for (const name of ['same', 'edited', 'going']) {
+    writeFileSync(`${home.disk}/${name}`, `old ${name}`);
+    chownSync(`${home.disk}/${name}`, uid, uid);
+  }
+  const first = await home.writer();
+  await open(first);
+  writeFileSync(`${home.memory}/edited`, 'new edited');
+  await save(first);
+  await first.end();
+  writeFileSync(`${home.memory}/edited`, 'newer edit');
+  rmSync(`${home.memory}/going`);
+  const second = await home.writer();
+  await open(second, false);
+  await save(second);
+  await finish(second);
+  t.deepEqual(
+    readdirSync(home.disk).map((name) => readFileSync(`${home.disk}/${name}`, 'latin1')),
+    ['newer edit', 'old same'],
+  );
+});
+
+root('what a crash has left is brought into the folder, once', async (t) => {
+  const home = await servedHome(t);
+  const writer = await home.writer();
+  await open(writer);
+  writeFileSync(`${home.memory}/file`, 'written');
+  await save(writer);
+  writeFileSync(`${home.memory}/file`, 'not written');
+  await writer.end();
+  const next = await home.recoverer();
+  t.deepEqual(await finish(next), { said: 'finished', kept: 0, stayed: 0, takenMs: 1000 });
+  t.is(readFileSync(`${home.disk}/file`, 'latin1'), 'written');
+  t.deepEqual(await finish(next), { said: 'finished', kept: 0, stayed: 0 });
+});
+
+root('a damaged generation gives way to the one before it', async (t) => {
+  const home = await servedHome(t);
+  const writer = await home.writer();
+  await open(writer);
+  for (const n of [1, 2]) {
+    writeFileSync(`${home.memory}/file`, `state ${n}`);
+    await save(writer);
+  }
+  await writer.end();
+  appendFileSync(`${boxOf(home)}/2.generation`, 'x');
+  await finish(await home.recoverer());
+  t.is(readFileSync(`${home.disk}/file`, 'latin1'), 'state 1');
+});
+
+root('what others have written meanwhile is put aside, never overwritten', async (t) => {
+  const home = await servedHome(t);
+  for (const name of ['both', 'theirs']) writeFileSync(`${home.disk}/${name}`, 'old');
+  execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
+  const writer = await home.writer();
+  await open(writer);
+  writeFileSync(`${home.memory}/both`, 'ours');
+  rmSync(`${home.memory}/theirs`);
+  for (const name of ['both', 'theirs']) writeFileSync(`${home.disk}/${name}`, 'changed by others');
+  await save(writer);
+  const { kept, stayed } = await finish(writer);
+  t.deepEqual({ kept, stayed }, { kept: 1, stayed: 1 });
+  t.is(readFileSync(`${home.disk}/both`, 'latin1'), 'ours');
+  t.is(readFileSync(`${home.disk}/theirs`, 'latin1'), 'changed by others');
+  const aside = readdirSync(boxOf(home));
+  t.is(aside.length, 1);
+  t.is(readFileSync(`${boxOf(home)}/${aside[0]}`, 'latin1'), 'changed by others');
+});
+
+root('a folder that becomes a link leads a write-back nowhere else', async (t) => {
+  const home = await servedHome(t);
+  const outside = `${home.home}/outside`;
+  mkdirSync(outside);
+  writeFileSync(`${outside}/file`, 'untouched');
+  mkdirSync(`${home.disk}/sub`);
+  execFileSync('chown', ['-R', `${uid}:${uid}`, home.home]);
+  writeFileSync(`${home.disk}/sub/file`, 'old');
+  const writer = await home.writer();
+  await open(writer);
+  writeFileSync(`${home.memory}/sub/file`, 'new');
+  await save(writer);
+  renameSync(`${home.disk}/sub`, `${home.disk}/was`);
+  symlinkSync(outside, `${home.disk}/sub`);
+  await t.throwsAsync(finish(writer), { instanceOf: WriterFailed });
+  t.is(readFileSync(`${outside}/file`, 'latin1'), 'untouched');
+  t.true(existsSync(`${boxOf(home)}/1.generation`));
+  // In memory it is a link like any other.
+  rmSync(`${home.memory}/sub`, { recursive: true });
+  symlinkSync(outside, `${home.memory}/sub`);
+  await save(writer);
+  t.is(readFileSync(`${outside}/file`, 'latin1'), 'untouched');
+});
+
+root('with a full disk the generation before stays, and the next try has everything', async (t) => {
+  const home = await servedHome(t, { diskBytes: 4 << 20 });
+  const writer = await home.writer();
+  await open(writer);
+  writeFileSync(`${home.memory}/small`, 'first');
+  await save(writer);
+  writeFileSync(`${home.home}/filler`, Buffer.alloc(3 << 20, 1));
+  writeFileSync(`${home.memory}/big`, Buffer.alloc(2 << 20, 2));
+  await t.throwsAsync(save(writer), { message: /ENOSPC/ });
+  t.true(existsSync(`${boxOf(home)}/1.generation`));
+  rmSync(`${home.home}/filler`);
+  await save(writer);
+  await finish(writer);
+  t.is(readFileSync(`${home.disk}/small`, 'latin1'), 'first');
+  t.true(readFileSync(`${home.disk}/big`).equals(Buffer.alloc(2 << 20, 2)));
+});
+
+root('where memory is full, copies go to the disk at once', async (t) => {
+  const home = await servedHome(t, { memoryBytes: 4 << 20 });
+  const writer = await home.writer();
+  await open(writer);
+  writeFileSync(`${home.memory}/big`, Buffer.alloc(3 << 20, 3));
+  await save(writer);
+  await finish(writer);
+  t.true(readFileSync(`${home.disk}/big`).equals(Buffer.alloc(3 << 20, 3)));
+});
+
+when(test, { root: true, tools: ['python3'] })(
+  'what is written through a mapping is seen, while it is mapped and after',
+  async (t) => {
+    const home = await servedHome(t);
+    writeFileSync(`${home.disk}/mapped`, 'a'.repeat(4096));
+    const writer = await home.writer();
+    await open(writer);
+    const script = `import mmap,sys
+f=open(sys.argv[1],'r+b');m=mmap.mmap(f.fileno(),0);f.close()
+print('mapped',flush=True)
+for line in sys.stdin:
+    if line.strip()=='end': m.close()
+    else: m[0:1]=line[0:1].encode()
+    print('done',flush=True)`;
+    const program = partner(t, 'python3', '-c', script, `${home.memory}/mapped`);
+    t.is(await program.line(), 'mapped');
+    const inode = String(statSync(`${home.memory}/mapped`).ino);
+    const mapped = async () => new Set([inode]);
+    const written = async (line: string) => {
+      program.say(line);
+      t.is(await program.line(), 'done');
+    };
+    await written('b');
+    const running = { populated: true, freezable: false, mapped };
+    t.is((await sync(writer, running, () => 1)).files, 1);
+    t.is((await sync(writer, running, () => 2)).files, 0);
+    await written('c');
+    await written('end');
+    t.is((await sync(writer, idle, () => 3)).files, 1);
+    await finish(writer);
+    t.is(readFileSync(`${home.disk}/mapped`, 'latin1'), `c${'a'.repeat(4095)}`);
+  },
+);
+
+root('a writer that is killed at any time leaves a whole generation', async (t) => {
+  const home = await servedHome(t);
+  const names = ['a', 'b', 'c', 'sub/d'];
+  mkdirSync(`${home.disk}/sub`);
+  for (const name of names) writeFileSync(`${home.disk}/${name}`, '0');
+  execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
+  const first = await home.writer();
+  await open(first);
+  await first.end();
+  let saved = 0;
+  for (let round = 1; round <= 4; round += 1) {
+    const writer = await home.writer();
+    await open(writer, false);
+    const before = saved;
+    for (const name of names) writeFileSync(`${home.memory}/${name}`, String(round));
+    const syncing = save(writer).then(
+      () => {
+        saved = round;
+      },
+      () => undefined,
+    );
+    // Later in each round: somewhere in it the writer is gone.
+    for (let turns = round * 75; turns > 0; turns -= 1) await new Promise(setImmediate);
+    await Promise.all([writer.end(), syncing]);
+    const recoverer = await home.recoverer();
+    await finish(recoverer);
+    const found = new Set(names.map((name) => readFileSync(`${home.disk}/${name}`, 'latin1')));
+    t.is(found.size, 1);
+    t.true([before, saved, round].includes(Number([...found][0])));
+    t.true(Number([...found][0]) >= saved);
+  }
+});
