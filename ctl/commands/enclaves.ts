@@ -40,6 +40,12 @@ export const enclaveCommands = (): readonly Command[] => [
     operands: [{ name: 'NAME', summary: 'Name of the new enclave.' }],
     flags: [
       { name: 'size', short: 's', value: 'SIZE', summary: 'Its size, such as 500M or 4G.' },
+      {
+        name: 'type',
+        value: 'TYPE',
+        summary: 'How it is encrypted: auto (luks2 where it can be), luks2 or fscrypt.',
+        choices: ['auto', 'luks2', 'fscrypt'],
+      },
       keyFile,
       credential,
       ...changeFlags,

@@ -17,11 +17,19 @@ function stateText({ state, problem }: EnclavePage, style: Style): Safe {
 
 const ownerText = ({ owner }: EnclavePage) => owner.name ?? `uid ${owner.uid}`;
 
+const types = ['auto', 'luks2', 'fscrypt'] as const;
+
 /** `personactl enclave create` */
 export async function create(call: Call): Promise<number | undefined> {
   const name = call.name('NAME');
   const bytes = parseSize(call.text('size') ?? '');
-  const params = { name, bytes, ...(await sendSecret(call, true)) };
+  const type = types.find((one) => one === call.text('type'));
+  const params = {
+    name,
+    bytes,
+    ...(type !== undefined && { type }),
+    ...(await sendSecret(call, true)),
+  };
   return runChange(call, 'enclave.create', params, (outcome) => {
     const { enclave } = outcome.result;
     call.out.done(outcome, () => [
@@ -186,6 +194,7 @@ export async function show(call: Call): Promise<undefined> {
           ['path', enclave.path],
           ['owner', ownerText(enclave)],
           ['size', formatSize(enclave.bytes)],
+          ['type', enclave.type],
           [
             'key',
             enclave.credential === undefined ? enclave.key : say`credential ${enclave.credential}`,

@@ -3,27 +3,33 @@ import { memoryProtection } from '../kernel/assurances.ts';
 import { exists } from '../kernel/files.ts';
 import { lockedMemoryProblem } from '../kernel/locked-memory.ts';
 import { closesBeforeSleep } from '../kernel/sleep-unit.ts';
-import { type Enclave, keyWords } from './enclave-rows.ts';
+import { type Enclave, keyWords, type Way } from './enclave-rows.ts';
 import { derivationText } from './key-derivation.ts';
 import { readKeyRecord } from './key-record.ts';
 import { anchorOf, type EnclaveRoom, keyFileOf, volumeOf } from './room.ts';
 import { sleepDeadlineMs } from './sleep.ts';
 import { insideOf, isHeld, isShown } from './volume.ts';
 
-const heldText = 'a program still holds a file of it, and can read that until it ends';
+/** Of one that was closed while somebody used it. */
+const stillHeld: Record<Way, string> = {
+  fscrypt: 'a program still holds a file of it, and can read that until it ends',
+  luks2:
+    'a program, or a mount namespace, still holds it: its key is gone, and what of it is in the page cache goes with the last of them',
+};
 
 /** What is shown of an enclave. */
 export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
   const { name, id, owner, bytes, key, credential, createdMs, opened } = enclave;
   const isOpen = opened !== undefined && isShown(room, name);
-  const there = (await exists(volumeOf(room, id))) && (await exists(keyFileOf(room, id)));
+  const there = (await exists(volumeOf(room, enclave))) && (await exists(keyFileOf(room, id)));
   const account = accountOf(owner);
-  const problem = (await isHeld(room, enclave)) ? heldText : room.problems.get(name);
+  const problem = (await isHeld(room, enclave)) ? stillHeld[enclave.way] : room.problems.get(name);
   const inside = isOpen ? await insideOf(room, name) : [];
   return {
     name,
     owner: { uid: owner, ...(account === undefined ? {} : { name: account.name }) },
     bytes,
+    type: enclave.way,
     key,
     ...(credential === undefined ? {} : { credential }),
     state: isOpen ? ('open' as const) : there ? ('closed' as const) : ('missing' as const),
@@ -37,6 +43,13 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
   };
 }
 
+const diskTexts: Record<Way, string> = {
+  fscrypt:
+    'aes-256-xts fscrypt v2, names aes-256-cts; sizes, times and the number of files are not hidden, and nothing notices when somebody alters the volume',
+  luks2:
+    'aes-xts-256 luks2; which blocks were ever written is not hidden, and nothing notices when somebody alters the volume',
+};
+
 /** Who is kept out by what, and who is not: said as it is. */
 export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
   const { hardware, encryption, swap } = memoryProtection();
@@ -46,7 +59,7 @@ export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
     hardwareUsed: false as const,
     memory: encryption,
     swap,
-    disk: 'aes-256-xts fscrypt v2, names aes-256-cts; sizes, times and the number of files are not hidden, and nothing notices when somebody alters the volume',
+    disk: diskTexts[enclave.way],
     key: await keyText(room, enclave),
     keyMemory:
       unlocked === undefined
@@ -70,11 +83,19 @@ async function keyText(room: EnclaveRoom, { id, credential }: Enclave): Promise<
   }
 }
 
-function sleepText({ opened }: Enclave): string {
+/** What closing leaves in memory while a program holds something open. */
+const heldTexts: Record<Way, string> = {
+  fscrypt:
+    'a file that a program holds open stays readable to it, and the key of that one file in memory',
+  luks2:
+    'of a file that a program holds open, what is in the page cache stays readable to it, and no key in memory',
+};
+
+function sleepText({ opened, way }: Enclave): string {
   if (opened?.beforeSleep !== true)
     return 'does not close it: an open enclave stays open through it, with its key in memory, unless it was opened to be closed before it';
   return closesBeforeSleep()
-    ? `closes it, unless that takes more than ${sleepDeadlineMs / 1000} s; a file that a program holds open stays readable to it, and the key of that one file in memory`
+    ? `closes it, unless that takes more than ${sleepDeadlineMs / 1000} s; ${heldTexts[way]}`
     : 'does not close it, though that was asked for: nothing here runs `personactl enclave sleep` before it (`systemctl enable personad-sleep.service`)';
 }
 

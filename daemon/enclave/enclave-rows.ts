@@ -1,7 +1,7 @@
 import type { Row, Store, Tx } from '../store/store.ts';
 
 /** How the content of an enclave is encrypted. */
-export type Way = 'fscrypt';
+export type Way = 'fscrypt' | 'luks2';
 /** What opens it. */
 export type KeyKind = 'passphrase' | 'file' | 'credential';
 /** The same in words. */

@@ -5,7 +5,8 @@ import type { Plan } from '../changes/change.ts';
 import type { Json, TaskSpec } from '../changes/task.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { lockedBytesMax } from '../kernel/locked-memory.ts';
-import { type Enclave, type KeyKind, readEnclave, readEnclaves } from './enclave-rows.ts';
+import { luksProblem } from '../kernel/luks.ts';
+import { type Enclave, type KeyKind, readEnclave, readEnclaves, type Way } from './enclave-rows.ts';
 import type { GivenSecret } from './given-secrets.ts';
 import { type EnclaveRoom, enclaveOf } from './room.ts';
 import { volumeBytesMin } from './volume.ts';
@@ -49,6 +50,15 @@ function kept(room: EnclaveRoom, secret: GivenSecret | undefined): { secret?: st
   return { secret: room.secrets.put(secret) };
 }
 
+/** Device-mapper hides more, so it is taken where it is there. Throws `capability-missing`. */
+function wayOf(asked: Way | 'auto' = 'auto'): Way {
+  if (asked === 'fscrypt') return asked;
+  const problem = luksProblem();
+  if (problem === undefined) return 'luks2';
+  if (asked === 'auto') return 'fscrypt';
+  throw new PersonaError('capability-missing', { capability: `LUKS2: ${problem}` });
+}
+
 /** Makes an enclave of the caller. Throws already-exists, bad-name, bad-value, limit-exceeded. */
 export async function planCreate(
   room: EnclaveRoom,
@@ -56,6 +66,7 @@ export async function planCreate(
     name: string;
     bytes: number;
     key: KeyKind;
+    type?: Way | 'auto' | undefined;
     credential?: string | undefined;
     secret: GivenSecret | undefined;
   },
@@ -85,7 +96,7 @@ export async function planCreate(
     // Not the group the caller happens to act in: after `newgrp persona` that is everybody's who may use the daemon.
     gid: accountOf(caller.uid)?.gid ?? caller.gid,
     bytes,
-    way: 'fscrypt',
+    way: wayOf(params.type),
     key,
     ...(credential === undefined ? {} : { credential }),
     createdMs: room.now(),

@@ -1,7 +1,7 @@
-import { errorsText, witnessExt4 } from '../kernel/ext4-witness.ts';
 import { type Enclave, readEnclaves } from './enclave-rows.ts';
 import { type EnclaveRoom, volumeOf } from './room.ts';
-import { enclaveLabel, isShown } from './volume.ts';
+import { sealingOf } from './sealings.ts';
+import { isShown } from './volume.ts';
 
 /** Whether the volume of an enclave is what it was. What is in it has no digest, and its key is not here: nothing is said of that. */
 export interface EnclaveHealth {
@@ -15,12 +15,11 @@ export interface EnclaveHealth {
   problem?: string;
 }
 
-function healthOf(room: EnclaveRoom, { name, id, owner, bytes }: Enclave): EnclaveHealth {
+function healthOf(room: EnclaveRoom, enclave: Enclave): EnclaveHealth {
+  const { name, owner, bytes } = enclave;
   const known = { name, owner, bytes, mounted: isShown(room, name) };
   try {
-    const witness = witnessExt4(volumeOf(room, id), { uuid: id, label: enclaveLabel, bytes });
-    const problem = witness.problem ?? errorsText(witness);
-    return { ...known, errors: witness.errors, ...(problem === undefined ? {} : { problem }) };
+    return { ...known, ...sealingOf(enclave).witness(volumeOf(room, enclave), enclave) };
   } catch (error) {
     return { ...known, errors: 0, problem: `it cannot be read: ${(error as Error).message}` };
   }

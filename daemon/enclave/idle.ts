@@ -82,8 +82,8 @@ export class IdleWatch {
   }
 }
 
-/** Requests that the loop device of this number has ended. */
+/** Requests that the device (`major:minor`) has ended. */
 function requestsOf(device: string | undefined): number {
-  const counters = readBlockCounters(`loop${device?.split(':')[1] ?? ''}`);
+  const counters = device === undefined ? undefined : readBlockCounters(device, '/sys/dev/block');
   return counters === undefined ? 0 : counters.reads + counters.writes;
 }

@@ -3,7 +3,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Log } from '../changes/log.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Store } from '../store/store.ts';
-import { type Enclave, readEnclave } from './enclave-rows.ts';
+import { type Enclave, readEnclave, type Way } from './enclave-rows.ts';
 import { GivenSecrets } from './given-secrets.ts';
 
 /** What the functions and tasks of enclaves are handed. */
@@ -50,12 +50,15 @@ export function folderOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
   return join(foldersOf(room), id);
 }
 
-/** Last part of the path of every volume. */
-export const volumeName = 'volume.ext4';
+/** Last part of the path of a volume: the file system, or what shows one when it is unlocked. */
+export const volumeNames: Record<Way, string> = { fscrypt: 'volume.ext4', luks2: 'volume.luks' };
 
 /** The volume of an enclave. */
-export function volumeOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
-  return join(folderOf(room, id), volumeName);
+export function volumeOf(
+  room: Pick<EnclaveRoom, 'paths'>,
+  { id, way }: Pick<Enclave, 'id' | 'way'>,
+): string {
+  return join(folderOf(room, id), volumeNames[way]);
 }
 
 /** The wrapped key of an enclave. */

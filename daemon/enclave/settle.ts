@@ -59,13 +59,16 @@ async function settleOne(room: EnclaveRoom, enclave: Enclave): Promise<void> {
   if (opened === undefined || !shown) await hideVolume(room, enclave);
 }
 
+async function isWhole(room: EnclaveRoom, enclave: Enclave): Promise<boolean> {
+  return (await exists(keyFileOf(room, enclave.id))) && (await exists(volumeOf(room, enclave)));
+}
+
 async function takeUp(room: EnclaveRoom, id: string, busy: ReadonlySet<string>): Promise<void> {
   const { store, log } = room;
   const record = (await readRecord(recordOf(room, id), enclaveRecord)) as Enclave | undefined;
-  const whole = (await exists(keyFileOf(room, id))) && (await exists(volumeOf(room, id)));
   if (record !== undefined && busy.has(record.name)) return;
   const free = record !== undefined && (await readEnclave(store, record.name)) === undefined;
-  if (record?.id !== id || !whole || !free) {
+  if (record?.id !== id || !free || !(await isWhole(room, record))) {
     log.warn(
       { folder: folderOf(room, id) },
       'no row names this folder of an enclave: left as it is',
@@ -73,5 +76,6 @@ async function takeUp(room: EnclaveRoom, id: string, busy: ReadonlySet<string>):
     return;
   }
   await store.commit((tx) => putEnclave(tx, record, null));
+  if (!isShown(room, record.name)) await hideVolume(room, record);
   log.warn({ enclave: record.name }, 'an enclave without a row was taken up by its own record');
 }

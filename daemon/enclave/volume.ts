@@ -1,40 +1,24 @@
-import { chmodSync, chownSync, constants, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { failedWith } from '../kernel/errno.ts';
-import { ext4Maker, makeExt4, mountExt4 } from '../kernel/ext4.ts';
-import type { Fd } from '../kernel/fd.ts';
-import { ensureFolder, exists, preallocate, syncFileSystem } from '../kernel/files.ts';
-import {
-  addFileSystemKey,
-  encryptedUnder,
-  encryptFolder,
-  removeFileSystemKey,
-} from '../kernel/fscrypt.ts';
+import { ext4Maker } from '../kernel/ext4.ts';
+import { ensureFolder, preallocate } from '../kernel/files.ts';
 import type { LockedBytes } from '../kernel/locked-memory.ts';
-import { findLoop } from '../kernel/loop-find.ts';
 import { attach, changeMount, cloneTree, unmount } from '../kernel/mounts.ts';
-import { makeFolderIn, OPEN, openBeneath, openFile, unlinkIn } from '../kernel/openat.ts';
 import { moveMount } from '../kernel/private-place.ts';
 import { type Inside, whoIsInside } from '../kernel/processes.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { statMount } from '../kernel/stat-mount.ts';
+import { contentName, openContent, ownerOnly, topOf } from './content.ts';
 import type { Enclave } from './enclave-rows.ts';
-import { anchorOf, asideOf, type EnclaveRoom, folderOf, volumeName, volumeOf } from './room.ts';
+import { anchorOf, asideOf, type EnclaveRoom, folderOf, volumeOf } from './room.ts';
+import { sealingOf } from './sealings.ts';
 
 /** Below this an ext4 volume is mostly its own tables. */
 export const volumeBytesMin = 16 * 1024 ** 2;
 /** An allocation is made in steps, so that it can be followed and aborted. */
 const STEP = 1024 ** 3;
-/** The name that the file system of every enclave bears. */
-export const enclaveLabel = 'persona-enclave';
-/** The one folder of a volume that is encrypted. The top of an ext4 file system cannot be. */
-const DATA = 'data';
-/** Whose alone an open enclave is. */
-const OWNER_ONLY = 0o700;
-
-const readWrite = constants.O_RDWR | constants.O_NOFOLLOW;
-
 /** Whether the kernel shows a mount at the place. */
 function isMounted(place: string): boolean {
   try {
@@ -50,106 +34,82 @@ export function isShown(room: EnclaveRoom, name: string): boolean {
   return isMounted(anchorOf(room, name));
 }
 
-/** Makes the volume anew, with all its blocks. Throws `tool-missing`, or what the machine says. */
+function makerOfFileSystems(): string {
+  const maker = ext4Maker();
+  if (maker !== undefined) return maker;
+  throw new PersonaError('tool-missing', {
+    tool: 'mkfs.ext4',
+    fix: '`apt install e2fsprogs`',
+    reason: 'the volume of an enclave is made with it',
+  });
+}
+
+/** Makes the file of a volume anew, with all its blocks. Throws `tool-missing`, or what the machine says. */
 export async function makeVolume(
   room: EnclaveRoom,
-  { id, bytes }: Pick<Enclave, 'id' | 'bytes'>,
+  enclave: Enclave,
   signal: AbortSignal,
   done: (bytes: number) => void,
 ): Promise<void> {
-  const maker = ext4Maker();
-  if (maker === undefined)
-    throw new PersonaError('tool-missing', {
-      tool: 'mkfs.ext4',
-      fix: '`apt install e2fsprogs`',
-      reason: 'the volume of an enclave is made with it',
-    });
+  const maker = makerOfFileSystems();
+  const { id, bytes } = enclave;
   await removeTree(folderOf(room, id));
   await ensureFolder(folderOf(room, id));
-  const image = volumeOf(room, id);
+  const image = volumeOf(room, enclave);
   for (let at = 0; at < bytes; ) {
     signal.throwIfAborted();
     at = Math.min(bytes, at + STEP);
     await preallocate(image, at);
     done(at);
   }
-  await makeExt4(maker, image, id, enclaveLabel, { features: ['encrypt'] });
+  await sealingOf(enclave).prepare(image, enclave, maker);
   await preallocate(image, bytes); // mkfs has given some back
 }
 
-/** Works on the volume, mounted where nobody sees it: of an open enclave this is one more mount of the same file system. */
-async function withFileSystem<T>(
+/** Encrypts a new volume under this key, with nothing in it; what an earlier try left is replaced. Returns the key's identifier. */
+export function encryptVolume(
   room: EnclaveRoom,
-  id: string,
-  work: (mount: Fd, top: Fd) => Promise<T>,
-): Promise<T> {
-  using file = openFile(volumeOf(room, id), readWrite);
-  const { mount } = await mountExt4(file, volumeName);
-  try {
-    using top = openBeneath(mount, '.', { flags: OPEN.folder });
-    return await work(mount, top);
-  } finally {
-    await mount.closeLater();
-  }
-}
-
-/** Makes the encrypted folder of a new volume, empty, under this key; what an earlier try left is replaced. Returns the key's identifier. */
-export async function encryptVolume(
-  room: EnclaveRoom,
-  { id, owner, gid }: Pick<Enclave, 'id' | 'owner' | 'gid'>,
+  enclave: Enclave,
   key: LockedBytes,
 ): Promise<string> {
-  return await withFileSystem(room, id, async (_, top) => {
-    chmodSync(top.path, OWNER_ONLY);
-    if (readdirSync(top.path).includes(DATA)) unlinkIn(top, DATA, true);
-    makeFolderIn(top, DATA, OWNER_ONLY);
-    const identifier = addFileSystemKey(top, key);
-    try {
-      using data = openBeneath(top, DATA, { flags: OPEN.folder });
-      encryptFolder(data, identifier);
-      chownSync(data.path, owner, gid);
-      await syncFileSystem(`${top.path}/.`);
-    } finally {
-      await removeFileSystemKey(top, identifier);
-    }
-    return identifier;
-  });
+  return sealingOf(enclave).seal(room, enclave, makerOfFileSystems(), key);
 }
 
 function makePlace(place: string): void {
-  mkdirSync(dirname(place), { recursive: true, mode: OWNER_ONLY });
-  mkdirSync(place, { recursive: true, mode: OWNER_ONLY });
+  mkdirSync(dirname(place), { recursive: true, mode: ownerOnly });
+  mkdirSync(place, { recursive: true, mode: ownerOnly });
 }
 
 /**
- * Gives the volume its key and shows the encrypted folder where the owner finds it: nosuid, nodev, owner only. Nothing happens when it
- * is there. When anything fails the key is taken away again.
+ * Gives the volume its key and shows its content where the owner finds it: nosuid, nodev, owner only. Nothing happens when it is there. When
+ * anything fails the caller hides it again.
  */
 export async function showVolume(
   room: EnclaveRoom,
-  { name, id, owner, gid }: Pick<Enclave, 'name' | 'id' | 'owner' | 'gid'>,
+  enclave: Enclave,
   identifier: string,
   key: LockedBytes,
   fault: (point: string) => Promise<void>,
 ): Promise<void> {
+  const { name, owner, gid } = enclave;
   if (isShown(room, name)) return;
   const [anchor, aside] = [anchorOf(room, name), asideOf(room, name)];
   makePlace(anchor);
   makePlace(aside);
-  await withFileSystem(room, id, async (mount, top) => {
-    if (addFileSystemKey(top, key) !== identifier)
-      throw new PersonaError('state-damaged', `the key of ${volumeOf(room, id)} is another one`);
+  const mount = await sealingOf(enclave).unlock(room, enclave, identifier, key);
+  try {
     await fault('key-added');
-    using data = openBeneath(top, DATA, { flags: OPEN.folder });
-    if (encryptedUnder(data) !== identifier)
-      throw new PersonaError('state-damaged', `${volumeOf(room, id)} is not encrypted as it was`);
-    chownSync(data.path, owner, gid);
-    chmodSync(data.path, OWNER_ONLY);
+    using top = topOf(mount);
+    using content = openContent(top);
+    if (content === undefined)
+      throw new PersonaError('state-damaged', `${volumeOf(room, enclave)} has lost its content`);
+    chownSync(content.path, owner, gid);
+    chmodSync(content.path, ownerOnly);
     // A part of a mount that is attached nowhere cannot be shown by itself on every kernel.
     attach(mount, aside);
     await fault('aside');
     try {
-      const shown = cloneTree(`${aside}/${DATA}`);
+      const shown = cloneTree(`${aside}/${contentName}`);
       try {
         attach(shown, anchor);
         changeMount(shown, { nosuid: true, nodev: true, propagation: 'private' });
@@ -160,7 +120,9 @@ export async function showVolume(
       await unmount(aside, { detach: true });
     }
     await fault('shown');
-  });
+  } finally {
+    await mount.closeLater();
+  }
 }
 
 /** Puts an open enclave where nobody but root comes, with those inside; nothing happens when it is there. */
@@ -195,41 +157,17 @@ export async function insideOf(room: EnclaveRoom, name: string): Promise<Inside[
  * Takes an enclave off and its key away, however far it was opened. Safe to repeat. True when somebody still held a file of it open: what
  * he holds stays readable to him until he closes it, nothing else does.
  */
-export async function hideVolume(
-  room: EnclaveRoom,
-  { name, id }: Pick<Enclave, 'name' | 'id'>,
-): Promise<boolean> {
-  if (!(await isAttached(room, id))) return false;
-  return await withFileSystem(room, id, async (_, top) => {
-    for (const place of [anchorOf(room, name), asideOf(room, name)])
+export function hideVolume(room: EnclaveRoom, enclave: Enclave): Promise<boolean> {
+  return sealingOf(enclave).lock(room, enclave, async () => {
+    for (const place of [anchorOf(room, enclave.name), asideOf(room, enclave.name)])
       if (isMounted(place)) await unmount(place, { detach: true });
-    const identifier = keyOf(top);
-    return identifier !== undefined && (await removeFileSystemKey(top, identifier)).busy;
   });
 }
 
 /** Whether a program still holds a file of an enclave that was closed while it did: its file system lives for nobody else. */
-export async function isHeld(
-  room: EnclaveRoom,
-  { name, id }: Pick<Enclave, 'name' | 'id'>,
-): Promise<boolean> {
-  if (!room.held.has(name)) return false;
-  if (await isAttached(room, id)) return true;
-  room.held.delete(name);
+export async function isHeld(room: EnclaveRoom, enclave: Enclave): Promise<boolean> {
+  if (!room.held.has(enclave.name)) return false;
+  if (await sealingOf(enclave).isThere(room, enclave)) return true;
+  room.held.delete(enclave.name);
   return false;
-}
-
-/** The key that a volume is encrypted under, from its own folder: known also when the record of the key is lost. */
-function keyOf(top: Fd): string | undefined {
-  using data = openBeneath(top, DATA, { flags: OPEN.folder });
-  return encryptedUnder(data);
-}
-
-/** Whether a loop device shows the volume, mounted in our sight or not. */
-async function isAttached(room: EnclaveRoom, id: string): Promise<boolean> {
-  if (!(await exists(volumeOf(room, id)))) return false;
-  using file = openFile(volumeOf(room, id), readWrite);
-  const loop = await findLoop(file, volumeName);
-  await loop?.device.closeLater();
-  return loop !== undefined;
 }

@@ -35,7 +35,7 @@ export const zram: Medium = {
   async open(partition, save) {
     const earlier = deviceOf(partition);
     if (earlier !== undefined && isFinished(zramPath(earlier))) {
-      const mount = await mountExt4Device(zramPath(earlier));
+      const mount = await mountExt4Device(zramPath(earlier), 'given-back');
       return { mount, empty: false, opened: { device: earlier } };
     }
     if (earlier !== undefined) await removeZram(earlier);
@@ -46,7 +46,7 @@ export const zram: Medium = {
     markExt4(zramPath(device), partition.id, EXT4_LABEL);
     await save({ device });
     await makeExt4(maker, zramPath(device), partition.id, EXT4_LABEL, { journalBytes: 0 });
-    const mount = await mountExt4Device(zramPath(device));
+    const mount = await mountExt4Device(zramPath(device), 'given-back');
     try {
       handOver(mount, partition);
     } catch (error) {

@@ -151,12 +151,13 @@ export async function mountExt4(
 }
 
 /**
- * Mounts the ext4 file system on a device that lies in memory, attached nowhere: nosuid, nodev, noatime. Blocks of deleted files are given
- * back to the device at once, and with them their memory.
+ * Mounts the ext4 file system on a device, attached nowhere: nosuid, nodev, noatime. Blocks of deleted files are `given-back` to the device at
+ * once, where that frees memory, or `kept`.
  */
-export function mountExt4Device(device: string): Promise<Fd> {
+export function mountExt4Device(device: string, blocks: 'given-back' | 'kept'): Promise<Fd> {
   const flags = MOUNT_ATTR.nosuid | MOUNT_ATTR.nodev | MOUNT_ATTR.noatime;
-  const options = [{ key: 'source', text: device }, { key: 'discard' }, { key: 'noinit_itable' }];
+  const discard = { key: blocks === 'given-back' ? 'discard' : 'nodiscard' };
+  const options = [{ key: 'source', text: device }, discard, { key: 'noinit_itable' }];
   return createMount('ext4', [...options, { key: 'errors', text: 'remount-ro' }], flags);
 }
 

@@ -10,6 +10,8 @@ export const enclavePage = v.strictObject({
   name: v.string(),
   owner: v.strictObject({ uid, name: v.optional(v.string()) }),
   bytes: count,
+  /** How its content is encrypted: by the file system, or by device-mapper. */
+  type: v.picklist(['fscrypt', 'luks2']),
   /** What opens it. */
   key: keyKind,
   /** The name of the credential that it was made with. */
@@ -60,7 +62,15 @@ export const enclaveMethods = {
   'enclave.create': change(
     'group',
     'Makes an enclave: an encrypted volume of the caller.',
-    { name, bytes: count, key: keyKind, secret, credential },
+    {
+      name,
+      bytes: count,
+      key: keyKind,
+      /** `auto`, the default: `luks2` where device-mapper and cryptsetup are. */
+      type: v.optional(v.picklist(['auto', 'fscrypt', 'luks2'])),
+      secret,
+      credential,
+    },
     { enclave: enclavePage },
   ),
   'enclave.list': sync(

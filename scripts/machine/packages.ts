@@ -25,7 +25,7 @@ const system = [
 ];
 
 /** What the daemon's package depends on: it is installed in the image without a network. */
-const daemon = ['bubblewrap', 'erofs-utils', 'rsync', 'util-linux', 'xz-utils'];
+const daemon = ['bubblewrap', 'cryptsetup-bin', 'erofs-utils', 'rsync', 'util-linux', 'xz-utils'];
 
 /** What tests look at the guest with. */
 const tests = [

@@ -34,7 +34,7 @@ const key = 'passphrase' as const;
 const secret = 'x'.repeat(32);
 
 const create: Asked = (methods) =>
-  methods['enclave.create']({ name: 'vault', bytes, key, secret }, request);
+  methods['enclave.create']({ name: 'vault', bytes, key, secret, type: 'fscrypt' }, request);
 const open: Asked = (methods) => methods['enclave.open']({ enclave: 'vault', secret }, request);
 const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, request);
 const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, request);

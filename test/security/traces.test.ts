@@ -169,7 +169,12 @@ when(test, { ...fscryptNeeds, tools: [...needs.tools, 'mkfs.ext4'] })(
       tickets.push(ticket);
       return ticket;
     };
-    const shape = { name: 'vault', bytes: 16 * 1024 ** 2, key: 'passphrase' as const };
+    const shape = {
+      name: 'vault',
+      bytes: 16 * 1024 ** 2,
+      key: 'passphrase' as const,
+      type: 'fscrypt' as const,
+    };
     await done(client, 'enclave.create', { ...shape, secret: await send() });
     await done(client, 'enclave.open', { enclave: 'vault', secret: await send() });
     // More than a core dump would hold. What is found of other texts shows that the looking works.

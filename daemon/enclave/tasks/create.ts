@@ -9,7 +9,7 @@ import { type Enclave, keyWords, putEnclave, readEnclave } from '../enclave-rows
 import { newMasterKey, wrap, writeKeyRecord } from '../key-record.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, folderOf, keyFileOf, recordOf } from '../room.ts';
-import { encryptVolume, makeVolume } from '../volume.ts';
+import { encryptVolume, hideVolume, makeVolume } from '../volume.ts';
 
 /** Kind of the record beside a volume. */
 export const enclaveRecord = 'enclave';
@@ -64,8 +64,9 @@ export function encryptVolumeTask(room: EnclaveRoom): AnyTask {
       const { opened: _, ...body } = enclave;
       await writeRecord(recordOf(room, id), enclaveRecord, { ...body });
     },
-    async undo(_, { secret = '' }) {
+    async undo(_, { enclave, secret = '' }) {
       room.secrets.wipe(secret);
+      await hideVolume(room, enclave);
     },
   });
 }

@@ -19,6 +19,7 @@ import { planClose } from '../../../daemon/enclave/enclaves.ts';
 import { IdleWatch } from '../../../daemon/enclave/idle.ts';
 import { enclaveRoom } from '../../../daemon/enclave/room.ts';
 import { lockedPlacesInUse } from '../../../daemon/kernel/locked-memory.ts';
+import { luksProblem } from '../../../daemon/kernel/luks.ts';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { statMount } from '../../../daemon/kernel/stat-mount.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
@@ -116,7 +117,7 @@ for (const key of ['passphrase', 'file'] as const)
 
 works('a credential opens it as well as the same bytes by another way', async (t) => {
   const { daemon } = await place(t);
-  const shape = { name: 'vault', bytes: 16 * MiB };
+  const shape = { name: 'vault', bytes: 16 * MiB, type: 'fscrypt' as const };
   for (const wrongly of [
     { key: 'credential' as const, secret: 'x'.repeat(32) },
     { key: 'file' as const, credential: 'vault-key' },
@@ -150,6 +151,24 @@ works('a credential opens it as well as the same bytes by another way', async (t
   t.true(
     assurance.reach.closed.some((text) => text.startsWith('root on this machine: everything')),
   );
+});
+
+when(test, {
+  ...fscryptNeeds,
+  other: () =>
+    fscryptNeeds.other() ?? (luksProblem() === undefined ? 'needs no device-mapper' : undefined),
+})('without device-mapper LUKS2 is refused, and auto is fscrypt', async (t) => {
+  const { daemon } = await place(t);
+  const by = (type: 'auto' | 'luks2'): Asked => {
+    const shape = { name: 'vault', bytes: 16 * MiB, key: 'file' as const, secret: 'x'.repeat(32) };
+    return (methods) => methods['enclave.create']({ ...shape, type }, right);
+  };
+  await t.throwsAsync(ask(daemon, by('luks2')), {
+    code: 'capability-missing',
+    message: /LUKS2: (device-mapper is not there|cryptsetup is not installed)/,
+  });
+  await mustDo(daemon, by('auto'));
+  t.is((await page(daemon)).type, 'fscrypt');
 });
 
 works('an empty secret is refused, and a size that is none', async (t) => {

@@ -20,7 +20,7 @@ export const wrong = requestWith('the wrong one');
 export const create =
   (request: Request = right, bytes = 16 * MiB, key: 'passphrase' | 'file' = 'passphrase'): Asked =>
   (methods) =>
-    methods['enclave.create']({ name: 'vault', bytes, key, secret }, request);
+    methods['enclave.create']({ name: 'vault', bytes, key, secret, type: 'fscrypt' }, request);
 export const open =
   (request: Request = right, more: { idleMs?: number; beforeSleep?: true } = {}): Asked =>
   (methods) =>
