@@ -1,21 +1,31 @@
 import { writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { extname, resolve } from 'node:path';
 import { parseSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runReplay } from '../launch/replay-program.ts';
 import { type ReplayPage, replayLines } from '../print/replay-lines.ts';
 import { replaySvg } from '../print/replay-svg.ts';
 import { say } from '../print/safe.ts';
+import { usageError } from '../usage-error.ts';
 
 /** As many scenarios as a few seconds allow. */
 const SEEDS = 5;
 const POINTS = 400;
 
+/** Where the plot goes. Throws `bad-usage` for a name that promises another format, before anything is computed. */
+function plotFile(call: Call): string | undefined {
+  const file = call.text('output');
+  const format = extname(file ?? '').toLowerCase();
+  if (['', '.svg'].includes(format)) return file;
+  const reason = `a plot is written as SVG, not as ${format}`;
+  throw usageError(reason, call.command.name, 'Give it a name that ends in .svg.');
+}
+
 /** `personactl partitions replay`: no daemon is asked. */
 export async function replay(call: Call): Promise<undefined> {
   const trace = call.given('TRACE');
   const memory = call.text('memory');
-  const file = call.text('output');
+  const file = plotFile(call);
   const policies = call.list('policy');
   const task = {
     ...(trace !== undefined && { trace: resolve(call.io.cwd(), trace) }),

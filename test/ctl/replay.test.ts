@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { temporaryFolder } from '../support/temp.ts';
@@ -61,6 +61,15 @@ test('--json has the rows, -o writes a plot whose text is only text', (t) => {
   t.false(svg.includes('<script>'));
   t.false(svg.includes('\u001b'));
   t.regex(svg, /<polyline [^>]*points="\d/);
+});
+
+test('a plot that is asked for in another format is refused at once, and nothing is written', (t) => {
+  const folder = temporaryFolder(t);
+  const { status, out, err } = replay(folder, '--seeds', '1', '-o', 'p.PNG');
+  t.is(status, 2);
+  t.is(out, '');
+  t.regex(err, /SVG, not as \.png.*ends in \.svg/s);
+  t.deepEqual(readdirSync(folder), []);
 });
 
 test('several scenarios have intervals, in the table and in --json; one has none', (t) => {
