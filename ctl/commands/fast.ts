@@ -9,7 +9,7 @@ export const fastCommands = (): readonly Command[] => [
     about: [
       'A fast partition is a folder of yours alone, of a bounded size. What you put there is lost when the machine is restarted, and when the partition is removed: use it for caches, builds and databases that can be made again.',
       'On `ram` it is memory that stays out of swap where the kernel can promise that. Writes that wait for the disk gain most; what is only read is in memory anyway after the first time.',
-      'On `zram` it is compressed memory, slower than `ram`: half of its size counts for what you may have. On `nvme` it is an image on the disk of the state folder, all of whose space is set aside: it gains only what a journal costs.',
+      'On `zram` it is compressed memory, slower than `ram`: half of its size counts for what you may have. On `nvme` it is an image on the disk of the state folder, all of whose space is set aside: it gains only what a journal costs. With `--volume` the image lies in a volume, takes its space of it, and keeps it from being removed.',
       'With `auto` each is measured for a moment against the disk of the state folder: writes that wait for the disk, and cold reads. The first that is at least twice as fast, and that you may have, is taken; where none is, nothing is made, and that is said with the figures.',
     ],
     operands: [{ name: 'NAME', summary: 'Name of the new fast partition.' }],
@@ -21,10 +21,19 @@ export const fastCommands = (): readonly Command[] => [
         summary: 'What it lies on.',
         choices: ['ram', 'zram', 'nvme', 'auto'],
       },
+      {
+        name: 'volume',
+        value: 'VOLUME',
+        summary: 'On nvme: it lies in this volume; in the one of the system for root only.',
+        choices: ['user', 'system'],
+      },
       ...changeFlags,
     ],
     required: [['size'], ['on']],
-    examples: [['personactl fast create build --size 2G --on ram', '']],
+    examples: [
+      ['personactl fast create build --size 2G --on ram', ''],
+      ['personactl fast create db --size 4G --on nvme --volume user', 'space of the volume "user"'],
+    ],
     load: async () => (await import('../run/fast.ts')).create,
   },
   {

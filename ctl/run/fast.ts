@@ -16,12 +16,17 @@ function mediumOf(call: Call): (typeof mediumNames)[number] {
   return medium;
 }
 
+const groundText = ({ on, volume }: FastPage): string =>
+  volume === undefined ? on : `${on}, volume ${volume}`;
+
 /** `personactl fast create` */
 export async function create(call: Call): Promise<number | undefined> {
+  const volume = call.text('volume') as FastPage['volume'];
   const params = {
     name: call.name('NAME'),
     bytes: parseSize(call.text('size') ?? ''),
     on: mediumOf(call),
+    ...(volume !== undefined && { volume }),
   };
   return runChange(call, 'fast.create', params, (outcome) => {
     const { style } = call.out;
@@ -34,9 +39,9 @@ export async function create(call: Call): Promise<number | undefined> {
       ]);
       return undefined;
     }
-    const { name, bytes, path, on, swaps } = partition;
+    const { name, bytes, path, swaps } = partition;
     call.out.done(outcome, () => [
-      say`Fast partition ${style.bold(name)}, ${formatSize(bytes)} on ${on}, is there: ${path}`,
+      say`Fast partition ${style.bold(name)}, ${formatSize(bytes)} on ${groundText(partition)}, is there: ${path}`,
       ...why,
       style.dim(say`What it holds is lost when the machine is restarted.`),
       ...(swaps === true
@@ -74,7 +79,7 @@ export async function list(call: Call): Promise<undefined> {
     const now = call.io.now();
     const rows = answer.partitions.map((one) => [
       style.bold(one.name),
-      one.on,
+      groundText(one),
       one.owner.name ?? `uid ${one.owner.uid}`,
       formatSize(one.bytes),
       formatSize(one.usedBytes),

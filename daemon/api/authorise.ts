@@ -56,8 +56,8 @@ const ofPrivileged = (wanted: boolean | undefined) =>
 
 const ofCredential = (credential: string | undefined) =>
   credential === undefined ? undefined : 'only root may use a credential of the service';
-const ofVolume = (volume: string | undefined) =>
-  volume === 'system' ? 'only root may put a slot in the volume of the system' : undefined;
+const ofVolume = (volume: string | undefined, what = 'a slot') =>
+  volume === 'system' ? `only root may put ${what} in the volume of the system` : undefined;
 
 /** Parameters that are root's, by method. */
 export const rootParameters: RootParameters = {
@@ -69,6 +69,7 @@ export const rootParameters: RootParameters = {
     ofInputs(params.tree, params.diff, params.seed, params.config, params.applications) ??
     ofPrivileged(params.allowPrivileged),
   'persona.import': (params) => ofInputs(params.source) ?? ofPrivileged(params.allowPrivileged),
+  'fast.create': ({ volume }) => ofVolume(volume, 'a fast partition'),
   'enclave.create': ({ credential }) => ofCredential(credential),
   'enclave.open': ({ credential }) => ofCredential(credential),
   'app.set': ({ everybody }) =>

@@ -2,7 +2,9 @@ import type { FastPage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Choice } from '../fast/choose.ts';
+import { readPartitions } from '../fast/fast-rows.ts';
 import { fastTasks } from '../fast/fast-tasks.ts';
+import type { FastVolumes } from '../fast/nvme.ts';
 import { planCreate, planRemove } from '../fast/plan.ts';
 import { type FastParts, FastRoom, type FastView } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
@@ -10,17 +12,21 @@ import { wallMs } from '../kernel/clock.ts';
 import { policySettings } from '../partitions/policy-settings.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { type Spare, spareOf } from '../partitions/spare.ts';
+import type { Store } from '../store/store.ts';
+import type { VolumesRoom } from '../volumes/room.ts';
+import { fullBelow, type VolumeName } from '../volumes/volume.ts';
 
 type FastMethods = Pick<Rooms, Extract<keyof Rooms, `fast.${string}`>>;
 
 function pageOf(view: FastView): FastPage {
   const { name, owner, medium, bytes, usedBytes, memoryBytes, path, state, problem } = view;
-  const { shown, createdMs, emptiedMs, swaps, buffered } = view;
+  const { shown, createdMs, emptiedMs, swaps, buffered, volume } = view;
   const ownerName = accountOf(owner)?.name;
   return {
     name,
     owner: { uid: owner, ...(ownerName === undefined ? {} : { name: ownerName }) },
     on: medium,
+    ...(volume === undefined ? {} : { volume: volume as VolumeName }),
     bytes,
     usedBytes,
     memoryBytes,
@@ -37,8 +43,8 @@ function pageOf(view: FastView): FastPage {
 /** The methods of fast partitions. */
 function fastMethods(room: FastRoom): FastMethods {
   return {
-    'fast.create': async ({ name, bytes, on }, { caller }) => ({
-      plan: await planCreate(room, { name, bytes, medium: on }, caller),
+    'fast.create': async ({ name, bytes, on, volume }, { caller }) => ({
+      plan: await planCreate(room, { name, bytes, medium: on, volume }, caller),
       answer: async (given) => {
         const { choice } = (given ?? {}) as unknown as { choice?: Choice };
         if (choice?.on === 'none') return { choice };
@@ -62,18 +68,36 @@ async function spareMemory({ loop }: PartitionsRoom): Promise<Spare> {
   return spareOf(loop.last, policySettings);
 }
 
+/** What fast partitions need of volumes. */
+const volumesFor = (room: VolumesRoom): FastVolumes => ({
+  usable: () => room.mounted(),
+  fastOf: (volume) => room.fastOf(volume as VolumeName),
+  spareBytes(volume) {
+    const ready = room.ready(volume as VolumeName);
+    return room.freeBytes(ready.name) - fullBelow(room.sizeBytes(ready));
+  },
+});
+
+/** Fast partitions that lie in a volume, in words. */
+export async function partitionsIn(store: Store, volume: string): Promise<string[]> {
+  return (await readPartitions(store))
+    .filter((one) => one.volume === volume)
+    .map(({ name }) => `fast partition ${name}`);
+}
+
 /** What the room of fast partitions is opened with. */
-type Parts = Omit<FastParts, 'settings' | 'memory' | 'now' | 'speedOf'> & {
+type Parts = Omit<FastParts, 'settings' | 'memory' | 'now' | 'speedOf' | 'volumes'> & {
   settings: Settings;
   hooks?: { speedOf?: FastParts['speedOf'] };
 };
 
 /** Opens the room of fast partitions: its steps and methods, and what the daemon does with it. */
-export function openFast(parts: Parts, partitions: PartitionsRoom) {
+export function openFast(parts: Parts, partitions: PartitionsRoom, volumes: VolumesRoom) {
   const room = new FastRoom({
     ...parts,
     settings: parts.settings.values,
     memory: () => spareMemory(partitions),
+    volumes: volumesFor(volumes),
     now: wallMs,
     ...(parts.hooks?.speedOf && { speedOf: parts.hooks.speedOf }),
   });

@@ -31,7 +31,7 @@ import type { VolumeName } from '../volumes/volume.ts';
 import { openApplications } from './applications.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
-import { openFast } from './fast.ts';
+import { openFast, partitionsIn } from './fast.ts';
 import { type Integrity, openIntegrity, type WrittenImage } from './integrity.ts';
 import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
@@ -96,7 +96,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const retention = retentionFrom(parts.settings);
   const backup = openBackup(parts, slots.room.places);
   const partitions = await openPartitions(parts);
-  const fast = openFast(parts, partitions);
+  const fast = openFast(parts, partitions, volumes);
   const governor = openGovernor(parts, partitions, volumes);
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const written = () => writtenImages(volumes, enclaves);
@@ -181,7 +181,10 @@ async function volumesAndSlots(
   personas: PersonasRoom,
 ): Promise<{ volumes: VolumesRoom; slots: Slots }> {
   const { paths, log } = parts;
-  const heldBy = (volume: VolumeName) => slotsIn(slots.room, volume);
+  const heldBy = async (volume: VolumeName) => [
+    ...slotsIn(slots.room, volume),
+    ...(await partitionsIn(parts.store, volume)),
+  ];
   const volumes = await openVolumes({ paths, log, now: wallMs, heldBy });
   const slots = await slotsOver(parts, personas, {
     slotsOf: (volume) => volumes.slotsOf(volume as VolumeName),

@@ -31,7 +31,9 @@ export function volumeMethods(
       plan: planResize(room, params, caller.uid),
       answer: async () => ({ volume: await pageOf(room, params.name) }),
     }),
-    'volume.rm': (params, { caller }) => ({ plan: planRemove(room, params, caller.uid) }),
+    'volume.rm': async (params, { caller }) => ({
+      plan: await planRemove(room, params, caller.uid),
+    }),
   };
 }
 

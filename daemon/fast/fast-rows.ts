@@ -1,7 +1,7 @@
 import type { Row, Store, Tx } from '../store/store.ts';
 import type { FastPartition, MediumName } from './partition.ts';
 
-type Detail = Pick<FastPartition, 'gid' | 'emptiedMs' | 'swaps' | 'buffered' | 'device'>;
+type Detail = Pick<FastPartition, 'gid' | 'volume' | 'emptiedMs' | 'swaps' | 'buffered' | 'device'>;
 
 function partitionOf(row: Row): FastPartition {
   return {

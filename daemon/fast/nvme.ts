@@ -1,12 +1,12 @@
-import { constants, openSync } from 'node:fs';
+import { constants, mkdirSync, openSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
 import { localSpaceOf } from '../kernel/disk-usage.ts';
 import { makeExt4, mountExt4 } from '../kernel/ext4.ts';
 import { Fd } from '../kernel/fd.ts';
-import { exists, removeFile } from '../kernel/files.ts';
-import { isDirect } from '../kernel/loop-find.ts';
+import { exists, namesOf, removeFile } from '../kernel/files.ts';
+import { isDetached, isDirect } from '../kernel/loop-find.ts';
 import { ownBlocks } from '../kernel/own-blocks.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import { EXT4_LABEL, handOver, isFinished, isMarked, makerOfExt4 } from './ext4-ground.ts';
@@ -22,26 +22,53 @@ const loopOf = (source: string): number | undefined => {
   return number === undefined ? undefined : Number(number);
 };
 
+/** What fast partitions need of volumes. */
+export interface FastVolumes {
+  /** Volumes that can be used now. */
+  usable(): string[];
+  /** The folder in a volume that holds images of fast partitions. Throws volume-not-found, and state-damaged while it cannot be used. */
+  fastOf(volume: string): string;
+  /** Bytes that can be taken of a volume before it is about to be full. */
+  spareBytes(volume: string): number;
+}
+
+const imageName = (id: string): string => `${id}.ext4`;
+
+/** Removes images in volumes that belong to none of these partitions: a restore leaves them behind, and what was given up while its volume could not be used. */
+export async function removeStrays(
+  volumes: FastVolumes,
+  known: readonly FastPartition[],
+): Promise<void> {
+  const names = new Set(known.map(({ id }) => imageName(id)));
+  for (const folder of volumes.usable().map((volume) => volumes.fastOf(volume)))
+    for (const name of namesOf(folder, 'file'))
+      if (!names.has(name)) await removeFile(join(folder, name));
+}
+
 /**
  * The disk of the state tree: ext4 without a journal in an image whose blocks are set aside, so that writing into it never finds the disk
- * full (SECURITY 25). @param folder where images are kept.
+ * full (SECURITY 25). @param folder where images are kept that lie in no volume.
  */
-export function nvmeIn(folder: string): Medium {
-  const imageOf = ({ id }: FastPartition): string => join(folder, `${id}.ext4`);
+export function nvmeIn(folder: string, volumes: FastVolumes): Medium {
+  const folderOf = ({ volume }: FastPartition): string =>
+    volume === undefined ? folder : volumes.fastOf(volume);
+  const imageOf = (partition: FastPartition): string =>
+    join(folderOf(partition), imageName(partition.id));
 
   const owned = async (partition: FastPartition): Promise<void> => {
     const missing = await ownBlocks(imageOf(partition), partition.bytes);
     if (missing === 0) return;
     throw new PersonaError('no-space', {
       needed: `${formatSize(missing)} more for fast partition ${partition.name}`,
-      free: formatSize(localSpaceOf(folder).availableBytes),
-      path: folder,
+      free: formatSize(localSpaceOf(folderOf(partition)).availableBytes),
+      path: folderOf(partition),
     });
   };
 
   const make = async (partition: FastPartition): Promise<void> => {
     const image = imageOf(partition);
     const maker = makerOfExt4();
+    mkdirSync(folderOf(partition), { recursive: true, mode: 0o700 });
     await removeFile(image);
     await owned(partition);
     await makeExt4(maker, image, partition.id, EXT4_LABEL, { journalBytes: 0 });
@@ -79,6 +106,16 @@ export function nvmeIn(folder: string): Medium {
       if (missing === 0) return undefined;
       return `${formatSize(missing)} of it are not set aside: make room on the disk and restart the daemon`;
     },
-    drop: (partition) => removeFile(imageOf(partition)),
+    async drop(partition) {
+      const { volume } = partition;
+      // What cannot be reached goes when its volume is back.
+      if (volume !== undefined && !volumes.usable().includes(volume)) return;
+      const image = imageOf(partition);
+      if (!(await exists(image))) return;
+      using file = new Fd(openSync(image, constants.O_RDONLY | constants.O_NOFOLLOW), image);
+      // The device has its blocks, and keeps the volume busy, a moment longer than the mount.
+      await isDetached(file, basename(image));
+      await removeFile(image);
+    },
   };
 }

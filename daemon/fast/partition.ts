@@ -11,6 +11,8 @@ export interface FastPartition {
   owner: number;
   gid: number;
   medium: MediumName;
+  /** On `nvme`: the volume that its image lies in, instead of the state tree. */
+  volume?: string;
   /** It never holds more. */
   bytes: number;
   /** `ending`: given up, and its file system may not have ended yet. */

@@ -19,16 +19,27 @@ const ROW_BYTES = 64 * 1024;
 
 /**
  * Makes a partition for the caller; on `auto`, what is best is measured first. Throws already-exists, bad-name, bad-value, limit-exceeded,
- * no-memory, no-space, capability-missing.
+ * no-memory, no-space, capability-missing, volume-not-found, state-damaged.
  */
 export async function planCreate(
   room: FastRoom,
-  params: { name: string; bytes: number; medium: MediumName | 'auto' },
+  params: {
+    name: string;
+    bytes: number;
+    medium: MediumName | 'auto';
+    volume?: string | undefined;
+  },
   caller: FastCaller,
 ): Promise<Plan> {
   const name = checkName(params.name);
   if ((await room.find(name)) !== undefined)
     throw new PersonaError('already-exists', { what: `fast partition ${name}` });
+  const { volume } = params;
+  if (volume !== undefined && params.medium !== 'nvme')
+    throw new PersonaError('bad-value', {
+      name: 'the volume',
+      reason: 'only what lies on nvme can lie in one',
+    });
   const auto = params.medium === 'auto';
   const partition: FastPartition = {
     name,
@@ -36,6 +47,7 @@ export async function planCreate(
     owner: caller.uid,
     gid: caller.gid,
     medium: params.medium === 'auto' ? 'ram' : params.medium,
+    ...(volume === undefined ? {} : { volume }),
     bytes: Math.ceil(params.bytes / PAGE) * PAGE,
     state: 'ready',
     boot: bootId(),
@@ -53,7 +65,11 @@ export async function planCreate(
     summary: `make fast partition ${name} of ${formatSize(partition.bytes)} on ${auto ? 'what is best' : partition.medium}`,
     ownerUid: caller.uid,
     // What is left is given out one at a time.
-    holds: [`fast:${name}`, 'fast-space:all'],
+    holds: [
+      `fast:${name}`,
+      'fast-space:all',
+      ...(volume === undefined ? [] : [`shared:volume:${volume}`]),
+    ],
     tasks: auto
       ? [{ kind: 'fast.measure', params: { partition, trials } as unknown as Json }, make]
       : [make],

@@ -10,7 +10,7 @@ import { localSpaceOf } from '../kernel/disk-usage.ts';
 import type { Store } from '../store/store.ts';
 import { findPartition, putPartition, readPartitions } from './fast-rows.ts';
 import type { Medium } from './medium.ts';
-import { nvmeIn } from './nvme.ts';
+import { type FastVolumes, nvmeIn, removeStrays } from './nvme.ts';
 import type { FastPartition, MediumName, Opened } from './partition.ts';
 import { FastPlace } from './place.ts';
 import { type Claim, checkCount, checkDisk, checkMemory, type MemoryNow } from './quota.ts';
@@ -27,6 +27,7 @@ export interface FastParts {
   memory(): Promise<MemoryNow>;
   /** Throws `no-space` when so much would leave less of the disk than is kept free. */
   space: { check(bytes: number): Promise<void> };
+  volumes: FastVolumes;
   /** How fast the file system at a folder is; tests have their own figures. */
   speedOf?: (folder: string) => Promise<Speed>;
   /** The user a uid counts to: a subordinate id counts to the user it was given to. */
@@ -63,7 +64,7 @@ export class FastRoom {
     this.speedOf = parts.speedOf ?? speedOf;
     const { run, state } = parts.paths;
     this.diskFolder = join(state, statePlaces.fast);
-    this.#media = { ram, zram, nvme: nvmeIn(this.diskFolder) };
+    this.#media = { ram, zram, nvme: nvmeIn(this.diskFolder, parts.volumes) };
     this.place = new FastPlace(join(run, runPlaces.fast));
   }
 
@@ -84,7 +85,7 @@ export class FastRoom {
 
   /** Throws when the machine has no such ground, or the partition is too small for it or too much: for its owner, for all users together, or for a side of the machine's memory. */
   async admit(partition: FastPartition): Promise<void> {
-    const { store, settings, accountOf, memory, space } = this.#parts;
+    const { store, settings, accountOf, memory } = this.#parts;
     checkMedium(this.medium(partition), partition);
     const others = (await readPartitions(store)).filter(({ id }) => id !== partition.id);
     const claim = (one: FastPartition): Claim => {
@@ -102,7 +103,7 @@ export class FastRoom {
         allBytes: settings['fast.disk_max'],
         ownerBytes: settings['fast.owner_disk'],
       });
-      if (!this.place.mounts().has(partition.name)) await space.check(partition.bytes);
+      if (!this.place.mounts().has(partition.name)) await this.#checkSpace(partition);
       return;
     }
     const percent = {
@@ -110,6 +111,19 @@ export class FastRoom {
       ownerPercent: settings['fast.owner_percent'],
     };
     checkMemory(wanted, alike, this.#promisedBytes(others), await memory(), percent);
+  }
+
+  /** Throws `no-space` when so much would leave too little of the disk, or of the volume. */
+  async #checkSpace({ bytes, volume }: FastPartition): Promise<void> {
+    const { space, volumes } = this.#parts;
+    if (volume === undefined) return await space.check(bytes);
+    const spare = Math.max(0, volumes.spareBytes(volume));
+    if (bytes <= spare) return;
+    throw new PersonaError('no-space', {
+      needed: formatSize(bytes),
+      free: formatSize(spare),
+      path: `volume ${volume}`,
+    });
   }
 
   /** Memory that these may still take. */
@@ -161,9 +175,11 @@ export class FastRoom {
    * until the next start. Before the engine recovers.
    */
   async recover(): Promise<void> {
-    const { store, log } = this.#parts;
+    const { store, log, volumes } = this.#parts;
     const back: FastPartition[] = [];
-    for (const partition of await readPartitions(store)) {
+    const known = await readPartitions(store);
+    await removeStrays(volumes, known);
+    for (const partition of known) {
       if (partition.state === 'ending') continue; // the engine goes on with it
       try {
         await this.#bringBack(partition, this.#promisedBytes(back));

@@ -1,5 +1,6 @@
 import { fstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
@@ -14,6 +15,10 @@ const FILE_NAME = 56;
 const FILE_NAME_SIZE = 64;
 
 const SYS_BLOCK = '/sys/block';
+
+/** The kernel gives a device back shortly after the last mount of it has gone. */
+const DETACHED_MS = 5_000;
+const LOOK_MS = 10;
 
 const getStatus = declareInt('ioctl', ['int', 'u64', 'bytes']);
 
@@ -60,6 +65,16 @@ export async function findLoop(image: Fd, name: string): Promise<Loop | undefine
     await device.closeLater();
   }
   return undefined;
+}
+
+/** Waits until no loop device shows the file any more; false when one goes on, in whatever namespace it is mounted. @param name as above. */
+export async function isDetached(image: Fd, name: string): Promise<boolean> {
+  for (const until = performance.now() + DETACHED_MS; ; await pause(LOOK_MS)) {
+    const loop = await findLoop(image, name);
+    await loop?.device.closeLater();
+    if (loop === undefined) return true;
+    if (performance.now() > until) return false;
+  }
 }
 
 /** Makes the device drop requests to give blocks back: its file keeps what was set aside for it. False when the kernel refuses. */

@@ -1,16 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { PersonaError } from '../../ipc/errors.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { exists, removeFolder } from '../kernel/files.ts';
-import { findLoop } from '../kernel/loop-find.ts';
+import { isDetached } from '../kernel/loop-find.ts';
 import { attach, changeMount, cloneTree, unmount } from '../kernel/mounts.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import { openImage } from './backing.ts';
 import type { VolumePlaces } from './volume.ts';
-
-/** The kernel gives a device back shortly after the last mount of it has gone. */
-const END_MS = 5_000;
-const LOOK_MS = 10;
 
 async function isMounted(place: string): Promise<boolean> {
   return (await exists(place)) && statMount(place).isMountRoot;
@@ -45,12 +40,7 @@ export async function takeOff({ at, whole }: VolumePlaces): Promise<void> {
 export async function ended(image: string, name: string): Promise<boolean> {
   if (!(await exists(image))) return true;
   using file = openImage(image);
-  for (const until = performance.now() + END_MS; ; await pause(LOOK_MS)) {
-    const loop = await findLoop(file, name);
-    await loop?.device.closeLater();
-    if (loop === undefined) return true;
-    if (performance.now() > until) return false;
-  }
+  return await isDetached(file, name);
 }
 
 /** Takes a volume off for good. Throws `in-use` while somebody has it; it may be off in part then. */

@@ -13,6 +13,7 @@ import {
   type VolumeName,
   volumeBytesMax,
   volumeBytesMin,
+  wayPastLimit,
   wholeMiB,
 } from './volume.ts';
 
@@ -86,7 +87,7 @@ export function planResize(
   if (toBytes > volume.limitBytes)
     throw wrong(
       'the size',
-      `volume ${name} was made to grow to ${formatSize(volume.limitBytes)} at most`,
+      `volume ${name} was made to grow to ${formatSize(volume.limitBytes)} at most; ${wayPastLimit(name)}`,
     );
   const fromBytes = room.sizeBytes(volume);
   const params = { name, fromBytes, toBytes };
@@ -118,15 +119,15 @@ function checkRoom(room: VolumesRoom, name: VolumeName, fromBytes: number, toByt
   });
 }
 
-/** Removes a volume with all that is in it. Throws volume-not-found, and in-use when slots lie in it, or other data and `discard` was not said. */
-export function planRemove(
+/** Removes a volume with all that is in it. Throws volume-not-found, and in-use when slots or fast partitions lie in it, or other data and `discard` was not said. */
+export async function planRemove(
   room: VolumesRoom,
   params: { name: VolumeName; discard?: boolean | undefined },
   ownerUid: number,
-): Plan {
+): Promise<Plan> {
   const { name } = params;
   const volume = room.volume(name);
-  room.checkUnheld(name);
+  await room.checkUnheld(name);
   if (params.discard !== true && room.mayHoldData(name))
     throw new PersonaError('in-use', {
       what: `volume ${name}`,

@@ -22,6 +22,7 @@ import {
   type VolumeName,
   type VolumePlaces,
   volumeNames,
+  wayPastLimit,
 } from './volume.ts';
 import { witnessVolume } from './witness.ts';
 
@@ -34,7 +35,7 @@ export interface VolumesParts {
   log: Log;
   now(): number;
   /** What lies in a volume and must be taken out by its own means before the volume goes, in words. */
-  heldBy(volume: VolumeName): string[];
+  heldBy(volume: VolumeName): Promise<string[]>;
 }
 
 /** A volume that is mounted, as it was checked last. */
@@ -205,9 +206,9 @@ export class VolumesRoom {
     return readdirSync(data).length > 0 || namesOf(slots, 'folder').length > 0;
   }
 
-  /** Throws `in-use` while slots have their data in the volume, whatever else may be given up. */
-  checkUnheld(name: VolumeName): void {
-    const holders = this.parts.heldBy(name);
+  /** Throws `in-use` while slots or fast partitions lie in the volume, whatever else may be given up. */
+  async checkUnheld(name: VolumeName): Promise<void> {
+    const holders = await this.parts.heldBy(name);
     if (holders.length === 0) return;
     const more = holders.length > 5 ? ` and ${holders.length - 5} more` : '';
     throw new PersonaError('in-use', {
@@ -220,6 +221,12 @@ export class VolumesRoom {
   slotsOf(name: VolumeName): string {
     this.ready(name);
     return this.places(name).slots;
+  }
+
+  /** The folder in a volume that holds images of fast partitions. Throws as `slotsOf`. */
+  fastOf(name: VolumeName): string {
+    this.ready(name);
+    return this.places(name).fast;
   }
 
   /** How many there are, mounted or not. */
@@ -323,14 +330,12 @@ export class VolumesRoom {
     const size = this.sizeBytes(volume);
     const free = this.freeBytes(name);
     if (free >= fullBelow(size)) return [];
-    return [
-      {
-        volume: name,
-        grave: false,
-        text: `volume ${name} is about to be full: ${formatSize(free)} of ${formatSize(size)} are free`,
-        command: `personactl volume resize ${name} SIZE`,
-      },
-    ];
+    const full = `volume ${name} is about to be full: ${formatSize(free)} of ${formatSize(size)} are free`;
+    const notice = { volume: name, grave: false };
+    if (size < volume.limitBytes)
+      return [{ ...notice, text: full, command: `personactl volume resize ${name} SIZE` }];
+    const text = `${full}, and it has the limit that it was made with; ${wayPastLimit(name)}`;
+    return [{ ...notice, text, command: `personactl volume show ${name}` }];
   }
 
   #missingNotices({ name }: Volume): VolumeNotice[] {

@@ -41,6 +41,14 @@ export function keptFree(bytes: number): number {
   return Math.max(MiB, Math.ceil(bytes / 20));
 }
 
+/** How a volume comes to have more than its limit, in words: its file system is never made larger (README). */
+export function wayPastLimit(name: VolumeName): string {
+  return (
+    `a larger one is made anew: move its slots out (\`personactl slot move SLOT --to state\`), ` +
+    `\`personactl volume rm ${name}\`, \`personactl volume create ${name} --size SIZE --limit SIZE\``
+  );
+}
+
 /** With less than this free a volume is about to be full. */
 export function fullBelow(bytes: number): number {
   return Math.ceil(bytes / 10);
@@ -62,6 +70,8 @@ export interface VolumePlaces {
   at: string;
   /** Folders of slots in it, beside what others see. */
   slots: string;
+  /** Images of fast partitions in it. */
+  fast: string;
   ballast: string;
 }
 
@@ -80,6 +90,7 @@ export function placesOf({ state, run }: Pick<Paths, 'state' | 'run'>, name: str
     data: join(whole, 'data'),
     at: join(run, runPlaces.volumes, name),
     slots: join(whole, 'slots'),
+    fast: join(whole, 'fast'),
     ballast: join(whole, 'ballast'),
   };
 }

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count, name, uid } from './values.ts';
+import { count, name, uid, volumeName } from './values.ts';
 
 /** What a fast partition lies on. */
 const media = ['ram', 'zram', 'nvme'] as const;
@@ -11,6 +11,8 @@ export const fastPage = v.strictObject({
   name: v.string(),
   owner: v.strictObject({ uid, name: v.optional(v.string()) }),
   on: medium,
+  /** The volume that its image lies in, on nvme. */
+  volume: v.optional(volumeName),
   /** It never holds more. */
   bytes: count,
   usedBytes: count,
@@ -49,7 +51,13 @@ export const fastMethods = {
   'fast.create': change(
     'any',
     'Makes a fast partition for the caller: private, bounded, gone with the boot.',
-    { name, bytes: count, on: v.picklist([...media, 'auto']) },
+    {
+      name,
+      bytes: count,
+      on: v.picklist([...media, 'auto']),
+      /** On nvme: its image lies in this volume, and not in the state folder. */
+      volume: v.optional(volumeName),
+    },
     {
       /** Absent: nothing would be gained, and nothing was made. */
       partition: v.optional(fastPage),

@@ -21,6 +21,12 @@ const request: Request = {
 };
 
 type Medium = 'ram' | 'zram' | 'nvme';
+/** What a partition lies on: a medium, or its image in a volume. */
+type Ground = { on: Medium; volume?: 'user' };
+const inVolume: Ground = { on: 'nvme', volume: 'user' };
+const volumeBytes = 64 * 2 ** 20;
+/** The volume of a proof holds two of them. */
+const inVolumeBytes = 16 * 2 ** 20;
 
 /** Sizes that nobody else's devices have: a device that is left behind is known by its size. Children have the same. */
 const own = Number(process.env.PERSONAD_PROOF_PAGES ?? process.pid % 4096);
@@ -47,18 +53,21 @@ const speedOf = async (folder: string) => {
   return { syncMs: ms, readMs: ms };
 };
 
+const list = (folder: string) => (existsSync(folder) ? readdirSync(folder) : []);
+
 const noteOf = (folder: string, name: string) => join(pathsOf(folder).run, 'fast', name, 'note');
 
 /** Rows, mounts and folders, and what was written: a change that is taken back has lost none of it. */
 async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json> {
   const place = `${join(pathsOf(folder).run, 'fast')}/`;
   const { partitions } = await rooms.methods(engine)['fast.list']({}, request);
+  const { volumes } = await rooms.methods(engine)['volume.list']({}, rootRequest);
   return {
-    partitions: partitions.map(({ name, on, bytes, state, path }) => {
+    partitions: partitions.map(({ name, on, volume, bytes, state, path }) => {
       const note = noteOf(folder, name);
       const { uid, mode } = statSync(path);
       return {
-        ...{ name, on, bytes, state, uid, mode },
+        ...{ name, on, volume: volume ?? null, bytes, state, uid, mode },
         note: existsSync(note) ? readFileSync(note, 'utf8') : null,
       };
     }),
@@ -67,11 +76,15 @@ async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json>
       .map(({ at, type }) => ({ at: at.slice(place.length), type })),
     devices: devices().length,
     images: readdirSync(join(pathsOf(folder).state, 'fast')).length,
+    volumes: volumes.map(({ name, state, space }) => ({
+      ...{ name, state, free: space?.freeBytes ?? null, missing: space?.missingBytes ?? null },
+      images: list(join(pathsOf(folder).run, 'volumes/.whole', name, 'fast')).length,
+    })),
     folders: ['kept', 'other'].filter((name) => existsSync(join(place, name))),
   };
 }
 
-function subject(on: Medium, asked: Asked): Subject {
+function subject(ground: Ground, asked: Asked): Subject {
   return silentSubject(
     asked,
     observe,
@@ -79,8 +92,16 @@ function subject(on: Medium, asked: Asked): Subject {
       async prepare(folder) {
         mkdirSync(folder, { recursive: true });
         const daemon = await startForProof(folder, { speedOf });
+        const { volume } = ground;
+        if (volume !== undefined)
+          await mustDo(daemon, (methods) =>
+            methods['volume.create']({ name: volume, bytes: volumeBytes }, rootRequest),
+          );
         await mustDo(daemon, (methods) =>
-          methods['fast.create']({ name: 'kept', bytes: keptBytes, on }, request),
+          methods['fast.create'](
+            { name: 'kept', bytes: volume === undefined ? keptBytes : inVolumeBytes, ...ground },
+            request,
+          ),
         );
         writeFileSync(noteOf(folder, 'kept'), 'written before');
         await daemon.stop();
@@ -92,20 +113,23 @@ function subject(on: Medium, asked: Asked): Subject {
 }
 
 const create =
-  (on: Medium | 'auto'): Asked =>
+  (ground: Ground | { on: 'auto' }, bytes = otherBytes): Asked =>
   (methods) =>
-    methods['fast.create']({ name: 'other', bytes: otherBytes, on }, request);
+    methods['fast.create']({ name: 'other', bytes, ...ground }, request);
 const remove: Asked = (methods) => methods['fast.rm']({ name: 'kept' }, request);
 
 /** A second partition beside one that holds something. */
-export const ramCreate = subject('ram', create('ram'));
+export const ramCreate = subject({ on: 'ram' }, create({ on: 'ram' }));
 /** A partition that holds something, given up. */
-export const ramRemove = subject('ram', remove);
+export const ramRemove = subject({ on: 'ram' }, remove);
 /** The same on compressed memory. */
-export const zramCreate = subject('zram', create('zram'));
-export const zramRemove = subject('zram', remove);
+export const zramCreate = subject({ on: 'zram' }, create({ on: 'zram' }));
+export const zramRemove = subject({ on: 'zram' }, remove);
 /** The same in an image on the disk. */
-export const nvmeCreate = subject('nvme', create('nvme'));
-export const nvmeRemove = subject('nvme', remove);
+export const nvmeCreate = subject({ on: 'nvme' }, create({ on: 'nvme' }));
+export const nvmeRemove = subject({ on: 'nvme' }, remove);
+/** The same in a volume. */
+export const volumeNvmeCreate = subject(inVolume, create(inVolume, inVolumeBytes));
+export const volumeNvmeRemove = subject(inVolume, remove);
 /** On what is measured to be best. */
-export const autoCreate = subject('ram', create('auto'));
+export const autoCreate = subject({ on: 'ram' }, create({ on: 'auto' }));

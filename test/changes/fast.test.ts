@@ -13,7 +13,7 @@ const onZram = {
 
 function needsOf(name: string): Needs {
   if (name.startsWith('zram')) return onZram;
-  return name.startsWith('nvme') ? { tools: ['mkfs.ext4'] } : {};
+  return /nvme/i.test(name) ? { tools: ['mkfs.ext4'] } : {};
 }
 
 for (const [name, subject] of Object.entries(subjects))

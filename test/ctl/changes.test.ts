@@ -278,6 +278,8 @@ test('a fast partition is asked for in bytes, and what it cannot keep is said', 
   golden(t, 'fast-rm', await personactl({ root }, 'fast', 'rm', 'build'));
   const params = { name: 'build', bytes: 2_147_483_648, on: 'ram', wait: true };
   t.deepEqual(calls[0], { method: 'fast.create', params });
+  await personactl({ root }, ...words.with(-1, 'nvme'), '--volume', 'user');
+  t.deepEqual(calls.at(-1)?.params, { ...params, on: 'nvme', volume: 'user' });
   t.is((await personactl({ root }, 'fast', 'create', 'build', '--size', '2G')).status, 2);
   const odd = await personactl({ root }, 'fast', 'create', 'build', '--size', 'x', '--on', 'ram');
   t.is(odd.status, 2);

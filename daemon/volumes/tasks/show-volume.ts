@@ -19,7 +19,7 @@ export function takeOffTask(room: VolumesRoom): AnyTask {
     kind: 'volumes.take-off',
     summary: ({ volume }) => `take the volume ${volume.name} off`,
     async do(_context, { volume }) {
-      room.checkUnheld(volume.name); // a slot may have been made in it meanwhile
+      await room.checkUnheld(volume.name); // something may have been made in it meanwhile
       await room.takeDown(volume.name);
     },
     undo: (_context, { volume }) => room.bringUp(volume),

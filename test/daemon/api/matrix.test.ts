@@ -39,6 +39,9 @@ const rows: Record<string, Row> = {
   'partitions.history': row(everybody),
   'partitions.policy': row(root),
   'fast.create': row(everybody, { name: 'f', bytes: 1048576, on: 'ram' }),
+  'fast.create in the volume of the system': row(root, {
+    ...{ name: 'f', bytes: 2 ** 24, on: 'nvme', volume: 'system' },
+  }),
   'fast.list': row(everybody),
   'fast.rm': row(owners, { name: 'f' }),
   'launch.plan': row(everybody, { app: 'org.example.App' }),

@@ -113,6 +113,24 @@ rooted('a full disk is never felt inside a volume', async (t) => {
   t.true(notices.some(({ text }) => text.includes('volume user is about to be full')));
 });
 
+rooted('a volume that is full at its limit is not told to grow', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await daemonOn(t, root);
+  const told = async () => {
+    const { checks } = await daemon.rooms.methods(daemon.engine)['daemon.doctor']({}, rootRequest);
+    return checks.find(({ name }) => name === 'volume user');
+  };
+  await mustDo(daemon, create(64 * MiB, 96 * MiB));
+  fill(join(dataOf(root), 'data'));
+  t.regex((await told())?.fix ?? '', /volume resize user/);
+  await mustDo(daemon, resize(96 * MiB));
+  fill(join(dataOf(root), 'more'));
+  const full = await told();
+  t.is(full?.state, 'warning');
+  t.regex(full?.detail ?? '', /the limit that it was made with.*slot move SLOT --to state/);
+  t.notRegex(full?.fix ?? '', /resize/);
+});
+
 rooted(
   'a daemon that starts takes its volumes up again, by the image and never by a number',
   async (t) => {
@@ -281,7 +299,10 @@ rooted('a size that cannot be is refused, and nothing has changed', async (t) =>
   await mustDo(daemon, create());
   writeFileSync(join(dataOf(root), 'data'), Buffer.alloc(64 * MiB), { flush: true });
   await t.throwsAsync(ask(daemon, resize(64 * MiB)), { code: 'no-space' });
-  await t.throwsAsync(ask(daemon, resize(512 * MiB)), { code: 'bad-value' });
+  await t.throwsAsync(ask(daemon, resize(512 * MiB)), {
+    code: 'bad-value',
+    message: /256 MiB at most.*volume create user --size SIZE --limit/,
+  });
   fill(join(root, 'filler'));
   await t.throwsAsync(ask(daemon, resize(256 * MiB)), { code: 'no-space' });
   t.like((await page(daemon))?.space, { sizeBytes: 96 * MiB, missingBytes: 0 });
