@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
@@ -169,7 +169,7 @@ export class VolumesRoom {
 
   /** It is mounted, and nothing is wrong with it. */
   isReady(name: VolumeName): boolean {
-    return this.#mounted.has(name) && !this.#problems.has(name);
+    return this.problem(name) === undefined;
   }
 
   /** As `volume`, and it is mounted. Throws `state-damaged`. */
@@ -196,13 +196,18 @@ export class VolumesRoom {
 
   /** Why a volume cannot be used, or undefined. */
   problem(name: VolumeName): string | undefined {
-    return this.#problems.get(name) ?? (this.#mounted.has(name) ? undefined : 'it is not mounted');
+    const known = this.#problems.get(name);
+    if (known !== undefined) return known;
+    if (!this.#mounted.has(name)) return 'it is not mounted';
+    // Root can take it off under us; then its folder is one of the run tree, and nothing may be made there.
+    if (existsSync(this.places(name).ballast)) return undefined;
+    return 'it was unmounted: restart the daemon, which mounts it again';
   }
 
   /** False only when nothing lies in it: one that is not mounted may hold anything. */
   mayHoldData(name: VolumeName): boolean {
     const { data, slots } = this.places(name);
-    if (!this.#mounted.has(name)) return true;
+    if (!this.isReady(name)) return true;
     return readdirSync(data).length > 0 || namesOf(slots, 'folder').length > 0;
   }
 
@@ -236,9 +241,7 @@ export class VolumesRoom {
 
   /** Volumes that are mounted. */
   mounted(): VolumeName[] {
-    return [...this.#known.keys()].filter(
-      (name) => this.#mounted.has(name) && !this.#problems.has(name),
-    );
+    return [...this.#known.keys()].filter((name) => this.isReady(name));
   }
 
   /** Bytes that the images of all volumes own on the disk. */
@@ -278,7 +281,7 @@ export class VolumesRoom {
   async #page(volume: Volume): Promise<VolumePage> {
     const { name, limitBytes, createdMs } = volume;
     const { at, image } = this.places(name);
-    const problem = this.#problems.get(name);
+    const problem = this.problem(name);
     const page = { name, at, image, limitBytes, createdMs };
     const mounted = this.#mounted.get(name);
     if (problem !== undefined || mounted === undefined)
@@ -301,12 +304,13 @@ export class VolumesRoom {
 
   /** What of volumes wants a person. */
   notices(): VolumeNotice[] {
-    const broken = [...this.#problems].map(([volume, problem]) => ({
-      volume,
-      grave: true,
-      text: `volume ${volume} cannot be used: ${problem}`,
-      command: `personactl volume show ${volume}`,
-    }));
+    const named = new Set([...this.#known.keys(), ...this.#problems.keys()]);
+    const broken = [...named].flatMap((volume) => {
+      const problem = this.problem(volume);
+      if (problem === undefined) return [];
+      const text = `volume ${volume} cannot be used: ${problem}`;
+      return [{ volume, grave: true, text, command: `personactl volume show ${volume}` }];
+    });
     const others = [...this.#known.values()]
       .filter(({ name }) => this.isReady(name))
       .flatMap((volume) => [

@@ -109,6 +109,20 @@ rooted('its space is the volume’s, which stays as long as it lies there', asyn
   await mustDo(second, removeVolume);
 });
 
+rooted('one that was made after the removal of its volume was planned keeps it', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const daemon = await startSilent(root);
+  stoppable(t, daemon);
+  await mustDo(daemon, makeVolume);
+  const { engine, rooms } = daemon;
+  const { plan } = await removeVolume(rooms.methods(engine));
+  await mustDo(daemon, make(16 * MiB));
+  const { status, error } = await (await engine.submit(plan)).done;
+  t.like({ status, code: error?.code }, { status: 'failed', code: 'in-use' });
+  writeFileSync(fastOf(root, 'note'), 'goes on', { flush: true });
+  t.like(await pageOf(daemon), { state: 'ready' });
+});
+
 rooted('after a boot the volume is there first, and the partition in it is empty', async (t) => {
   const disk = smallDisk(t, 400);
   const { root } = disk;

@@ -43,6 +43,8 @@ const create =
   (bytes = 96 * MiB, limitBytes = 256 * MiB) =>
   (methods: Methods) =>
     methods['volume.create']({ name: 'user', bytes, limitBytes }, rootRequest);
+const resize = (bytes: number) => (methods: Methods) =>
+  methods['volume.resize']({ name: 'user', bytes }, rootRequest);
 const remove = (methods: Methods) =>
   methods['volume.rm']({ name: 'user', discard: true }, rootRequest);
 
@@ -230,6 +232,44 @@ rooted('what cannot be is refused before anything is done', async (t) => {
   await refused(96 * MiB, 96 * MiB, 'already-exists');
 });
 
+rooted(
+  'a volume that root takes off is broken, is told, and is back after a restart',
+  async (t) => {
+    const { root } = smallDisk(t, 400);
+    const first = await startSilent(root);
+    await mustDo(first, create());
+    writeFileSync(join(dataOf(root), 'file'), 'text');
+    const whole = join(root, 'run/volumes/.whole/user');
+    run('umount', dataOf(root));
+    run('umount', whole);
+    const methods = first.rooms.methods(first.engine);
+    t.like(await page(first), { state: 'broken' });
+    const notices = await methods.status.notices();
+    t.true(notices.some(({ text }) => /volume user cannot be used: .*restart/.test(text)));
+    const { checks } = await methods['daemon.doctor']({}, rootRequest);
+    t.like(
+      checks.find(({ name }) => name === 'volume user'),
+      { state: 'failed' },
+    );
+    t.deepEqual((await methods['partitions.show']({}, rootRequest)).space?.sides, []);
+    const { written } = await methods['system.integrity']({}, rootRequest);
+    t.like(written[0], { mounted: false });
+    await first.rooms.governor.loop.tick();
+    const slot = (m: Methods) => m['slot.create']({ name: 'vol', volume: 'user' }, rootRequest);
+    await t.throwsAsync(ask(first, resize(112 * MiB)), { code: 'state-damaged' });
+    await t.throwsAsync(ask(first, slot), { code: 'state-damaged' });
+    await t.throwsAsync(
+      ask(first, (m) => m['volume.rm']({ name: 'user' }, rootRequest)),
+      { code: 'in-use' },
+    );
+    t.deepEqual(readdirSync(whole), [], 'nothing is made in its place');
+    await first.stop();
+    const second = await daemonOn(t, root);
+    t.is(readFileSync(join(dataOf(root), 'file'), 'utf8'), 'text');
+    t.like(await page(second), { state: 'ready' });
+  },
+);
+
 rooted('another image in the place of a volume is not mounted', async (t) => {
   const { root } = smallDisk(t, 400);
   const first = await startSilent(root);
@@ -245,8 +285,6 @@ rooted('another image in the place of a volume is not mounted', async (t) => {
   t.deepEqual(readdirSync(join(root, 'run/volumes/.whole')), ['user']);
 });
 
-const resize = (bytes: number) => (methods: Methods) =>
-  methods['volume.resize']({ name: 'user', bytes }, rootRequest);
 const freeOf = (path: string) => {
   const { bavail, bsize } = statfsSync(path);
   return bavail * bsize;
