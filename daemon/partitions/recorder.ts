@@ -29,14 +29,14 @@ export class Recorder {
   readonly #parts: RecorderParts;
   #open: HistoryRow[] = [];
   #over: HistoryRow[] = [];
-  #writtenMs = 0;
+  /** CLOCK_BOOTTIME: the other clock may be set back by years. */
+  #writtenMs: number | undefined;
   #spaceMs = Number.NEGATIVE_INFINITY;
   #freeBytes: number | undefined;
   #disks: DiskLook | undefined;
 
   constructor(parts: RecorderParts) {
     this.#parts = parts;
-    this.#writtenMs = parts.wallMs();
   }
 
   /** Goes on with the rows that the daemon before has left open. */
@@ -73,7 +73,10 @@ export class Recorder {
     const { open, over } = addSample(this.#open, sample, weight, this.#parts.wallMs());
     this.#open = open;
     this.#over.push(...over);
-    if (this.#parts.wallMs() - this.#writtenMs >= writeEveryMs) void this.#write(this.#over);
+    this.#writtenMs ??= now.atMs;
+    if (now.atMs - this.#writtenMs < writeEveryMs) return;
+    this.#writtenMs = now.atMs;
+    void this.#write(this.#over);
   }
 
   /** Looks at disks and space when it is time. True: the rates of the disks are new. */
@@ -102,7 +105,6 @@ export class Recorder {
 
   #write(rows: readonly HistoryRow[]): Promise<void> {
     this.#over = [];
-    this.#writtenMs = this.#parts.wallMs();
     const { store, log } = this.#parts;
     if (store === undefined) return Promise.resolve();
     return writeHistory(store, rows).catch((err: unknown) => {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
+import { silentLog } from '../../../daemon/changes/log.ts';
 import {
   addSample,
   type HistoryRow,
@@ -9,6 +10,8 @@ import {
   placeOf,
 } from '../../../daemon/partitions/history.ts';
 import { openRows, readHistory, writeHistory } from '../../../daemon/partitions/history-rows.ts';
+import type { Observation } from '../../../daemon/partitions/observation.ts';
+import { Recorder } from '../../../daemon/partitions/recorder.ts';
 import { openStore } from '../../../daemon/store/database.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
@@ -62,4 +65,31 @@ test('the rings are bounded, and a restart goes on with what was open', async (t
   t.deepEqual(await readHistory(store, ms, 0, start - ms), []);
   await store.commit((tx) => tx.run('UPDATE partition_history SET detail = \'{"userBytes":[1]}\''));
   t.deepEqual(meansOf((await readHistory(store, ms, 0, now))[0]!), {});
+});
+
+test('a clock that is set back by years keeps nothing from being written, and memory bounded', async (t) => {
+  const folder = temporaryFolder(t);
+  const store = await openStore(join(folder, 'personad.db'));
+  t.teardown(() => store.close());
+  const clock = { ms: start };
+  const recorder = new Recorder({ store, folder, log: silentLog, wallMs: () => clock.ms });
+  await recorder.start();
+  let before: Observation | undefined;
+  const look = (atMs: number) => {
+    const swap = { swapTotalBytes: 0, swapFreeBytes: 0 };
+    const now = { atMs, totalBytes: 100, availableBytes: 40, ...swap, sides: {} };
+    recorder.add(before, now);
+    before = now;
+  };
+  look(0);
+  clock.ms -= 10 * 366 * 24 * hour;
+  const since = clock.ms;
+  for (let atMs = 10_000; atMs <= 3_600_000; atMs += 10_000) {
+    clock.ms += 10_000;
+    look(atMs);
+  }
+  t.true(recorder.pending(historySteps[0].ms).length <= 8);
+  await recorder.stop();
+  const found = await readHistory(store, historySteps[0].ms, since, clock.ms);
+  t.true(found.length >= historySteps[0].rows - 1, `${found.length}`);
 });
