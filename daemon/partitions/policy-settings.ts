@@ -6,7 +6,7 @@ export interface PolicySettings {
   minShare: number;
   /** No side's share is greater. From the specification. */
   maxShare: number;
-  /** Where shares begin, and stay with `static`: the user's part. `protective` lends nothing of it that is used. */
+  /** Where shares begin, and stay with `static`: the user's part. */
   userShare: number;
   threshold: {
     /** Use above this part of the own share asks for more. From the specification. */
@@ -27,6 +27,10 @@ export interface PolicySettings {
     giverLost: number;
     /** Of all protection: what a side keeps at least. What it claims comes back. */
     leastPart: number;
+    /** Of all protection: what the user's side keeps, and gets first, as far as it uses it. */
+    userPart: number;
+    /** Of the total: of what both sides can have, so much is not protected after a move, so that there is something to take. */
+    openShare: number;
     /** Where pressure is not told: time of one refault, to make waiting of counts; where counts are not told, the reverse. */
     refaultUs: number;
     /** What comes back of a working set in a second, times this, is what is missing of it. */
@@ -104,6 +108,8 @@ export const policySettings: PolicySettings = {
     needLost: 0.05,
     giverLost: 0.5,
     leastPart: 0.03,
+    userPart: 0.5,
+    openShare: 0.08,
     refaultUs: 100,
     missingS: 20,
     contendedMost: 0.08,

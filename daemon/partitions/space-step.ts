@@ -48,7 +48,10 @@ function spaceSettings(settings: PolicySettings, seen: SpaceSeen): PolicySetting
   return {
     ...settings,
     userShare: seen.user.sizeBytes / total,
-    protective: { ...protective, missingS, deadBand: threshold.step, limitAfter: Infinity },
+    protective: {
+      ...protective,
+      ...{ missingS, deadBand: threshold.step, limitAfter: Infinity, userPart: 0, openShare: 0 },
+    },
     guard: { ...guard, protectedShare: 1 },
   };
 }

@@ -1,10 +1,12 @@
-import { otherSide, type Side, sides, waiting } from '../observation.ts';
+import { type Observation, otherSide, type Side, sides, waiting } from '../observation.ts';
 import type { Goals, Policy, PolicyInput, Reason } from '../policy.ts';
 import type { PolicySettings } from '../policy-settings.ts';
 
 interface State {
   /** How protection is divided: the user's part, 0 to 1. */
   part: number;
+  /** All protection, of the total. */
+  all: number;
   /** The last move: in whose favour, and when. */
   moved?: { side: Side; atMs: number };
   /** What a side had when the launches were announced that it now waits for. */
@@ -68,12 +70,12 @@ const percent = (share: number) => `${Math.round(share * 100)} %`;
  * side lacks of its own share is not weighed: a program that never has enough lacks more than any working set.
  */
 function taker(input: PolicyInput, { part }: State): Taker | undefined {
-  const { needLost, giverLost } = input.settings.protective;
+  const { needLost, giverLost, userPart } = input.settings.protective;
   const needs = { user: needOf(input, 'user'), system: needOf(input, 'system') };
   for (const side of sides) {
     const [own, other] = [needs[side], needs[otherSide(side)]];
     if (!own || !other || own.lost < needLost) continue;
-    const owed = side === 'user' && part < input.settings.userShare;
+    const owed = side === 'user' && part < userPart;
     // Lost per byte that a side has, multiplied out.
     if (!owed && other.lost * own.has > own.lost * other.has * giverLost) continue;
     const text = `its tasks waited ${percent(own.waited)} of the time, the other side's ${percent(other.waited)}`;
@@ -110,14 +112,24 @@ function coming({ hints, now, settings }: PolicyInput, announced: State['announc
 }
 
 /**
+ * What can be protected, of the total: less than both sides have and could have. The kernel and what is outside of both
+ * have the rest; were all that a full machine can take away protected, it would be taken from everybody alike.
+ */
+function allOf(now: Observation, { guard, protective }: PolicySettings): number {
+  const held = sides.reduce((sum, side) => sum + (now.sides[side]?.currentBytes ?? 0), 0);
+  const reach = (held + now.availableBytes) / now.totalBytes;
+  return Math.max(0, Math.min(guard.protectedShare, reach - protective.openShare));
+}
+
+/**
  * The part of all protection that a side keeps while it has so much: each a little, and the user's side, for which a person
- * waits, what it has up to its share.
+ * waits, what it has up to its share, with room to grow by what is not worth a write.
  */
 function keptPart(side: Side, bytes: number, { now, settings }: PolicyInput): number {
-  const { leastPart } = settings.protective;
+  const { leastPart, userPart, deadBand } = settings.protective;
   if (side === 'system') return leastPart;
-  const all = settings.guard.protectedShare * now.totalBytes;
-  return Math.max(leastPart, Math.min(settings.userShare, bytes / all));
+  const room = bytes / now.totalBytes + deadBand;
+  return Math.max(leastPart, Math.min(userPart, room / allOf(now, settings)));
 }
 
 /**
@@ -142,28 +154,31 @@ function partOf(
   return Math.min(left, Math.max(keptPart(side, mine, input), inProportion));
 }
 
-/** Protection moves to the taker, when that is worth the writes and the last move has had its time. */
+/** Protection moves to the taker, or is less, when that is worth the writes and the last move has had its time. */
 function shifted(input: PolicyInput, state: State, needy: Taker, comingBytes: number): State {
   const { now, settings } = input;
   const { deadBand, contendedBand, coolDownMs, reversalMs } = settings.protective;
   const { side, contended } = needy;
   const kept = side === 'user' ? state.part : 1 - state.part;
   const wanted = partOf(input, needy, comingBytes);
-  if (wanted - kept < (contended ? contendedBand : deadBand)) return state;
+  const all = allOf(now, settings);
+  const small = wanted - kept < (contended ? contendedBand : deadBand);
+  if (small && state.all - all < deadBand) return state;
   const rest = state.moved?.side === side ? coolDownMs : reversalMs;
   if (state.moved && now.atMs - state.moved.atMs < rest) return state;
   const part = side === 'user' ? wanted : 1 - wanted;
-  return { ...state, part, moved: { side, atMs: now.atMs }, unheard: 0 };
+  const moved = { side, atMs: now.atMs };
+  return { ...state, part, all, moved, unheard: 0 };
 }
 
 /** The protections, as shares of the total. */
-function lows({ part }: State, { guard }: PolicySettings): Record<Side, number> {
-  return { user: part * guard.protectedShare, system: (1 - part) * guard.protectedShare };
+function lows({ part, all }: State): Record<Side, number> {
+  return { user: part * all, system: (1 - part) * all };
 }
 
 /** Is the side protected beyond what it has? Then its waiting is that of bringing memory back, and will end. */
 function covered({ now, settings }: PolicyInput, state: State, { side, own }: Taker): boolean {
-  return own.has / now.totalBytes + settings.protective.deadBand <= lows(state, settings)[side];
+  return own.has / now.totalBytes + settings.protective.deadBand <= lows(state)[side];
 }
 
 /** A limit on the giver, when the needy side is covered and still does not get memory: protection was not heard. */
@@ -179,7 +194,7 @@ function limited(input: PolicyInput, state: State, { side, own, other }: Taker):
     return { ...state, unheard };
   const step = Math.max(own.fetched * missingS, stepLeast * now.totalBytes);
   // The guard allows no limit below the least share.
-  const least = Math.max(lows(state, settings)[giver], settings.minShare) * now.totalBytes;
+  const least = Math.max(lows(state)[giver], settings.minShare) * now.totalBytes;
   if (other.has - least < deadBand * now.totalBytes) return { ...state, unheard };
   const bytes = Math.max(least, other.has - step);
   return { ...state, unheard: 0, limit: { side: giver, bytes, untilMs: now.atMs + holdMs } };
@@ -193,8 +208,8 @@ function lasting(input: PolicyInput, state: State): State {
   return hurts || limit.untilMs <= input.now.atMs ? rest : state;
 }
 
-function goalsOf(state: State, { now, settings }: PolicyInput): Goals {
-  const low = lows(state, settings);
+function goalsOf(state: State, { now }: PolicyInput): Goals {
+  const low = lows(state);
   const goal = (side: Side) => ({
     lowBytes: low[side] * now.totalBytes,
     ...(state.limit?.side === side && { highBytes: state.limit.bytes }),
@@ -212,6 +227,7 @@ function hintReason({ hints }: PolicyInput, side: Side): Reason {
 
 const first = ({ settings }: PolicyInput): State => ({
   part: settings.userShare,
+  all: settings.guard.protectedShare,
   announced: {},
   unheard: 0,
 });

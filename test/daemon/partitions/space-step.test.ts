@@ -191,6 +191,14 @@ test('static moves nothing, however full', (t) => {
   t.true(steps.every(({ move }) => move === undefined));
 });
 
+test('of space no side has more right than the other', (t) => {
+  const moves = (seen: SpaceSeen) =>
+    run(policy('protective'), 60, seen).steps.flatMap(({ move }) => move ?? []);
+  const [full, roomy] = [[10, 9.9] as [number, number], [10, 6] as [number, number]];
+  t.like(moves(pair(roomy, full)), [{ from: 'user', to: 'system', bytes: 2 * GiB }]);
+  t.like(moves(pair(full, roomy)), [{ from: 'system', to: 'user', bytes: 2 * GiB }]);
+});
+
 test('where both are full nobody gives, and it is said', (t) => {
   for (const law of policies.filter(({ name }) => name !== 'static')) {
     const { steps } = run(law, 60, pair([5, 4.95], [15, 13]));

@@ -199,7 +199,7 @@ const hogged = (second: number, has: number, missed = 0) => {
 };
 
 test('a program of the system that never has enough takes nothing of what the user has within its share', (t) => {
-  const share = settings.userShare * settings.guard.protectedShare * 16 * GiB;
+  const share = settings.protective.userPart * settings.guard.protectedShare * 16 * GiB;
   for (const has of [5, 7, 10]) {
     let { state, goals } = turn(protective, hogged(0, has));
     for (let second = 1; second < 300; second++) {
@@ -218,7 +218,21 @@ test("the user's side gets its share back though the other lacks more, and no mo
   for (let second = 10; second < 300; second++)
     ({ state, goals } = turn(protective, hogged(second, 4, 2000), state));
   t.true(goals.user.lowBytes >= 4 * GiB);
-  t.true(goals.user.lowBytes <= settings.userShare * settings.guard.protectedShare * 16 * GiB + 1);
+  const share = settings.protective.userPart * settings.guard.protectedShare * 16 * GiB;
+  t.true(goals.user.lowBytes <= share + 1);
+});
+
+test('what is protected after a move leaves something to take, whatever others have', (t) => {
+  // The kernel and a third group have 3 GiB.
+  const full = (second: number) => {
+    const now = hogged(second, 5);
+    now.sides.system!.currentBytes = 7.5 * GiB;
+    return { ...now, availableBytes: GiB / 2 };
+  };
+  const first = turn(protective, full(0));
+  const { goals } = turn(protective, full(1), first.state);
+  t.true(goals.user.lowBytes >= 5 * GiB);
+  t.true(goals.user.lowBytes + goals.system.lowBytes < 12 * GiB);
 });
 
 test('a restart at any point comes to the same shares', (t) => {
