@@ -160,8 +160,9 @@ export function partitionsPage(answer: Page, call: Call): Safe[] {
   return lines;
 }
 
-/** A knob's text as people read it. Version 1 of control groups says no limit by a number, or by -1. */
+/** A knob's text as people read it: of io.cost the switch; the rest is in `--json`. Version 1 of control groups says no limit by a number, or by -1. */
 function knobText(knob: string, value: string): string {
+  if (knob.startsWith('io.cost.qos')) return value.startsWith('enable=1') ? 'on' : 'off';
   if (!knob.startsWith('memory.')) return value;
   if (value === 'max' || value === '-1' || /^\d{16,}$/.test(value)) return 'none';
   return /^\d+$/.test(value) ? formatSize(Number(value)) : value;

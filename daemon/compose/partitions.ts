@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { Decision as DecisionPage, MemoryPage, SidePage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
@@ -121,7 +122,7 @@ function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: 
       text: `${knobText(wish.knob, wish.device)} is not set: ${detail}`,
       fix:
         wish.knob === 'io.weight'
-          ? `Turn the controller on for it: \`systemctl set-property ${wish.group} IOAccounting=yes\`.`
+          ? `Turn the controller on for it: \`echo +io > ${dirname(join(wish.root, wish.group))}/cgroup.subtree_control\`.`
           : queues(wish.device)
             ? 'This kernel has no io.cost for the disk: use the scheduler bfq.'
             : 'The kernel takes it for a disk with several paths, where nothing waits its turn: boot with `nvme_core.multipath=N`, unless it has them.',
@@ -129,7 +130,7 @@ function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: 
   for (const { name: disk, device } of sharing.filter(({ unbound }) => unbound))
     problems.push({
       text: `io.cost of ${disk} has no goal: io.weight acts there only while the queue of the disk is full`,
-      fix: `Say what the disk can do, for example \`echo "${device} ctrl=user rpct=95 rlat=5000 wpct=95 wlat=20000" > ${places.io.root}/io.cost.qos\`. It is kept: only the switch is set here.`,
+      fix: `Say what the disk can do, for example \`echo "${device} ctrl=user rpct=95 rlat=5000 wpct=95 wlat=20000" > ${places.io.root}/io.cost.qos\`. It is kept. partitions.io_cost = "on" writes one where there is none.`,
     });
   const without = sharing.filter(({ by }) => by === 'nothing');
   if (without.length === 0 || (cost && !loop.manages)) return problems;

@@ -103,7 +103,7 @@ export const settingTable = {
   'partitions.io_cost': word(
     'off',
     ['off', 'on'],
-    'on: where nothing gives requests their turn by weights, as on NVMe disks, io.cost.qos is turned on for the disk while weights are set.',
+    'on: where nothing gives requests their turn by weights, as on NVMe disks, io.cost.qos is turned on for the disk while weights are set, with a goal of 2 ms for reads and 10 ms for writes where none is set.',
   ),
   'partitions.policy': word(
     'protective',

@@ -14,6 +14,8 @@ export interface DiskSharing {
   queues: boolean;
   /** io.cost is on without a goal or a bound: its weights act only while the queue of the disk is full. */
   unbound: boolean;
+  /** What io.cost.qos says of it. */
+  cost: string;
 }
 
 function textOf(path: string): string {
@@ -30,18 +32,20 @@ export function schedulerIn(text: string): string {
   return /\[([\w-]{1,32})\]/.exec(text)?.[1] ?? 'none';
 }
 
-/** The devices with io.cost on, of a text like io.cost.qos. Pure. */
-export function costDevices(text: string): Set<string> {
-  const on = text.matchAll(/^(\d+:\d+) (?:.* )?enable=1\b/gm);
-  return new Set([...on].map(([, device = '']) => device));
+/**
+ * What a text like io.cost.qos says of a device; of one that was never set, what the kernel starts with. With `ctrl=auto` its
+ * figures are the kernel's own, which change by themselves: they are left out. Undefined for what it cannot say. Pure.
+ */
+export function costOf(text: string, device: string): string | undefined {
+  const line = text.split('\n').find((one) => one.startsWith(`${device} `));
+  if (line === undefined) return 'enable=0 ctrl=auto';
+  const words = line.slice(device.length).trim();
+  return /^enable=[01] ctrl=(?:auto|user\b.*)/.exec(words)?.[0];
 }
 
-/** The devices whose line of a text like io.cost.qos has neither a goal for latency nor a bound. Pure. */
-export function unboundDevices(text: string): Set<string> {
-  const lines = text.matchAll(
-    /^(\d+:\d+) (?=.*\brpct=0\.00\b)(?=.*\bwpct=0\.00\b).*\bmax=10000\.00\b/gm,
-  );
-  return new Set([...lines].map(([, device = '']) => device));
+/** Somebody has said what the disk can do: a goal for latency, or a bound. @param cost as of `costOf`. Pure. */
+export function hasGoal(cost: string): boolean {
+  return cost.includes('ctrl=user') && !/\brpct=0\.00 .*\bwpct=0\.00 .*\bmax=10000\.00/.test(cost);
 }
 
 /** How disks are shared. @param root where the hierarchy with the io controller is mounted */
@@ -51,14 +55,15 @@ export function diskSharing(
   blocks = '/sys/block',
 ): DiskSharing[] {
   const qos = textOf(`${root}/io.cost.qos`);
-  const [costed, loose] = [costDevices(qos), unboundDevices(qos)];
   return names.flatMap((name) => {
     const device = textOf(`${blocks}/${name}/dev`).trim();
     if (!/^\d+:\d+$/.test(device)) return [];
     const schedulers = textOf(`${blocks}/${name}/queue/scheduler`);
     const scheduler = schedulerIn(schedulers);
-    const by = costed.has(device) ? 'io.cost' : scheduler === 'bfq' ? 'bfq' : 'nothing';
-    const unbound = by === 'io.cost' && loose.has(device);
-    return [{ name, device, by, scheduler, queues: schedulers !== '', unbound }];
+    const cost = costOf(qos, device) ?? '';
+    const costed = cost.startsWith('enable=1');
+    const by = costed ? 'io.cost' : scheduler === 'bfq' ? 'bfq' : 'nothing';
+    const unbound = costed && !hasGoal(cost);
+    return [{ name, device, by, scheduler, queues: schedulers !== '', unbound, cost }];
   });
 }

@@ -1,4 +1,4 @@
-import type { DiskSharing } from '../kernel/disk-sharing.ts';
+import { type DiskSharing, hasGoal } from '../kernel/disk-sharing.ts';
 import { leaveAloneMs } from './knob-owners.ts';
 import { leaseKey, leasesMax } from './lease.ts';
 import type { KnobPlace, Leases, Written } from './leases.ts';
@@ -9,7 +9,7 @@ import type { Places } from './places.ts';
 export interface IoSettings {
   /** 1 to 10000; 0: left alone. */
   weights: Record<Side, number>;
-  /** Turns io.cost on for disks that nothing shares by weights. */
+  /** Turns io.cost on for disks that nothing shares by weights, with a goal where there is none. */
   cost: boolean;
 }
 
@@ -28,6 +28,11 @@ export interface IoShare {
   detail?: string;
 }
 
+/**
+ * A disk is busy, and weights act, when of 100 reads or writes more than 5 take longer (microseconds). `min`: it is not slowed
+ * below a quarter of what the kernel takes for a plain SSD; `max`: how fast it is need not be known.
+ */
+const costGoal = 'ctrl=user rpct=95.00 rlat=2000 wpct=95.00 wlat=10000 min=25.00 max=10000.00';
 /** Every group starts with this weight. */
 const weightFree = '100';
 /** Room is kept for the knobs of memory. */
@@ -51,8 +56,10 @@ export function ioWishes(
   }));
   if (!cost || weighed.length === 0) return wishes;
   const unshared = disks.filter(({ by }) => by !== 'bfq').slice(0, disksMax);
-  for (const { device } of unshared)
-    wishes.push({ ...place, group: '.', knob: 'io.cost.qos', device, value: '1', free: '0' });
+  for (const { device, cost: free } of unshared) {
+    const value = hasGoal(free) ? free.replace('enable=0', 'enable=1') : `enable=1 ${costGoal}`;
+    wishes.push({ ...place, group: '.', knob: 'io.cost.qos', device, value, free });
+  }
   return wishes;
 }
 

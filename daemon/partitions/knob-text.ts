@@ -1,3 +1,5 @@
+import { costOf } from '../kernel/disk-sharing.ts';
+
 /** A knob's file, and the device where the file has a line for each. */
 export interface KnobName {
   knob: string;
@@ -28,13 +30,10 @@ export function sameValue(one: string, other: string, { knob }: KnobName): boole
 export function valueIn(text: string, { knob, device }: KnobName): string | undefined {
   if (knob === 'io.weight' || knob === 'io.bfq.weight')
     return /^(?:default )?(\d{1,5})$/m.exec(text)?.[1];
-  if (knob !== 'io.cost.qos') return text;
-  const line = text.split('\n').find((one) => one.startsWith(`${device} `));
-  // A device that has never been set has no line.
-  return line === undefined ? '0' : /\benable=([01])\b/.exec(line)?.[1];
+  return knob === 'io.cost.qos' && device !== undefined ? costOf(text, device) : text;
 }
 
-/** What is written to a knob's file for a value. Of `io.cost.qos` nothing but the switch is touched. Pure. */
+/** What is written to a knob's file for a value. Pure. */
 export function textFor(value: string, { knob, device }: KnobName): string {
-  return knob === 'io.cost.qos' ? `${device} enable=${value}` : value;
+  return knob === 'io.cost.qos' ? `${device} ${value}` : value;
 }

@@ -144,7 +144,7 @@ export class Leases {
     const held = this.#parts.ground.hold(knob.root, knob.group);
     if (held === undefined) return { state: 'refused', reason: `there is no group ${knob.group}` };
     try {
-      const now = readOf(held, knob);
+      const now = readOf(held, knob) ?? this.#turnedOn(knob, free);
       if (now === undefined)
         return { state: 'refused', reason: `the group ${knob.group} has no ${knob.knob}` };
       const known = book.find(leaseKey(knob));
@@ -168,6 +168,11 @@ export class Leases {
     } finally {
       held.close();
     }
+  }
+
+  /** systemd turns a controller on for a group with the first property of it: the knob then starts as `free`. */
+  #turnedOn({ group, knob }: KnobPlace, free: string | undefined): string | undefined {
+    return this.#parts.ground.units?.find(group, knob) === undefined ? undefined : free;
   }
 
   /** The value of before us is wanted: then the knob is not ours any more. */
@@ -209,8 +214,8 @@ export class Leases {
       return { state: 'written', value: read };
     }
     // Nothing of ours is there: neither is a lease.
-    if (read === undefined || (lease.read === undefined && sameValue(read, lease.old, lease)))
-      await book.drop(lease);
+    if (read === undefined) await this.#giveBack(lease);
+    else if (lease.read === undefined && sameValue(read, lease.old, lease)) await book.drop(lease);
     const reason = failure instanceof Error ? failure.message : `it reads ${read ?? 'nothing'} now`;
     return {
       state: 'refused',
@@ -242,10 +247,12 @@ export class Leases {
     const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
     if (unit === undefined || ground.units === undefined)
       return await held.write(knob, textFor(value, lease), deadlineMs);
+    const absent = readOf(held, lease) === undefined;
     await ground.units.set(unit, knob, value);
     const end = performance.now() + readBackMs;
-    while (performance.now() < end && !sameValue(readOf(held, lease) ?? value, value, lease))
-      await pause(readBackEveryMs);
+    const set = (read = readOf(held, lease)) =>
+      read === undefined ? !absent : sameValue(read, value, lease);
+    while (performance.now() < end && !set()) await pause(readBackEveryMs);
   }
 
   /** Writes the old value. What stands there instead, when another program has set it. Throws when it does not hold. */

@@ -284,7 +284,13 @@ export const partitions: Answer<'partitions.show'> = {
       by: 'cgroupfs',
     },
     { group: 'user.slice', knob: 'io.weight', old: '100', value: '200', by: 'systemd' },
-    { group: '/', knob: 'io.cost.qos 259:0', old: '0', value: '1', by: 'cgroupfs' },
+    {
+      group: '/',
+      knob: 'io.cost.qos 259:0',
+      old: 'enable=0 ctrl=auto',
+      value: 'enable=1 ctrl=user rpct=95.00 rlat=2000 wpct=95.00 wlat=10000 min=25.00 max=10000.00',
+      by: 'cgroupfs',
+    },
   ],
   theirs: [{ side: 'system', knob: 'memory.high', value: 1_073_741_824 }],
   disks: [

@@ -7,11 +7,12 @@ import {
   readKnob,
   removeGroup,
 } from '../../../daemon/kernel/cgroups.ts';
-import { costDevices, diskSharing, schedulerIn } from '../../../daemon/kernel/disk-sharing.ts';
+import { costOf, diskSharing, hasGoal, schedulerIn } from '../../../daemon/kernel/disk-sharing.ts';
 import { type IoSettings, IoShares, ioWishes } from '../../../daemon/partitions/io-shares.ts';
 import { sameValue, textFor, valueIn } from '../../../daemon/partitions/knob-text.ts';
 import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
+import type { UnitKnobs } from '../../../daemon/partitions/lease-ground.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import type { Places } from '../../../daemon/partitions/places.ts';
@@ -30,15 +31,26 @@ test('a weight is the default line of its file, whatever else stands there', (t)
   t.true(sameValue('200', '200', weight));
 });
 
-test('of io.cost only the switch of the one disk is read and written', (t) => {
-  const text = '8:0 enable=1 ctrl=auto rpct=95.00\n259:0 enable=0 ctrl=user rpct=0.00';
-  t.is(valueIn(text, cost), '0');
-  t.is(valueIn(text, { ...cost, device: '8:0' }), '1');
-  t.is(valueIn(text, { ...cost, device: '9:0' }), '0', 'never set');
+/** As Linux 6.12 says it of a disk that io.cost was turned on for, and nothing else. */
+const auto = 'rpct=0.00 rlat=25000 wpct=0.00 wlat=25000 min=1.00 max=10000.00';
+
+test('of io.cost the line of the one disk is read and written, without the figures of the kernel', (t) => {
+  const own = 'enable=0 ctrl=user rpct=95.00 rlat=500 wpct=0.00 wlat=25000 min=1.00 max=100.00';
+  const text = `8:0 enable=1 ctrl=auto ${auto}\n259:0 ${own}`;
+  t.is(valueIn(text, cost), own);
+  t.is(valueIn(text, { ...cost, device: '8:0' }), 'enable=1 ctrl=auto');
+  t.is(valueIn(text, { ...cost, device: '9:0' }), 'enable=0 ctrl=auto', 'never set');
   t.is(valueIn('259:0 odd', cost), undefined);
-  t.is(textFor('1', cost), '259:0 enable=1');
-  t.deepEqual([...costDevices(text)], ['8:0']);
+  t.is(textFor(own, cost), `259:0 ${own}`);
+  t.is(textFor('enable=0 ctrl=auto', cost), '259:0 enable=0 ctrl=auto');
+  t.true(hasGoal(own));
+  t.true(hasGoal(own.replace('rpct=95.00', 'rpct=0.00')), 'a bound');
+  t.false(hasGoal(`enable=1 ctrl=user ${auto}`), 'what the kernel starts with, said by somebody');
+  t.false(hasGoal(costOf(text, '8:0') ?? ''));
 });
+
+/** What is written where nobody has said what a disk can do. */
+const goal = 'enable=1 ctrl=user rpct=95.00 rlat=2000 wpct=95.00 wlat=10000 min=25.00 max=10000.00';
 
 /** A hierarchy of version 2 with the io controller, and three disks, as files. */
 function fixture(t: ExecutionContext) {
@@ -63,10 +75,10 @@ function fixture(t: ExecutionContext) {
     recursive: true,
   };
   const file = join(folder, 'leases.json');
-  const open = () =>
+  const open = (units?: UnitKnobs) =>
     new Leases({
       book: LeaseBook.open(leaseFile(file)),
-      ground: machineGround(false),
+      ground: { ...machineGround(false), ...(units && { units }) },
       boot: 'b',
       now: () => 1,
     });
@@ -78,7 +90,20 @@ function fixture(t: ExecutionContext) {
   const write = (name: string, text: string) => writeFileSync(join(root, name), text);
   const remove = (name: string) => rmSync(join(folder, name));
   const states = () => shares.shares.map(({ wish, state }) => `${wish.knob} ${state}`);
-  return { places, settings, leases, open, shares, sharing, states, read, write, remove, file };
+  return {
+    root,
+    places,
+    settings,
+    leases,
+    open,
+    shares,
+    sharing,
+    states,
+    read,
+    write,
+    remove,
+    file,
+  };
 }
 
 test('who gives the requests of a disk their turn is told', (t) => {
@@ -86,11 +111,11 @@ test('who gives the requests of a disk their turn is told', (t) => {
   t.deepEqual(sharing(), [
     {
       ...{ name: 'nvme0n1', device: '259:0', by: 'nothing', scheduler: 'none' },
-      ...{ queues: true, unbound: false },
+      ...{ queues: true, unbound: false, cost: 'enable=0 ctrl=auto' },
     },
     {
       ...{ name: 'sda', device: '8:0', by: 'bfq', scheduler: 'bfq' },
-      ...{ queues: true, unbound: false },
+      ...{ queues: true, unbound: false, cost: 'enable=0 ctrl=auto' },
     },
   ]);
   write('io.cost.qos', '259:0 enable=1 ctrl=auto\n');
@@ -100,15 +125,15 @@ test('who gives the requests of a disk their turn is told', (t) => {
 
 test('io.cost as the kernel starts it has no goal; a disk with several paths has no queue', (t) => {
   const { sharing, write, remove } = fixture(t);
-  // As Linux 6.12 says it.
-  const line = '259:0 enable=1 ctrl=auto rpct=0.00 rlat=25000 wpct=0.00 wlat=25000 min=1.00';
-  write('io.cost.qos', `${line} max=10000.00\n`);
+  const line = `259:0 enable=1 ctrl=auto ${auto}`;
+  write('io.cost.qos', `${line}\n`);
   t.true(sharing()[0]?.unbound);
-  write('io.cost.qos', `${line} max=50.00\n`);
+  const said = line.replace('ctrl=auto', 'ctrl=user');
+  write('io.cost.qos', `${said.replace('max=10000.00', 'max=50.00')}\n`);
   t.false(sharing()[0]?.unbound, 'a bound');
-  write('io.cost.qos', `${line.replace('rpct=0.00', 'rpct=95.00')} max=10000.00\n`);
+  write('io.cost.qos', `${said.replace('rpct=0.00', 'rpct=95.00')}\n`);
   t.false(sharing()[0]?.unbound, 'a goal');
-  write('io.cost.qos', `${line.replace('enable=1', 'enable=0')} max=10000.00\n`);
+  write('io.cost.qos', `${line.replace('enable=1', 'enable=0')}\n`);
   t.false(sharing()[0]?.unbound, 'off');
   remove('block/nvme0n1/queue/scheduler');
   t.false(sharing()[0]?.queues);
@@ -135,13 +160,13 @@ test('weights and io.cost are leases like others: taken, kept, and given back af
   t.deepEqual(states(), three);
   t.is(read('user.slice/io.weight'), '200');
   t.is(read('system.slice/io.weight'), '50');
-  t.is(read('io.cost.qos'), '259:0 enable=1');
+  t.is(read('io.cost.qos'), `259:0 ${goal}`);
   t.deepEqual(
     parseLeases(readFileSync(file, 'utf8')).map(({ old, device }) => [old, device]),
     [
       ['100', undefined],
       ['100', undefined],
-      ['0', '259:0'],
+      ['enable=0 ctrl=auto', '259:0'],
     ],
   );
   await shares.apply(10_000);
@@ -153,7 +178,66 @@ test('weights and io.cost are leases like others: taken, kept, and given back af
     new Set(['restored']),
   );
   t.is(read('user.slice/io.weight'), '100');
-  t.is(read('io.cost.qos'), '259:0 enable=0');
+  t.is(read('io.cost.qos'), '259:0 enable=0 ctrl=auto');
+});
+
+test('a goal that somebody has set is kept, and so is what stood there without one', async (t) => {
+  const { shares, leases, states, read, write } = fixture(t);
+  const own = 'ctrl=user rpct=90.00 rlat=300 wpct=0.00 wlat=25000 min=1.00 max=100.00';
+  write('io.cost.qos', `259:0 enable=0 ${own}\n`);
+  await shares.apply(0);
+  t.is(read('io.cost.qos'), `259:0 enable=1 ${own}`);
+  await leases.releaseAll();
+  t.is(read('io.cost.qos'), `259:0 enable=0 ${own}`);
+  shares.forget();
+
+  write('io.cost.qos', `259:0 enable=1 ${own}\n`);
+  await shares.apply(0);
+  t.is(states()[2], 'io.cost.qos unchanged', 'there is nothing to do, and nothing to take');
+  await leases.releaseAll();
+  t.is(read('io.cost.qos'), `259:0 enable=1 ${own}`);
+  shares.forget();
+
+  write('io.cost.qos', `259:0 enable=1 ctrl=auto ${auto}\n`);
+  await shares.apply(0);
+  t.is(read('io.cost.qos'), `259:0 ${goal}`);
+  await shares.apply(10_000);
+  t.is(states()[2], 'io.cost.qos written');
+  await leases.releaseAll();
+  t.is(read('io.cost.qos'), '259:0 enable=1 ctrl=auto', 'on, as it was');
+});
+
+/** systemd, which turns a controller on for a group when it sets a property of it. */
+function manager(root: string, works: boolean): { units: UnitKnobs; kept: Map<string, string> } {
+  const kept = new Map<string, string>();
+  const units: UnitKnobs = {
+    find: (group) => group,
+    kept: (unit) => kept.has(unit),
+    async set(unit, knob, value) {
+      kept.set(unit, value);
+      if (works) writeFileSync(join(root, unit, knob), `default ${value}\n`);
+    },
+    forget: (unit) => kept.delete(unit),
+  };
+  return { units, kept };
+}
+
+test('systemd turns the controller on for a group that lacks it; where it does not, nothing of ours is left', async (t) => {
+  const { root, open } = fixture(t);
+  mkdirSync(join(root, 'other.slice'));
+  const group = 'other.slice';
+  const knob = { root, version: 2, controller: 'io', group, knob: 'io.weight' } as const;
+  const failing = manager(root, false);
+  const refused = open(failing.units);
+  t.is((await refused.set(knob, '300', '100')).state, 'refused');
+  t.deepEqual([refused.all(), [...failing.kept]], [[], []]);
+  const { units, kept } = manager(root, true);
+  const leases = open(units);
+  t.deepEqual(await leases.set(knob, '300', '100'), { state: 'written', value: '300' });
+  t.deepEqual([...kept], [['other.slice', '300']]);
+  t.like(await open(units).releaseAll(), [{ state: 'restored' }]);
+  t.is(readFileSync(join(root, 'other.slice/io.weight'), 'utf8'), 'default 100\n');
+  t.deepEqual([...kept], []);
 });
 
 test('what another program has set, before or since, is left alone for a while', async (t) => {
