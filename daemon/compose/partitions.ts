@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { Decision as DecisionPage, MemoryPage, SidePage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
+import { pageGenerations } from '../kernel/page-generations.ts';
 import { type HistoryField, historyFields } from '../partitions/history.ts';
 import type { Decision } from '../partitions/loop.ts';
 import { type Side, sides, waiting } from '../partitions/observation.ts';
@@ -67,6 +68,10 @@ function remarksOf(room: PartitionsRoom): string[] {
   if (memory?.version === 2 && !recursive)
     remarks.push(
       'the cgroup mount lacks memory_recursiveprot: a protection does not reach the groups inside a side',
+    );
+  if (memory?.version === 2 && pageGenerations())
+    remarks.push(
+      'this kernel keeps pages by generations, and takes from a protected side what the other one does not give at once: `echo n > /sys/kernel/mm/lru_gen/enabled` makes protections count',
     );
   if (loop.last !== undefined && loop.last.pressure === undefined)
     remarks.push('this kernel keeps no pressure files (psi=1 turns them on)');

@@ -17,6 +17,7 @@ import {
   statFields,
 } from '../../../daemon/kernel/group-memory.ts';
 import { parseMeminfo, readMeminfo } from '../../../daemon/kernel/meminfo.ts';
+import { pageGenerations } from '../../../daemon/kernel/page-generations.ts';
 import { parsePressure, readPressure } from '../../../daemon/kernel/pressure.ts';
 import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
@@ -45,6 +46,20 @@ test('memory of the machine is read, and a text without its fields is none', (t)
     swapFreeBytes: 0,
   });
   t.is(parseMeminfo('MemTotal:  100 kB\n'), undefined);
+});
+
+test('whether the kernel keeps pages by generations is read from its main switch', (t) => {
+  const file = `${temporaryFolder(t)}/enabled`;
+  t.false(pageGenerations(file), 'a kernel without');
+  for (const [text, on] of Object.entries({
+    '0x0007': true,
+    '0x0001': true,
+    '0x0006': false,
+    '0x0000': false,
+  })) {
+    writeFileSync(file, `${text}\n`);
+    t.is(pageGenerations(file), on, text);
+  }
 });
 
 test('counters of a cgroup are read by version', (t) => {
