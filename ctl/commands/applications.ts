@@ -140,6 +140,18 @@ export const applicationCommands = (): readonly Command[] => [
     load: async () => (await import('../run/applications.ts')).importAgain,
   },
   {
+    name: 'app apart',
+    group: 'Applications',
+    summary: 'List what runs as `secure`, and what keeps it apart.',
+    about: [
+      'Yours; for root those of everybody. Those that an earlier daemon has started are not known to this one.',
+    ],
+    operands: [],
+    flags: [],
+    examples: [['personactl app apart', '']],
+    load: async () => (await import('../run/apart.ts')).apart,
+  },
+  {
     name: 'app hook',
     group: 'Applications',
     summary: 'Have an application start through personad from menus, or list those that do.',

@@ -1,4 +1,5 @@
 import { busyFlags, type Command, changeFlags } from '../command.ts';
+import { grantFlags } from './grants.ts';
 
 const slot = { name: 'SLOT', summary: 'Name of the slot.', complete: 'slot' } as const;
 const busy = ['wait', 'kill', 'refuse'];
@@ -76,27 +77,8 @@ export const slotCommands = (): readonly Command[] => [
     operands: [slot],
     rest: { name: 'COMMAND [ARGUMENT...]', summary: 'The program to run.', optional: true },
     flags: [
-      { name: 'net', summary: 'Grant the network of the machine.' },
+      ...grantFlags,
       { name: 'home', summary: 'Grant the home folder.' },
-      { name: 'display', summary: 'Grant the display (Wayland, X11).' },
-      { name: 'sound', summary: 'Grant sound (PipeWire, PulseAudio).' },
-      { name: 'gpu', summary: 'Grant the graphics devices.' },
-      { name: 'bus', summary: 'Grant the session bus.' },
-      { name: 'agent', summary: 'Grant the SSH agent.' },
-      {
-        name: 'show',
-        value: 'FOLDER',
-        many: true,
-        summary: 'Grant reading a folder of yours, at the same path.',
-        complete: 'folder',
-      },
-      {
-        name: 'share',
-        value: 'FOLDER',
-        many: true,
-        summary: 'Grant reading and writing a folder of yours, at the same path.',
-        complete: 'folder',
-      },
       { name: 'root', summary: 'Act as root inside, in a user namespace.' },
       { name: 'folder', short: 'C', value: 'PATH', summary: 'Working folder inside the slot.' },
     ],

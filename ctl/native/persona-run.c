@@ -1,8 +1,7 @@
 // persona-run: asks personad how to start a program, and becomes that program. The same as `personactl run`, in a
 // millisecond instead of thirty. Without an answer in time the program starts as it always has; `secure` does not.
 //
-//   persona-run [--profile standard|fast|secure] [--quiet] APP -- COMMAND [ARGUMENT...]
-//
+//   persona-run [--profile standard|fast|secure] [--quiet] [--enclave NAME] [GRANT...] APP -- COMMAND [ARGUMENT...]
 // Nothing is allocated: an answer has one fixed place, and its strings are decoded where they lie.
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -10,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,15 +23,14 @@
 
 enum {
   BUDGET_MS = 250,
+  CLOSED_BUDGET_MS = 3000, // of what does not start without an answer
   ANSWER_MAX = 64 * 1024,  // a plan is some hundred bytes
-  REQUEST_MAX = 32 * 1024, // a path of PATH_MAX, each byte written as six
+  REQUEST_MAX = 48 * 1024, // a path of PATH_MAX, each byte written as six, and some folders
   DEPTH_MAX = 16,
   LIST_MAX = 512,
   FILTER_FD = 3, // where the words of a plan expect its filter
   // Exit statuses of our own, as shells and other launchers have them.
-  OWN_FAILURE = 125,
-  CANNOT_EXECUTE = 126,
-  NOT_THERE = 127,
+  OWN_FAILURE = 125, CANNOT_EXECUTE = 126, NOT_THERE = 127,
 };
 
 // What the daemon answered. Every string lies in `answer`.
@@ -42,7 +41,10 @@ static struct plan {
   struct list words, set, values, unset, keep, notices;
 } plan;
 
-static char answer[ANSWER_MAX + 1], request[REQUEST_MAX], program[PATH_MAX + 1];
+static char answer[ANSWER_MAX + 1], request[REQUEST_MAX + 1], program[PATH_MAX + 1];
+static const char ended[] = "the daemon has ended the connection", crowded[] = "too-many-requests";
+static size_t asked; // of the request
+static int granted;  // options that grant something
 
 // Says one line. What came from elsewhere may hold anything: only plain text reaches the terminal.
 static void say(const char *a, const char *b, const char *c) {
@@ -82,14 +84,11 @@ static const struct { enum place in; const char *name; char **at; } texts[] = {
 static char *in = answer; // the next character; a zero ends the answer
 
 static char after_space(void) {
-  in += strspn(in, " \t\r\n");
-  return *in;
+  return *(in += strspn(in, " \t\r\n"));
 }
 
 static bool take(char wanted) {
-  if (after_space() != wanted) return false;
-  in++;
-  return true;
+  return after_space() == wanted && in++ != NULL;
 }
 
 // Four hex digits, or -1.
@@ -126,14 +125,10 @@ static char *string(void) {
   while (*in != '"') {
     char c = *in++;
     if ((unsigned char)c < ' ') return NULL; // the end of the answer is one of these
-    if (c != '\\') {
-      *to++ = c;
-      continue;
-    }
-    c = *in++;
-    const char *known = c == 0 ? NULL : strchr(escapes, c);
-    if (known != NULL) *to++ = means[known - escapes];
-    else if (c != 'u' || (to = unicode(to)) == NULL) return NULL;
+    const char *known = c != '\\' || *in == 0 ? NULL : strchr(escapes, *in);
+    if (c != '\\') *to++ = c;
+    else if (known != NULL) *to++ = means[known - escapes], in++;
+    else if (*in++ != 'u' || (to = unicode(to)) == NULL) return NULL;
   }
   in++;
   *to = 0;
@@ -141,9 +136,7 @@ static char *string(void) {
 }
 
 static bool append(struct list *list, char *text) {
-  if (list->count == LIST_MAX) return false;
-  list->at[list->count++] = text;
-  return true;
+  return list->count < LIST_MAX && (list->at[list->count++] = text) != NULL;
 }
 
 // Keeps a string where it belongs.
@@ -159,10 +152,8 @@ static bool keep(enum place place, char *name, char *text) {
 // Reads one value: `name` is that of the member, empty in an array.
 static bool value(enum place in_place, char *name, int depth) {
   char open = after_space();
-  if (open == '"') {
-    char *text = string();
-    return text != NULL && keep(in_place, name, text);
-  }
+  char *text = open == '"' ? string() : NULL;
+  if (open == '"') return text != NULL && keep(in_place, name, text);
   if (in_place >= SET) return false; // only texts
   if (open != '{' && open != '[') { // a number or a word: none of them is of use
     size_t length = strspn(in, "+-.0123456789Eaeflnrstu");
@@ -194,72 +185,72 @@ static bool read_plan(void) {
 
 // ---- the call
 
-// Appends text to the request, as the inside of a JSON string when `quoted`. False when it does not fit.
-static bool add(size_t *length, const char *text, bool quoted) {
-  for (; *text != 0; text++) {
-    unsigned char c = (unsigned char)*text;
-    bool plain = !quoted || (c >= ' ' && c != '"' && c != '\\');
-    size_t room = sizeof request - *length;
-    size_t wrote = (size_t)snprintf(request + *length, room, plain ? "%c" : "\\u%04x", c);
-    if (wrote >= room) return false;
-    *length += wrote;
-  }
-  return true;
+// Appends texts to the request, up to NULL; every second one as the inside of a JSON string. What does not fit fills it up.
+static void put(const char *text, ...) {
+  va_list more;
+  va_start(more, text);
+  for (bool quoted = false; text != NULL; quoted = !quoted, text = va_arg(more, const char *))
+    for (; *text != 0; text++) {
+      unsigned char c = (unsigned char)*text;
+      bool plain = !quoted || (c >= ' ' && c != '"' && c != '\\');
+      size_t room = REQUEST_MAX - asked;
+      size_t wrote = (size_t)snprintf(request + asked, room + 1, plain ? "%c" : "\\u%04x", c);
+      asked += wrote < room ? wrote : room;
+    }
+  va_end(more);
 }
 
 // What is to be started, as the kernel knows it: a name alone says little. Left out where it cannot be told.
-static bool add_executable(size_t *length) {
+static void put_executable(void) {
   int fd = open(program, O_PATH | O_CLOEXEC);
-  if (fd < 0) return true;
   char link[32], path[PATH_MAX], numbers[96];
   struct stat found;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t size = readlink(link, path, sizeof path - 1);
   bool known = fstat(fd, &found) == 0 && size > 0 && path[0] == '/';
   close(fd);
-  if (!known) return true;
+  if (!known) return;
   path[size] = 0;
   snprintf(numbers, sizeof numbers, "\",\"device\":\"%llu\",\"inode\":\"%llu\"}",
            (unsigned long long)found.st_dev, (unsigned long long)found.st_ino);
-  return add(length, ",\"executable\":{\"path\":\"", false) && add(length, path, true) && add(length, numbers, false);
+  put(",\"executable\":{\"path\":\"", path, numbers, NULL);
 }
 
-// The length of the request, or 0 when it is too long.
-static size_t make_request(const char *app, const char *profile) {
-  size_t length = 0;
-  bool fits = add(&length, "{\"type\":\"launch.plan\",\"data\":{\"id\":1,\"params\":{\"app\":\"", false) &&
-              add(&length, app, true) && add(&length, "\"", false) && add_executable(&length);
-  if (profile != NULL)
-    fits = fits && add(&length, ",\"profile\":\"", false) && add(&length, profile, true) && add(&length, "\"", false);
-  return fits && add(&length, "}}}\f", false) ? length : 0;
+// Takes an option that grants something. Answers how many words it has, 0 when it is none.
+static int grant(char **words, int left) {
+  static const char *const switches[] = {"--net", "--display", "--sound", "--gpu", "--bus", "--agent"};
+  const char *before = granted++ == 0 ? "\"grants\":[" : ",";
+  for (int i = 0; i < MANY(switches); i++)
+    if (strcmp(words[0], switches[i]) == 0) return put(before, "", "\"", words[0] + 2, "\"", NULL), 1;
+  bool folder = strcmp(words[0], "--show") == 0 || strcmp(words[0], "--share") == 0;
+  if (!folder || left < 2 || words[1][0] != '/') return 0;
+  return put(before, "", "{\"", words[0] + 2, "\":\"", words[1], "\"}", NULL), 2;
 }
 
 // Connects to the socket for everybody, or answers why not. Only root or the caller has a daemon to listen to.
-static const char *connect_daemon(int fd) {
+static const char *connect_daemon(int fd, long long left_ms) {
   const char *root = getenv("PERSONA_ROOT");
   bool private = root != NULL && *root != 0;
   struct sockaddr_un to = {.sun_family = AF_UNIX};
-  int length = snprintf(to.sun_path, sizeof to.sun_path, "%s/user.sock", private ? root : "/run/persona");
-  if (private) length = snprintf(to.sun_path, sizeof to.sun_path, "%s/run/user.sock", root);
+  int length = snprintf(to.sun_path, sizeof to.sun_path, "%s/run%s/user.sock", private ? root : "", private ? "" : "/persona");
   if (length >= (int)sizeof to.sun_path) return "the path of its socket is too long";
   // Other launches may be in front of us: the wait for a place in the queue is part of the budget.
-  struct timeval budget = {.tv_usec = BUDGET_MS * 1000};
+  struct timeval budget = {.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};
   struct ucred peer;
   socklen_t size = sizeof peer;
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &budget, sizeof budget);
   if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
-    return errno == ENOENT || errno == ECONNREFUSED ? "the daemon does not run"
-           : errno == EAGAIN                        ? "the daemon has no time"
-                                                    : strerror(errno);
+    return errno == EAGAIN ? "the daemon has no time"
+           : errno == ENOENT || errno == ECONNREFUSED ? "the daemon does not run" : strerror(errno);
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return strerror(errno);
   return peer.uid == 0 || peer.uid == getuid() ? NULL : "another user's program listens there";
 }
 
 // Sends the request and reads one frame, all of it before `deadline`. Answers why there is none, or NULL.
-static const char *exchange(int fd, size_t length, long long deadline) {
-  const char *why = connect_daemon(fd);
+static const char *exchange(int fd, long long deadline) {
+  const char *why = asked == REQUEST_MAX ? "the request is too long" : connect_daemon(fd, deadline - now_ms());
   if (why != NULL) return why;
-  if (send(fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) return "the daemon does not listen";
+  if (send(fd, request, asked, MSG_NOSIGNAL) != (ssize_t)asked) return "the daemon does not listen";
   for (size_t have = 0; have < ANSWER_MAX;) {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     long long left = deadline - now_ms();
@@ -267,12 +258,29 @@ static const char *exchange(int fd, size_t length, long long deadline) {
     if (events == 0) return "no answer in time";
     ssize_t got = events < 0 ? events : recv(fd, answer + have, ANSWER_MAX - have, MSG_DONTWAIT);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (got <= 0) return "the daemon has ended the connection";
+    if (got <= 0) return ended;
     char *end = memchr(answer + have, '\f', (size_t)got);
     if (end != NULL) return *end = 0, NULL;
     have += (size_t)got;
   }
   return "the answer is too long";
+}
+
+// Gets a plan, or a refusal. Answers why there is neither, or NULL. Who is `closed` comes again when too many ask at once.
+static const char *get_plan(bool closed) {
+  long long deadline = now_ms() + (closed ? CLOSED_BUDGET_MS : BUDGET_MS);
+  for (int pause = 16;; pause = pause < 128 ? pause * 2 : pause) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const char *why = fd < 0 ? strerror(errno) : exchange(fd, deadline);
+    close(fd);
+    if (why == NULL && !read_plan()) return "the daemon's answer makes no sense";
+    bool again = why == ended || (why == NULL && plan.code != NULL && strcmp(plan.code, crowded) == 0);
+    int rest = pause + getpid() % pause; // not all at the same time again
+    if (!closed || !again || now_ms() + rest > deadline) return why;
+    poll(NULL, 0, rest);
+    memset(&plan, 0, sizeof plan);
+    in = answer;
+  }
 }
 
 // ---- the start
@@ -338,54 +346,53 @@ static int start(int count, char **command) {
 
 static int usage(int status) {
   static const char text[] =
-      "usage: persona-run [--profile standard|fast|secure] [--quiet] APP -- COMMAND [ARGUMENT...]\n"
+      "usage: persona-run [--profile standard|fast|secure] [--quiet] [--enclave NAME] [GRANT...] APP -- COMMAND [ARGUMENT...]\n"
       "Asks personad how to start the application APP, and becomes COMMAND: see `personactl help run`.\n";
   return write(status == 0 ? 1 : 2, text, sizeof text - 1) < 0 ? OWN_FAILURE : status;
 }
 
 int main(int count, char **words) {
-  const char *profile = NULL;
+  const char *profile = NULL, *enclave = NULL;
   bool quiet = false;
   int at = 1;
-  for (; at < count && words[at][0] == '-'; at++) {
+  put("{\"type\":\"launch.plan\",\"data\":{\"id\":1,\"params\":{", NULL);
+  for (int taken = 1; at < count && words[at][0] == '-'; at += taken) {
+    bool pair = at + 1 < count;
     if (strcmp(words[at], "--help") == 0) return usage(0);
-    if (strcmp(words[at], "--quiet") == 0) quiet = true;
-    else if (strcmp(words[at], "--profile") == 0 && at + 1 < count) profile = words[++at];
-    else return usage(OWN_FAILURE);
+    if (strcmp(words[at], "--quiet") == 0) quiet = true, taken = 1;
+    else if (pair && strcmp(words[at], "--profile") == 0) profile = words[at + 1], taken = 2;
+    else if (pair && strcmp(words[at], "--enclave") == 0) enclave = words[at + 1], taken = 2;
+    else if ((taken = grant(words + at, count - at)) == 0) return usage(OWN_FAILURE);
   }
   if (at + 2 >= count || strcmp(words[at + 1], "--") != 0) return usage(OWN_FAILURE);
   bool secure = profile != NULL && strcmp(profile, "secure") == 0;
   if (profile != NULL && !secure && strcmp(profile, "standard") != 0 && strcmp(profile, "fast") != 0)
     return usage(OWN_FAILURE);
+  // Who grants something counts on everything else being kept from the program.
+  bool closed = secure || granted > 0 || enclave != NULL;
   const char *app = words[at];
   char **command = words + at + 2;
   int status = find_program(command[0]);
-  if (status != 0) {
-    say(command[0], status == NOT_THERE ? ": there is no such program" : " cannot be executed", "");
-    return status;
-  }
-  long long deadline = now_ms() + BUDGET_MS;
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  size_t length = make_request(app, profile);
-  const char *why = fd < 0 ? strerror(errno) : length == 0 ? "the request is too long" : exchange(fd, length, deadline);
-  if (why == NULL && !read_plan()) why = "the daemon's answer makes no sense";
-  else if (why == NULL && plan.code != NULL) {
-    secure = secure || strcmp(plan.code, "profile-unavailable") == 0;
-    why = plan.message;
-  }
+  const char *lacking = status == NOT_THERE ? ": there is no such program" : " cannot be executed";
+  if (status != 0) return say(command[0], lacking, ""), status;
+  put(granted > 0 ? "],\"app\":\"" : "\"app\":\"", app, "\"", NULL);
+  put_executable();
+  if (profile != NULL) put(",\"profile\":\"", profile, "\"", NULL);
+  if (enclave != NULL) put(",\"enclave\":\"", enclave, "\"", NULL);
+  put("}}}\f", NULL);
+  const char *why = get_plan(closed);
+  if (why == NULL && plan.code != NULL) why = plan.message;
+  closed = closed || (why != NULL && plan.code != NULL && strcmp(plan.code, "profile-unavailable") == 0);
   // `secure` fails closed: what was not asked for is not started.
   if (why == NULL && secure && strcmp(plan.profile, "secure") != 0) why = "the daemon answered with another profile";
-  if (why != NULL && secure) {
-    if (plan.code != NULL) say(plan.message, "", "");
-    else say("cannot start ", app, " as secure: "), say(why, "", "");
+  if (why != NULL && closed) {
+    if (plan.code == NULL) say("cannot start ", app, " as secure:");
+    say(why, "", "");
     if (plan.code != NULL && plan.hint != NULL) say(plan.hint, "", "");
     return OWN_FAILURE;
   }
-  if (why != NULL) {
-    if (!quiet) say(app, " starts as standard: ", why);
-    memset(&plan, 0, sizeof plan);
-  }
+  if (why != NULL && !quiet) say(app, " starts as standard: ", why);
+  if (why != NULL) memset(&plan, 0, sizeof plan);
   for (int i = 0; i < plan.notices.count && !quiet; i++) say(plan.notices.at[i], "", "");
-  close(fd);
   return start(count - at - 2, command);
 }

@@ -4,6 +4,7 @@ import { isatty } from 'node:tty';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Grants } from '../../ipc/methods/shapes.ts';
 import { type Call, runFolder } from '../call.ts';
+import { sessionGrants } from '../commands/grants.ts';
 import { closeInherited } from '../launch/descriptors.ts';
 import { wrapping } from '../launch/env-program.ts';
 import { type Ended, runPlan } from '../launch/sandbox.ts';
@@ -18,7 +19,7 @@ const notThere = 127;
 /** Without a command: bash where the persona has it. */
 const shell = ['/bin/sh', '-c', 'if command -v bash >/dev/null; then exec bash; else exec sh; fi'];
 
-const switches = ['net', 'home', 'display', 'sound', 'gpu', 'bus', 'agent', 'root'] as const;
+const switches = [...sessionGrants, 'home', 'root'] as const;
 
 function grantsOf(call: Call): Grants {
   const folders = [

@@ -1,11 +1,11 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import type { ApplicationLine, ApplicationPage, Explanation } from '../../ipc/methods/shapes.ts';
-import type { Checked, Rooms } from '../api/rooms.ts';
+import type { Checked, Request, Rooms } from '../api/rooms.ts';
 import type { AnyTask } from '../changes/task.ts';
 import { type Application, factOf, type Known } from '../profiles/application.ts';
 import type { Catalogue } from '../profiles/catalogue.ts';
 import { factNames } from '../profiles/fact-values.ts';
-import { obstacles } from '../profiles/launch-plan.ts';
+import type { Obstacles } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
 import { choose } from '../profiles/selection.ts';
@@ -32,7 +32,11 @@ function pageOf({ id, facts }: Application): ApplicationPage {
   return { id, facts: all };
 }
 
-function lineOf(catalogue: Catalogue, application: Application): ApplicationLine {
+function lineOf(
+  catalogue: Catalogue,
+  application: Application,
+  obstacles: Obstacles,
+): ApplicationLine {
   const recognised = catalogue.started(application);
   const { profile, rule, refused } = choose({ application, recognised, obstacles });
   const name = factOf(application, 'name')?.value;
@@ -46,7 +50,7 @@ function lineOf(catalogue: Catalogue, application: Application): ApplicationLine
   };
 }
 
-function listed(catalogue: Catalogue, match: string | undefined) {
+function listed(catalogue: Catalogue, obstacles: Obstacles, match: string | undefined) {
   const wanted = match?.toLowerCase();
   const fitting = catalogue.ids().filter((id) => {
     if (wanted === undefined || id.toLowerCase().includes(wanted)) return true;
@@ -56,7 +60,7 @@ function listed(catalogue: Catalogue, match: string | undefined) {
   return {
     applications: fitting
       .slice(0, LIST_MAX)
-      .map((id) => lineOf(catalogue, catalogue.application(id))),
+      .map((id) => lineOf(catalogue, catalogue.application(id), obstacles)),
     more: Math.max(0, fitting.length - LIST_MAX),
   };
 }
@@ -64,6 +68,7 @@ function listed(catalogue: Catalogue, match: string | undefined) {
 function explained(
   room: ProfilesRoom,
   catalogue: Catalogue,
+  obstacles: Obstacles,
   { app, executable, profile: wish }: Checked<'app.explain'>,
 ): Explanation {
   if (app === undefined && executable === undefined)
@@ -88,14 +93,18 @@ function explained(
 }
 
 /** The methods of applications. */
-function applicationMethods(room: ProfilesRoom): AppMethods {
+function applicationMethods(
+  room: ProfilesRoom,
+  obstacles: ApplicationParts['obstacles'],
+): AppMethods {
   return {
-    'app.list': async ({ match }, { caller }) => listed(await room.catalogue(caller), match),
+    'app.list': async ({ match }, { caller }) =>
+      listed(await room.catalogue(caller), await obstacles(caller), match),
     'app.show': async ({ app }, { caller }) => ({
       application: pageOf(mustBeKnown(await room.catalogue(caller), app)),
     }),
     'app.explain': async (params, { caller }) => ({
-      explanation: explained(room, await room.catalogue(caller), params),
+      explanation: explained(room, await room.catalogue(caller), await obstacles(caller), params),
     }),
     'app.set': async ({ app, everybody = false, set = {}, unset = [] }, { caller }) => ({
       plan: await planState(room, { app, everybody, set, unset }, caller),
@@ -115,8 +124,15 @@ function applicationMethods(room: ProfilesRoom): AppMethods {
   };
 }
 
+/** What the room of applications is opened with. */
+export interface ApplicationParts extends ProfilesParts {
+  degraded: string | undefined;
+  /** Why profiles cannot be had by this caller. */
+  obstacles(caller: Request['caller']): Promise<Obstacles>;
+}
+
 /** Opens the room of applications: its steps and methods. */
-export function openApplications(parts: ProfilesParts & { degraded: string | undefined }): {
+export function openApplications(parts: ApplicationParts): {
   room: ProfilesRoom;
   tasks: AnyTask[];
   methods: AppMethods;
@@ -128,7 +144,7 @@ export function openApplications(parts: ProfilesParts & { degraded: string | und
   return {
     room,
     tasks: applicationTasks(room),
-    methods: applicationMethods(room),
+    methods: applicationMethods(room, parts.obstacles),
     start() {
       if (parts.degraded === undefined)
         room

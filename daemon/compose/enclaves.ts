@@ -15,6 +15,7 @@ import {
 } from '../enclave/enclaves.ts';
 import type { GivenSecret } from '../enclave/given-secrets.ts';
 import { type EnclaveHealth, healthOfEnclaves } from '../enclave/health.ts';
+import { type Home, homeOf } from '../enclave/home.ts';
 import { IdleWatch } from '../enclave/idle.ts';
 import {
   type EnclaveRoom,
@@ -34,6 +35,8 @@ export interface Enclaves {
   tasks: AnyTask[];
   methods(engine: Engine): EnclaveMethods;
   owner(name: string): Promise<number | undefined>;
+  /** The enclave that is to be the home of an application of this user. */
+  home(uid: number, wanted: string | undefined): Promise<Home>;
   /** Looks at the volume of each. */
   health(): Promise<EnclaveHealth[]>;
   /** After the engine has recovered: brings rows and machine together, and begins to look after idle ones. */
@@ -151,6 +154,7 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
     tasks: enclaveTasks(room),
     methods: (engine) => enclaveMethods(room, engine),
     owner: (name) => ownerOfEnclave(room, name),
+    home: (uid, wanted) => homeOf(room, uid, wanted),
     health: () => healthOfEnclaves(room),
     async settle(engine) {
       openPlaces(room);

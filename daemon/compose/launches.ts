@@ -5,17 +5,19 @@ import { boottimeMs } from '../kernel/clock.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
-import { type Launch, planLaunch } from '../profiles/launch-plan.ts';
+import { everywhere, type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { ownGroups } from '../profiles/own-groups.ts';
 import { Placements } from '../profiles/placements.ts';
 import type { ProfilesRoom } from '../profiles/room.ts';
 import { scopes } from '../profiles/scopes.ts';
+import type { SecureLaunches } from './secure-launches.ts';
 
 /** What launches are planned with. */
 export interface LaunchParts {
   partitions: PartitionsRoom;
   applications: ProfilesRoom;
+  secure: SecureLaunches;
   log: Log;
   accountOf(uid: number): number;
 }
@@ -42,11 +44,24 @@ async function launchOf(
   caller: Request['caller'],
 ): Promise<Launch> {
   const catalogue = await applications.forLaunch(caller);
-  return { ...launched(catalogue, applications.fileAt, { app, executable }), wish: profile };
+  const found = launched(catalogue, applications.fileAt, { app, executable });
+  return { ...found, wish: profile, obstacles: everywhere };
+}
+
+/** The plan by its profile. What stands in the way of `secure` is looked at only where that is what it comes to. */
+async function plannedFor(
+  secure: SecureLaunches,
+  launch: Launch,
+  { enclave }: Asked,
+  caller: Request['caller'],
+): Promise<LaunchPlan> {
+  const plan = planLaunch(launch);
+  if (plan.profile !== 'secure') return plan;
+  return planLaunch({ ...launch, obstacles: await secure.obstacles(caller, enclave) });
 }
 
 /** Opens the part of the daemon that plans launches. */
-export function openLaunches({ partitions, applications, log, accountOf }: LaunchParts) {
+export function openLaunches({ partitions, applications, secure, log, accountOf }: LaunchParts) {
   const { places, loop } = partitions;
   const placements = new Placements({
     groups: managerRuns()
@@ -55,15 +70,26 @@ export function openLaunches({ partitions, applications, log, accountOf }: Launc
     accountOf,
     log,
   });
-  const methods: Pick<Rooms, 'launch.plan'> = {
+  const methods: Pick<Rooms, 'launch.plan' | 'launch.apart'> = {
+    ...secure.methods,
     async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
       const launch = await launchOf(applications, asked, caller);
-      const { memoryBytes, weights, ...plan } = planLaunch(launch);
+      const { memoryBytes, weights, ...chosen } = await plannedFor(secure, launch, asked, caller);
+      const apart = chosen.profile === 'secure' ? await secure.way(asked, caller) : undefined;
+      const notices = [...chosen.notices, ...(apart?.way.notices ?? [])];
+      const plan = { ...chosen, ...apart?.way, notices };
       const { app } = asked;
       if (dryRun) {
         const reason = placements.obstacle ?? 'nothing is started';
-        return { app, ...plan, placement: { state: 'none', reason } };
+        const assurance = apart && secure.assurance(apart.launch);
+        return {
+          app,
+          ...plan,
+          ...(assurance && { assurance }),
+          placement: { state: 'none', reason },
+        };
       }
+      if (apart !== undefined) secure.began(apart.launch, caller);
       if (memoryBytes !== undefined) {
         const expiresAtMs = boottimeMs() + hintLifeMs;
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });

@@ -28,7 +28,7 @@ import { healthOfAll } from '../volumes/health.ts';
 import { openVolumes, type VolumesRoom } from '../volumes/room.ts';
 import { volumeTasks } from '../volumes/tasks/index.ts';
 import type { VolumeName } from '../volumes/volume.ts';
-import { openApplications } from './applications.ts';
+import { type ApplicationParts, openApplications } from './applications.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
 import { openFast, partitionsIn } from './fast.ts';
@@ -36,6 +36,7 @@ import { type Integrity, openIntegrity, type WrittenImage } from './integrity.ts
 import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
 import { personaMethods, personaOwners } from './personas.ts';
+import { SecureLaunches } from './secure-launches.ts';
 import { slotMethods } from './slots.ts';
 import { leftNotices, slotsIn, volumesUsed } from './slots-in-volumes.ts';
 import { type Governor, openGovernor } from './space.ts';
@@ -101,8 +102,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const written = () => writtenImages(volumes, enclaves);
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room, written });
-  const applications = openApplications({ ...parts, now: wallMs });
-  const launches = openLaunches({ ...parts, partitions, applications: applications.room });
+  const { applications, launches } = await applicationsAndLaunches(parts, partitions, enclaves);
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   const moreChecks = () => checksOf(partitions, volumes, governor, integrity);
   return {
@@ -193,13 +193,33 @@ async function volumesAndSlots(
   return { volumes, slots };
 }
 
+/** Opens applications, and the launches of them. */
+async function applicationsAndLaunches(
+  parts: RoomsParts,
+  partitions: PartitionsRoom,
+  enclaves: ReturnType<typeof openEnclaves>,
+) {
+  const able = ableOf(parts);
+  const secure = new SecureLaunches({ ...parts, able, home: enclaves.home, now: wallMs });
+  await secure.open();
+  const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);
+  const applications = openApplications({ ...parts, now: wallMs, obstacles });
+  const launches = openLaunches({ ...parts, partitions, secure, applications: applications.room });
+  return { applications, launches };
+}
+
+/** What the machine can do, by the id of the capability. */
+function ableOf({ machine }: Pick<RoomsParts, 'machine'>): (id: string) => boolean {
+  const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
+  return (id) => works.has(id);
+}
+
 /** Opens slots. While degraded nothing of them is brought back, but what the rows say is shown. */
 async function slotsOver(
   { store, log, paths, machine, degraded }: RoomsParts,
   personas: PersonasRoom,
   volumes: SlotVolumes,
 ): Promise<Slots> {
-  const works = new Set(machine.list.filter(({ works }) => works).map(({ id }) => id));
   const slots = await openSlots({
     store,
     source: personaSource(personas),
@@ -207,7 +227,7 @@ async function slotsOver(
     paths,
     volumes,
     ways: machine.ways,
-    able: (id) => works.has(id),
+    able: ableOf({ machine }),
     now: wallMs,
   });
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));

@@ -71,6 +71,8 @@ export const runPlaces = {
   wholeVolumes: 'volumes/.whole',
   /** Enclaves that are open, each at a folder of its name. */
   enclaves: 'enclaves',
+  /** The system calls of applications that are kept apart, for bubblewrap. */
+  applicationFilter: 'application.bpf',
   /** Knobs of the machine that are ours for now, and how they go back. */
   leases: 'leases.json',
 } as const;

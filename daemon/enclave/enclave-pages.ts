@@ -43,7 +43,8 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
   };
 }
 
-const diskTexts: Record<Way, string> = {
+/** How the files of an enclave lie on the disk. */
+export const diskTexts: Record<Way, string> = {
   fscrypt:
     'aes-256-xts fscrypt v2, names aes-256-cts; sizes, times and the number of files are not hidden, and nothing notices when somebody alters the volume',
   luks2:

@@ -81,6 +81,33 @@ const JUDGED: readonly CallName[] = ['clone', 'ioctl'];
  * another face of the machine (32 bit, x32) kills the process.
  */
 export function confinedFilter(machine: Machine = machineHere()): Buffer {
+  return callFilter(machine, new Set());
+}
+
+/** What applications need of the calls that readers of foreign files do not: sockets, shared memory, queues, handles of processes. */
+const OF_APPLICATIONS: ReadonlySet<CallName> = new Set([
+  'socket',
+  'shmget',
+  'shmat',
+  'semget',
+  'msgget',
+  'mq_open',
+  'pidfd_open',
+  'pidfd_send_signal',
+  'kcmp',
+  'name_to_handle_at',
+  'memfd_secret',
+]);
+
+/**
+ * The filter of applications that are kept apart: no mounts, namespaces, tracing, keys, and nothing else that the one of confined children
+ * refuses but what applications need.
+ */
+export function applicationFilter(machine: Machine = machineHere()): Buffer {
+  return callFilter(machine, OF_APPLICATIONS);
+}
+
+function callFilter(machine: Machine, allowed: ReadonlySet<CallName>): Buffer {
   const column = machine === 'x64' ? 0 : 1;
   const program: Instruction[] = [
     load(AT_ARCH),
@@ -94,6 +121,7 @@ export function confinedFilter(machine: Machine = machineHere()): Buffer {
   for (const [name, numbers] of Object.entries(callNumbers)) {
     const number = numbers[column];
     if (number === null || number === undefined || JUDGED.includes(name as CallName)) continue;
+    if (allowed.has(name as CallName)) continue;
     program.push(...whenEqual(number, fail(ABSENT.includes(name as CallName) ? ENOSYS : EPERM)));
   }
   program.push(

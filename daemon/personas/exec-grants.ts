@@ -2,16 +2,12 @@ import { constants, fstatSync } from 'node:fs';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Account } from '../kernel/accounts.ts';
 import { OPEN, openFile, openInRoot } from '../kernel/openat.ts';
+import { type SessionGrants, sessionOptions } from '../kernel/session-sockets.ts';
 
 /** Things a program in a slot may be given; everything is off unless asked for. */
-export interface Grants {
+export interface Grants extends SessionGrants {
   net?: boolean | undefined;
   home?: boolean | undefined;
-  display?: boolean | undefined;
-  sound?: boolean | undefined;
-  gpu?: boolean | undefined;
-  bus?: boolean | undefined;
-  agent?: boolean | undefined;
   folders?: { path: string; write?: boolean | undefined }[] | undefined;
   root?: boolean | undefined;
 }
@@ -81,27 +77,6 @@ function homeOptions(place: GrantPlace): string[] {
   return [...parent, '--bind', home, home, '--setenv', 'HOME', home];
 }
 
-function sessionOptions(grants: Grants, place: GrantPlace): string[] {
-  const runtime = `/run/user/${place.uid}`;
-  const options: string[] = [];
-  const give = (path: string) => options.push('--bind-try', path, path);
-  if (grants.display) {
-    give('/tmp/.X11-unix');
-    give(`${runtime}/wayland-0`);
-  }
-  if (grants.sound) {
-    give(`${runtime}/pipewire-0`);
-    give(`${runtime}/pulse`);
-  }
-  if (grants.bus) {
-    give(`${runtime}/bus`);
-    options.push('--setenv', 'DBUS_SESSION_BUS_ADDRESS', `unix:path=${runtime}/bus`);
-  }
-  if (grants.agent) give(`${runtime}/openssh_agent`);
-  if (options.length === 0) return [];
-  return ['--perms', '0700', '--dir', runtime, '--setenv', 'XDG_RUNTIME_DIR', runtime, ...options];
-}
-
 function netOptions(place: GrantPlace): string[] {
   const names = '/etc/resolv.conf';
   if (kindIn(place.tree, names) === 'file') return ['--ro-bind-try', names, names];
@@ -116,8 +91,7 @@ export function grantOptions(grants: Grants, place: GrantPlace): string[] {
   const options: string[] = [];
   if (grants.net) options.push(...netOptions(place));
   if (grants.home) options.push(...homeOptions(place));
-  options.push(...sessionOptions(grants, place));
-  if (grants.gpu) options.push('--dev-bind-try', '/dev/dri', '/dev/dri');
+  options.push(...sessionOptions(grants, place.uid));
   const home = grants.home === true ? place.account?.home : undefined;
   const own =
     home === undefined ? OWN_PLACES : [...OWN_PLACES, `${home}/`, `/${home.split('/')[1]}/`];

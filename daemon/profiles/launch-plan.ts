@@ -2,14 +2,14 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Weights } from '../kernel/scope-unit.ts';
 import type { Application, Profile } from './application.ts';
 import type { Recognised } from './identity.ts';
-import { type Choice, choose } from './selection.ts';
+import { type Choice, choose, type Question } from './selection.ts';
 import { weightsOf } from './weights.ts';
 
-/** Profiles that cannot be had, and why. */
-export const obstacles = {
-  fast: 'this version starts nothing in memory yet',
-  secure: 'this version cannot keep a program apart yet',
-} as const;
+/** Why profiles cannot be had by a caller; absent where they can. */
+export type Obstacles = Question['obstacles'];
+
+/** What holds for everybody. */
+export const everywhere = { fast: 'this version starts nothing in memory yet' } as const;
 
 /** What a profile puts before a command, and around it. */
 export interface Way {
@@ -40,16 +40,17 @@ export interface Launch {
   recognised: Recognised;
   /** The profile that the caller asks for. */
   wish?: Profile | undefined;
+  obstacles: Obstacles;
 }
 
 /** As it always has been. */
 const plain = (): Way => ({ argv: [], environment: { set: {}, unset: [] }, notices: [] });
 
 /**
- * The plan for one launch. `standard` leaves the program as it is: what is done for it is done by its group. Throws
- * `profile-unavailable` when it must not start. Pure.
+ * The plan for one launch, without what its profile puts before the command. `standard` leaves the program as it is: what is done for it is
+ * done by its group. Throws `profile-unavailable` when it must not start. Pure.
  */
-export function planLaunch({ application, recognised, wish }: Launch): LaunchPlan {
+export function planLaunch({ application, recognised, wish, obstacles }: Launch): LaunchPlan {
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
   const { profile, rule, why, refused, memoryBytes } = choice;
   if (refused !== undefined)

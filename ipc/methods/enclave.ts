@@ -31,10 +31,13 @@ export const enclavePage = v.strictObject({
   inside: v.array(v.strictObject({ pid: count, uid, command: v.string() })),
 });
 
+/** What a machine has to keep memory from the rest of it. */
+export const hardware = v.picklist(['none', 'sgx', 'sev', 'tdx', 'trustzone']);
+
 /** Who is kept out by what, and who is not. */
 export const assurance = v.strictObject({
   /** What this machine has. */
-  hardware: v.picklist(['none', 'sgx', 'sev', 'tdx', 'trustzone']),
+  hardware,
   /** Whether the enclave's content is kept by it. */
   hardwareUsed: v.boolean(),
   /** Of the machine's memory: encrypted or not. */

@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { sync } from '../method.ts';
 import { planListMax } from '../values.ts';
+import { hardware } from './enclave.ts';
+import { count, name, uid } from './values.ts';
 
 /** How a program is started. */
 export const launchProfile = v.picklist(['standard', 'fast', 'secure']);
@@ -19,6 +21,37 @@ const texts = v.pipe(v.array(text), v.maxLength(planListMax));
 const variable = v.pipe(v.string(), v.regex(/^[^\0=]+$/, 'not the name of a variable'));
 const variables = v.pipe(v.array(variable), v.maxLength(planListMax));
 
+const path = v.pipe(text, v.startsWith('/'), v.maxLength(4096));
+
+/** What an application that is kept apart is given, in the words of `slot.exec`; for others it means nothing. */
+const launchGrants = v.pipe(
+  v.array(
+    v.union([
+      v.picklist(['net', 'display', 'sound', 'gpu', 'bus', 'agent']),
+      v.strictObject({ show: path }),
+      v.strictObject({ share: path }),
+    ]),
+  ),
+  v.maxLength(32),
+);
+
+/** Who an application is kept apart from by what, and from whom not. */
+const apartness = {
+  /** What it is kept apart from, and by what. */
+  apart: v.array(v.string()),
+  /** What was granted, and what that amounts to. */
+  granted: v.array(v.string()),
+  disk: v.string(),
+  /** What this machine has; its content is never kept by it. */
+  hardware,
+  hardwareUsed: v.literal(false),
+  memory: v.string(),
+  swap: v.string(),
+  landlock: v.string(),
+  /** Who can still reach what is in it. */
+  reach: v.array(v.string()),
+};
+
 /** Methods about programs that are about to start. */
 export const launchMethods = {
   'launch.plan': sync(
@@ -36,6 +69,9 @@ export const launchMethods = {
       ),
       /** Absent: as is known of the application. `secure` is answered by a plan for it, or refused. */
       profile: v.optional(launchProfile),
+      grants: v.optional(launchGrants),
+      /** The enclave that is to be its home, if it is kept apart; absent: the only one that the caller has. */
+      enclave: v.optional(name),
       /** Only tell: the caller starts nothing, and is put nowhere. */
       dryRun: v.optional(v.boolean()),
     },
@@ -62,9 +98,28 @@ export const launchMethods = {
         keep: v.optional(v.pipe(variables, v.minLength(1))),
       }),
       /** A file that `argv` expects open as 3; the program gets no other descriptor of the caller's from there up. */
-      filter: v.optional(v.pipe(text, v.startsWith('/'))),
+      filter: v.optional(path),
       /** For the person who starts it. */
       notices: texts,
+      /** In a dry run of one that is kept apart. */
+      assurance: v.optional(v.strictObject(apartness)),
+    },
+  ),
+  'launch.apart': sync(
+    'any',
+    'Lists applications of the caller that run apart, and what keeps each apart; of everybody for root.',
+    {},
+    {
+      applications: v.array(
+        v.strictObject({
+          app: v.string(),
+          pid: count,
+          uid,
+          startedMs: count,
+          enclave: v.string(),
+          ...apartness,
+        }),
+      ),
     },
   ),
 };

@@ -158,6 +158,18 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   }),
   'app.show': () => ({ application: samples.application }),
   'app.explain': () => ({ explanation: samples.explanation }),
+  'launch.apart': () => ({
+    applications: [
+      {
+        app: 'keys',
+        pid: 4711,
+        uid: 1000,
+        startedMs: samples.nowMs,
+        enclave: 'vault',
+        ...samples.apart,
+      },
+    ],
+  }),
   'app.import': () => ({
     counts: [
       { kind: 'desktop', files: 3, entries: 3 },
@@ -216,6 +228,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['app-list', 'app', 'list'],
   ['app-show', 'app', 'show', 'firefox-esr'],
   ['app-explain', 'app', 'explain', 'firefox-esr'],
+  ['app-apart', 'app', 'apart'],
   ['app-import', 'app', 'import'],
 ];
 

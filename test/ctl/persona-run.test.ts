@@ -190,14 +190,18 @@ built('both ask the same, with the file that is started', async (t) => {
   symlinkSync('/bin/sh', join(place, 'shell'));
   const given = await both(
     daemon.root,
-    ['--profile', 'fast', 'org.example.Editor', '--', './shell', '-c', 'echo $0'],
+    [
+      ...['--net', '--profile', 'fast', '--enclave', 'vault', '--agent', '--show', place],
+      ...['--share', '/srv', 'org.example.Editor', '--', './shell', '-c', 'echo $0'],
+    ],
     {},
     place,
   );
   same(t, given, 0, './shell\n');
   const [one, other] = daemon.requests.map((text) => JSON.parse(text.slice(0, -1)));
   t.deepEqual(one, other);
-  t.like(one.data.params, { app: 'org.example.Editor', profile: 'fast' });
+  t.like(one.data.params, { app: 'org.example.Editor', profile: 'fast', enclave: 'vault' });
+  t.deepEqual(one.data.params.grants, ['net', 'agent', { show: place }, { share: '/srv' }]);
   t.regex(one.data.params.executable.path, /^\/.*sh$/);
   t.regex(`${one.data.params.executable.device} ${one.data.params.executable.inode}`, /^\d+ \d+$/);
 });
@@ -229,7 +233,10 @@ built('what cannot be started is told apart', async (t) => {
     0,
     'script a\n',
   );
-  for (const words of [['x'], ['x', '--'], ['x', 'sh'], ['--profile', 'best', 'x', '--', 'sh'], []])
+  for (const words of [
+    ...[['x'], ['x', '--'], ['x', 'sh'], ['--profile', 'best', 'x', '--', 'sh'], []],
+    ...[['--root', 'x', '--', 'sh'], ['--show', 'relative', 'x', '--', 'sh'], ['--show']],
+  ])
     t.is((await launched(launcher, words, {})).status, 125, words.join(' '));
 });
 
@@ -242,7 +249,9 @@ built('a refusal of secure starts nothing, any other starts as standard', async 
   const line = ['x', '--', 'echo', 'started'];
   refuse('too-many-requests');
   same(t, await both(daemon.root, line), 0, 'started\n');
+  const before = daemon.requests.length;
   same(t, await both(daemon.root, ['--profile', 'secure', ...line]), 125, '');
+  t.true(daemon.requests.length - before > 4, 'both have come again');
   refuse('profile-unavailable');
   const closed = await both(daemon.root, line);
   same(t, closed, 125, '');
@@ -258,17 +267,26 @@ built('a daemon that says nothing, or too little, holds nobody up', async (t) =>
   const daemon = await rawDaemon(t);
   const line = ['x', '--', 'echo', 'started'];
   const answer = frame({ result: plan() });
-  for (const say of [
+  const ways = [
     undefined,
     { pieces: [answer.slice(0, -1)] },
     { pieces: [answer.slice(0, 40)], end: true },
     { pieces: [], end: true },
     { pieces: ['{"type":"reply","data":{}}\f'] },
-  ]) {
+  ];
+  for (const say of ways) {
     daemon.say = say;
     same(t, await both(daemon.root, line, {}, '/', launched), 0, 'started\n');
-    const closed = ['--profile', 'secure', ...line];
-    same(t, await both(daemon.root, closed, {}, '/', launched), 125, '');
+  }
+  // What does not start without an answer waits longer for it, and comes again.
+  const [, , , ended, senseless] = ways;
+  for (const [say, words] of [
+    [undefined, ['--profile', 'secure']],
+    [ended, ['--net']],
+    [senseless, ['--enclave', 'vault']],
+  ] as const) {
+    daemon.say = say;
+    same(t, await both(daemon.root, [...words, ...line], {}, '/', launched), 125, '');
   }
 });
 

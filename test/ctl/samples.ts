@@ -518,6 +518,18 @@ const entryFile = '/usr/share/applications/firefox-esr.desktop';
 const imported = { source: 'imported' as const, dateMs: nowMs - 24 * 60 * minute };
 const stated = { source: 'user' as const, confidence: 1, dateMs: nowMs - 60 * minute };
 
+export const apart: NonNullable<Answer<'launch.plan'>['assurance']> = {
+  apart: ['files: those of the enclave', 'network: none'],
+  granted: ['sound: \x1b[2J it can hear microphones'],
+  disk: 'enclave vault: aes-256-xts',
+  hardware: 'none',
+  hardwareUsed: false,
+  memory: 'not encrypted',
+  swap: 'none',
+  landlock: 'not used',
+  reach: ['root: everything'],
+};
+
 export const application: ApplicationPage = {
   id: 'firefox-esr',
   facts: [

@@ -19,7 +19,9 @@ for (const [method, wanted, bytes] of asked) {
   try {
     let params = wanted;
     if (bytes !== undefined) {
-      const { ticket } = await client.call('bulk.open', { direction: 'up' });
+      const { ticket } = await client.call('bulk.open', {
+        direction: method.startsWith('enclave.') ? 'secret' : 'up',
+      });
       const data = async function* () {
         yield Buffer.from(bytes, 'base64');
       };

@@ -68,9 +68,12 @@ function expectClosed(t: ExecutionContext, { state, run }: LiveDaemon): void {
   t.is(statSync(`${run}/user.sock`).mode & 0o7777, 0o666);
   t.is(statSync(`${run}/control.sock`).mode & 0o7777, 0o660);
   t.is(statSync(`${run}/control.sock`).gid, group.gid);
+  // The filter of applications that run apart: nothing secret, and nothing that anybody else could change.
+  t.like(lstatSync(`${run}/application.bpf`), { uid: 0, mode: 0o100444 });
   for (const name of readdirSync(run)) {
     const stat = lstatSync(join(run, name));
-    const open = ['slots', 'fast', 'volumes', 'enclaves', 'user.sock', 'control.sock'];
+    const places = ['slots', 'fast', 'volumes', 'enclaves'];
+    const open = [...places, 'user.sock', 'control.sock', 'application.bpf'];
     if (open.includes(name)) continue;
     t.is(stat.mode & 0o077, 0, `run/${name} has mode ${(stat.mode & 0o7777).toString(8)}`);
   }

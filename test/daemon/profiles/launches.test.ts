@@ -11,7 +11,7 @@ import { createGroup, processesOf, removeGroup } from '../../../daemon/kernel/cg
 import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
-import { planLaunch } from '../../../daemon/profiles/launch-plan.ts';
+import { everywhere, type Launch, planLaunch } from '../../../daemon/profiles/launch-plan.ts';
 import { ownGroups } from '../../../daemon/profiles/own-groups.ts';
 import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
 import { scopes } from '../../../daemon/profiles/scopes.ts';
@@ -169,11 +169,16 @@ test('nothing is made where nothing may be', (t) => {
 test('the plan is that of the selection: fast is given up aloud, secure is refused', (t) => {
   const application = { id: 'editor', facts: {} };
   const recognised = { by: 'nothing' as const };
-  t.like(planLaunch({ application, recognised }), { profile: 'standard', notices: [], argv: [] });
-  const fast = planLaunch({ application, recognised, wish: 'fast' });
+  t.like(planLaunch({ application, recognised, obstacles: everywhere }), {
+    profile: 'standard',
+    notices: [],
+    argv: [],
+  });
+  const fast = planLaunch({ application, recognised, wish: 'fast', obstacles: everywhere });
   t.is(fast.profile, 'standard');
   t.regex(fast.notices.join(), /fast/);
-  t.throws(() => planLaunch({ application, recognised, wish: 'secure' }), {
+  const obstacles = { secure: 'it is not there' };
+  t.throws(() => planLaunch({ application, recognised, wish: 'secure', obstacles }), {
     code: 'profile-unavailable',
   });
 });
@@ -190,10 +195,12 @@ test('memory is announced for a program that is known, never on the word of its 
     id: 'editor',
     facts: { memory: [{ ...origin, source, value: 1 << 30 }] },
   });
-  t.is(planLaunch({ application: of('admin'), recognised }).memoryBytes, 1 << 30);
-  t.is(planLaunch({ application: of('user'), recognised }).memoryBytes, undefined);
+  const planned = (source: 'admin' | 'user', by: Launch['recognised']) =>
+    planLaunch({ application: of(source), recognised: by, obstacles: everywhere });
+  t.is(planned('admin', recognised).memoryBytes, 1 << 30);
+  t.is(planned('user', recognised).memoryBytes, undefined);
   const byName = { by: 'name' as const, name: 'editor' };
-  t.is(planLaunch({ application: of('admin'), recognised: byName }).memoryBytes, undefined);
+  t.is(planned('admin', byName).memoryBytes, undefined);
 });
 
 async function liveSide(t: ExecutionContext, name: string) {

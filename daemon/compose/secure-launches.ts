@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Answer } from '../../ipc/methods/index.ts';
+import type { Request, Rooms } from '../api/rooms.ts';
+import { type Paths, runPlaces } from '../config/paths.ts';
+import { diskTexts } from '../enclave/enclave-pages.ts';
+import type { Home } from '../enclave/home.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { memoryProtection } from '../kernel/assurances.ts';
+import { writeDurably } from '../kernel/files.ts';
+import { besideUsr, bubblewrap, hasBubblewrap } from '../kernel/sandbox-host.ts';
+import { applicationFilter } from '../kernel/seccomp.ts';
+import { type ApartProgram, ApartPrograms, assuranceOf } from '../profiles/apart.ts';
+import { everywhere, type Obstacles, type Way } from '../profiles/launch-plan.ts';
+import { type Grant, secureWay } from '../profiles/secure-way.ts';
+
+/** What applications are kept apart with. */
+export interface SecureParts {
+  paths: Pick<Paths, 'run'>;
+  /** Whether the machine can do something, by the id of the capability. */
+  able(id: string): boolean;
+  home(uid: number, wanted: string | undefined): Promise<Home>;
+  now(): number;
+}
+
+/** An application that is to be kept apart. */
+export interface SecureAsked {
+  app: string;
+  grants?: readonly Grant[] | undefined;
+  enclave?: string | undefined;
+  executable?: { path: string } | undefined;
+}
+
+type SecureLaunch = Pick<ApartProgram, 'app' | 'uid' | 'grants' | 'enclave' | 'disk'>;
+type Caller = Pick<Request['caller'], 'uid' | 'pid'>;
+type Assurance = NonNullable<Answer<'launch.plan'>['assurance']>;
+
+const refused = (app: string, reason: string) =>
+  new PersonaError('profile-unavailable', { app, profile: 'secure', reason });
+
+/** Where the profile `secure` is made of an enclave, bubblewrap, a filter of system calls, and the word of who asks. */
+export class SecureLaunches {
+  readonly #parts: SecureParts;
+  readonly #running = new ApartPrograms();
+  readonly #besideUsr = besideUsr();
+
+  constructor(parts: SecureParts) {
+    this.#parts = parts;
+  }
+
+  get #filter(): string {
+    return join(this.#parts.paths.run, runPlaces.applicationFilter);
+  }
+
+  /** Lays down what every launch needs. */
+  async open(): Promise<void> {
+    await writeDurably(this.#filter, applicationFilter(), 0o444);
+  }
+
+  /** Why profiles cannot be had by this user. */
+  async obstacles({ uid }: Pick<Caller, 'uid'>, enclave?: string): Promise<Obstacles> {
+    const secure = await this.#obstacle(uid, enclave);
+    return { ...everywhere, ...(secure !== undefined && { secure }) };
+  }
+
+  /** Why nothing of this user can be kept apart, with what to do, or undefined. */
+  async #obstacle(uid: number, enclave: string | undefined): Promise<string | undefined> {
+    if (uid === 0) return 'root is kept from nothing by it: start it as an ordinary user';
+    if (!hasBubblewrap()) return `${bubblewrap} is missing: \`apt install bubblewrap\``;
+    if (!this.#parts.able('user-namespaces'))
+      return 'users may make no namespaces here: `personactl doctor` says what to do';
+    const full = this.#running.full(uid);
+    if (full !== undefined) return full;
+    const home = await this.#parts.home(uid, enclave);
+    return 'obstacle' in home ? home.obstacle : undefined;
+  }
+
+  /** The way of one launch, and the enclave in it. Whatever goes wrong: throws `profile-unavailable`, so that nothing starts otherwise. */
+  async way(
+    asked: SecureAsked,
+    caller: Pick<Caller, 'uid'>,
+  ): Promise<{ way: Way; launch: SecureLaunch }> {
+    try {
+      return await this.#way(asked, caller);
+    } catch (error) {
+      if (error instanceof PersonaError && error.code === 'profile-unavailable') throw error;
+      throw refused(asked.app, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  async #way(
+    { app, grants = [], enclave, executable }: SecureAsked,
+    { uid }: Pick<Caller, 'uid'>,
+  ): Promise<{ way: Way; launch: SecureLaunch }> {
+    const home = await this.#parts.home(uid, enclave);
+    if ('obstacle' in home) throw refused(app, home.obstacle);
+    const way = secureWay({
+      app,
+      uid,
+      account: accountOf(uid),
+      home: home.path,
+      grants,
+      executable: executable?.path,
+      besideUsr: this.#besideUsr,
+      filter: this.#filter,
+    });
+    const { name, way: lies } = home.enclave;
+    return { way, launch: { app, uid, grants, enclave: name, disk: diskTexts[lies] } };
+  }
+
+  /** From here on the caller is that application. Throws `profile-unavailable` when it has gone. */
+  began(launch: SecureLaunch, { pid }: Pick<Caller, 'pid'>): void {
+    const startedMs = this.#parts.now();
+    if (!this.#running.add({ ...launch, pid, startedMs }))
+      throw refused(launch.app, 'who asked for it has gone');
+  }
+
+  /** What keeps it apart, and from whom it is not. */
+  assurance(launch: SecureLaunch): Assurance {
+    return assuranceOf(launch, memoryProtection());
+  }
+
+  /** What runs apart, of those that the caller may see. */
+  list({ uid }: Pick<Caller, 'uid'>): Answer<'launch.apart'> {
+    const seen = this.#running.running().filter((one) => uid === 0 || one.uid === uid);
+    return {
+      applications: seen.map((one) => {
+        const { app, pid, startedMs, enclave } = one;
+        return { app, pid, uid: one.uid, startedMs, enclave, ...this.assurance(one) };
+      }),
+    };
+  }
+
+  /** Its method. */
+  get methods(): Pick<Rooms, 'launch.apart'> {
+    return { 'launch.apart': (_, { caller }) => this.list(caller) };
+  }
+}

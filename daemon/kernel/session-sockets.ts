@@ -1,0 +1,32 @@
+/** What of its user's session a program in a sandbox may be given; everything is off unless asked for. */
+export interface SessionGrants {
+  display?: boolean | undefined;
+  sound?: boolean | undefined;
+  gpu?: boolean | undefined;
+  bus?: boolean | undefined;
+  agent?: boolean | undefined;
+}
+
+/** The options of bubblewrap that show the granted sockets and devices at their usual places. */
+export function sessionOptions(grants: SessionGrants, uid: number): string[] {
+  const runtime = `/run/user/${uid}`;
+  const options: string[] = [];
+  const give = (path: string) => options.push('--bind-try', path, path);
+  if (grants.display) {
+    give('/tmp/.X11-unix');
+    give(`${runtime}/wayland-0`);
+  }
+  if (grants.sound) {
+    give(`${runtime}/pipewire-0`);
+    give(`${runtime}/pulse`);
+  }
+  if (grants.bus) {
+    give(`${runtime}/bus`);
+    options.push('--setenv', 'DBUS_SESSION_BUS_ADDRESS', `unix:path=${runtime}/bus`);
+  }
+  if (grants.agent) give(`${runtime}/openssh_agent`);
+  const devices = grants.gpu ? ['--dev-bind-try', '/dev/dri', '/dev/dri'] : [];
+  if (options.length === 0) return devices;
+  const folder = ['--perms', '0700', '--dir', runtime, '--setenv', 'XDG_RUNTIME_DIR', runtime];
+  return [...folder, ...options, ...devices];
+}

@@ -1,0 +1,98 @@
+import type { MemoryProtection } from '../kernel/assurances.ts';
+import { processStat } from '../kernel/processes.ts';
+import { foldersOf, type Grant } from './secure-way.ts';
+
+/** An application that was answered a plan to run apart, and the process that became it. */
+export interface ApartProgram {
+  app: string;
+  pid: number;
+  /** With `pid`, who it is: a reused number is another process. */
+  startTime: number;
+  uid: number;
+  startedMs: number;
+  enclave: string;
+  /** How the enclave's files lie on the disk. */
+  disk: string;
+  grants: readonly Grant[];
+}
+
+/** Applications of one user that run apart: more than anybody starts by hand. */
+const perUserMax = 1024;
+
+/** Applications that run apart, from their start until they have ended. Of each user only so many. */
+export class ApartPrograms {
+  #programs: ApartProgram[] = [];
+
+  /** Those that run. */
+  running(): readonly ApartProgram[] {
+    this.#programs = this.#programs.filter(
+      ({ pid, startTime }) => processStat(pid)?.startTime === startTime,
+    );
+    return this.#programs;
+  }
+
+  /** Why no more of this user may run apart, or undefined. */
+  full(uid: number): string | undefined {
+    const mine = (programs: readonly ApartProgram[]) =>
+      programs.filter((one) => one.uid === uid).length >= perUserMax;
+    return mine(this.#programs) && mine(this.running())
+      ? `${perUserMax} of this user's run apart already`
+      : undefined;
+  }
+
+  /** Takes up the process that is about to become one. False when it has gone. */
+  add(program: Omit<ApartProgram, 'startTime'>): boolean {
+    const found = processStat(program.pid);
+    if (found === undefined || found.uid !== program.uid) return false;
+    this.#programs.push({ ...program, startTime: found.startTime });
+    return true;
+  }
+}
+
+const grantTexts: Record<Extract<Grant, string>, string> = {
+  net: 'the network of the machine, and what listens on it: services of this machine and abstract sockets of the session too',
+  display: 'the display: by X11 it can see and type into every window',
+  sound: 'sound: it can hear microphones',
+  gpu: 'the graphics devices and their drivers',
+  bus: 'the session bus: it can ask every program of the session to act for it, and be out of its walls',
+  agent: 'the SSH agent: it can sign in as the user',
+};
+
+/** What was granted, each with what it amounts to. */
+function grantedTexts(grants: readonly Grant[]): string[] {
+  const given = Object.entries(grantTexts).filter(([name]) => grants.includes(name as 'net'));
+  const folders = foldersOf(grants).map(
+    ({ path, write }) => `${path}, to ${write ? 'read and write' : 'read'}`,
+  );
+  return [...given.map(([, text]) => text), ...folders];
+}
+
+/** Who an application is kept apart from by what, and from whom not: said as it is. Pure. */
+export function assuranceOf(
+  { uid, enclave, disk, grants }: Pick<ApartProgram, 'uid' | 'enclave' | 'disk' | 'grants'>,
+  memory: MemoryProtection,
+) {
+  return {
+    apart: [
+      'files: of the machine it sees programs and some settings, to read; its home is the enclave, /tmp and /run are its own, in memory',
+      'processes: it sees and signals its own only, and shares no memory and queues with others',
+      ...(grants.includes('net') ? [] : ['network: it has none, and no abstract sockets']),
+      'privileges: none can be won by starting a program (no_new_privs): sudo and other set-user-id helpers do not work in it',
+      'system calls: mounts, namespaces, tracing, keys, and others with a history of holes are refused; 32-bit programs are ended',
+      'environment: variables of known names only; descriptors: the three standard streams only, and the terminal behind them, into which it cannot type',
+    ],
+    granted: grantedTexts(grants),
+    disk: `enclave ${enclave}: ${disk}`,
+    hardware: memory.hardware,
+    hardwareUsed: false as const,
+    memory: memory.encryption,
+    swap: memory.swap,
+    landlock: 'not used',
+    reach: [
+      'root: everything',
+      `other programs of uid ${uid}: the enclave at its path while it is open, the application's memory where the machine lets them trace it, what it shows and reads on the terminal`,
+      'the kernel: a hole in it is a hole in these walls',
+      'other users: nothing',
+    ],
+  };
+}

@@ -1,0 +1,172 @@
+import { normalize } from 'node:path';
+import { PersonaError } from '../../ipc/errors.ts';
+import { planBytesMax, planListMax } from '../../ipc/values.ts';
+import type { Account } from '../kernel/accounts.ts';
+import { type BesideUsr, bubblewrap } from '../kernel/sandbox-host.ts';
+import { type SessionGrants, sessionOptions } from '../kernel/session-sockets.ts';
+import type { Way } from './launch-plan.ts';
+
+/** What an application that is kept apart may be given, one by one: a thing of the session, or a folder at the same path. */
+export type Grant = 'net' | keyof SessionGrants | { show: string } | { share: string };
+
+/** An application that is to be kept apart, and where. */
+export interface Apart {
+  app: string;
+  uid: number;
+  account: Account | undefined;
+  /** The folder that is to be its home. */
+  home: string;
+  grants: readonly Grant[];
+  /** The program as the caller has found it. */
+  executable?: string | undefined;
+  besideUsr: BesideUsr;
+  /** Where the filter of system calls lies. */
+  filter: string;
+}
+
+/** Of /etc, what programs need to run at all, and to look and speak as on this machine. */
+const settings = [
+  'X11',
+  'alternatives',
+  'bash.bashrc',
+  'ca-certificates',
+  'fonts',
+  'group',
+  'gtk-3.0',
+  'inputrc',
+  'ld.so.cache',
+  'localtime',
+  'mime.types',
+  'nsswitch.conf',
+  'passwd',
+  'ssl',
+  'vim',
+  'xdg',
+];
+/** Of /etc, what the network needs. */
+const netSettings = ['gai.conf', 'host.conf', 'hosts', 'protocols', 'resolv.conf', 'services'];
+
+const locale = ['ADDRESS', 'COLLATE', 'CTYPE', 'IDENTIFICATION', 'MEASUREMENT', 'MESSAGES'].concat([
+  'MONETARY',
+  'NAME',
+  'NUMERIC',
+  'PAPER',
+  'TELEPHONE',
+  'TIME',
+  'ALL',
+]);
+/** The only variables of the caller that an application gets: all others may change what a program loads or runs. */
+const kept = ['TERM', 'COLORTERM', 'NO_COLOR', 'TZ', 'LANG', 'LANGUAGE'].concat(
+  locale.map((name) => `LC_${name}`),
+);
+const keptForDisplay = ['DISPLAY', 'WAYLAND_DISPLAY', 'XDG_SESSION_TYPE', 'XDG_CURRENT_DESKTOP'];
+
+const PATH = '/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games';
+/** Folders of programs that are shown as they are. */
+const programs = ['/usr', '/opt'];
+/** Whose content is the machine itself: shown through a grant they would lead around everything else. */
+const machineFolders = ['/proc', '/sys', '/dev'];
+const sandboxHome = '/home/user';
+
+const isIn = (path: string, folder: string): boolean =>
+  path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
+
+/** Where the application finds its home: at the path of the user's own, of which nothing is there. */
+export const homeInside = (account: Account | undefined): string =>
+  account !== undefined && /^\/home\/[^/:]+$/.test(account.home) ? account.home : sandboxHome;
+
+/** Folders among grants. */
+export function foldersOf(grants: readonly Grant[]): { path: string; write: boolean }[] {
+  return grants.flatMap((one): { path: string; write: boolean }[] => {
+    if (typeof one === 'string') return [];
+    return 'show' in one ? [{ path: one.show, write: false }] : [{ path: one.share, write: true }];
+  });
+}
+
+function folderOptions({ grants, account }: Apart): string[] {
+  return foldersOf(grants).flatMap(({ path, write }) => {
+    const bad = (reason: string) => new PersonaError('bad-value', { name: path, reason });
+    if (normalize(path) !== path || (path.length > 1 && path.endsWith('/')))
+      throw bad('a folder is granted by its plain path');
+    if (isIn(homeInside(account), path)) throw bad('it holds the home that is kept from it');
+    if (machineFolders.some((one) => isIn(path, one))) throw bad('it is the machine itself');
+    return [write ? '--bind' : '--ro-bind', path, path];
+  });
+}
+
+const sessionOf = (grants: readonly Grant[]): SessionGrants =>
+  Object.fromEntries(grants.flatMap((one) => (typeof one === 'string' ? [[one, true]] : [])));
+
+/** A program that is nowhere inside would be told missing by words that help nobody. */
+function checkExecutable({ app, executable, grants, besideUsr }: Apart): void {
+  const folders = foldersOf(grants).map(({ path }) => path);
+  const seen = [...programs, ...besideUsr.map(({ path }) => path), ...folders];
+  if (executable === undefined || seen.some((one) => isIn(executable, one))) return;
+  const folder = executable.slice(0, Math.max(1, executable.lastIndexOf('/')));
+  throw new PersonaError('profile-unavailable', {
+    app,
+    profile: 'secure',
+    reason: `${executable} is not among what it is shown: grant its folder with \`--show ${folder}\``,
+  });
+}
+
+function treeOptions({ besideUsr, grants }: Apart): string[] {
+  const fromEtc = grants.includes('net') ? [...settings, ...netSettings] : settings;
+  return [
+    '--ro-bind',
+    '/usr',
+    '/usr',
+    ...besideUsr.flatMap(({ path, target }) =>
+      target === undefined ? ['--ro-bind', path, path] : ['--symlink', target, path],
+    ),
+    ...['/opt', ...fromEtc.map((name) => `/etc/${name}`)].flatMap((path) => [
+      '--ro-bind-try',
+      path,
+      path,
+    ]),
+    ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--tmpfs', '/run'],
+    ...['--dir', '/var', '--symlink', '../tmp', '/var/tmp', '--symlink', '../run', '/var/run'],
+  ];
+}
+
+/**
+ * How an application is started apart from everything else, by bubblewrap as its user: own user, mount, pid, ipc, uts and cgroup
+ * namespaces, own net unless granted, programs of the machine to read, an enclave as home, nothing else of the machine's files; a filter of
+ * system calls, an environment of known names. Throws `profile-unavailable` and `bad-value` for what cannot be had like this. Pure.
+ */
+export function secureWay(apart: Apart): Way {
+  const { uid, account, home, grants, filter } = apart;
+  checkExecutable(apart);
+  const inside = homeInside(account);
+  const name = account?.name ?? 'user';
+  const argv = [
+    bubblewrap,
+    ...[
+      '--unshare-user',
+      '--unshare-pid',
+      '--unshare-ipc',
+      '--unshare-uts',
+      '--unshare-cgroup-try',
+    ],
+    ...(grants.includes('net') ? [] : ['--unshare-net']),
+    ...treeOptions(apart),
+    ...sessionOptions(sessionOf(grants), uid),
+    ...['--bind', home, inside],
+    ...folderOptions(apart),
+    ...['--remount-ro', '/', '--chdir', inside, '--seccomp', '3', '--'],
+  ];
+  const set = { HOME: inside, PATH, USER: name, LOGNAME: name, SHELL: '/bin/sh' };
+  const way = {
+    argv,
+    environment: {
+      set,
+      unset: [],
+      keep: grants.includes('display') ? [...kept, ...keptForDisplay] : [...kept],
+    },
+    filter,
+    notices: [],
+  };
+  if (argv.length > planListMax || Buffer.byteLength(JSON.stringify(way)) > planBytesMax / 2)
+    throw new PersonaError('limit-exceeded', { what: 'what is granted to it', limit: planListMax });
+  return way;
+}

@@ -1,0 +1,242 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import test, { type ExecutionContext } from 'ava';
+import type { Answer } from '../../../ipc/methods/index.ts';
+import { longScope, users } from '../../security/live-daemon.ts';
+import { type ApartGround, apartGround, apartNeeds, becoming } from '../../support/apart.ts';
+import { when } from '../../support/needs.ts';
+import { temporaryFolder } from '../../support/temp.ts';
+
+// The profile `secure` for real: a daemon, the launcher, an ordinary user, an enclave.
+
+const real = when(test, apartNeeds);
+const scope = longScope();
+const me = users.owner;
+const asked = ['--profile', 'secure'];
+let ground: ApartGround;
+let vault: string;
+
+real.before('a daemon, and the only enclave of a user', async () => {
+  ground = await apartGround(scope);
+  vault = await ground.enclave('vault');
+});
+test.after.always(() => scope.end());
+
+/** A folder of the user's, which everybody may enter. */
+function folderOf(t: ExecutionContext, uid: number): string {
+  const folder = join(temporaryFolder(t), 'own');
+  mkdirSync(folder);
+  chmodSync(join(folder, '..'), 0o755);
+  chownSync(folder, uid, uid);
+  return folder;
+}
+
+/** Runs a script apart, and answers its lines. */
+async function inside(t: ExecutionContext, script: string, more: readonly string[] = []) {
+  const { status, out, err } = await ground.run(me, [
+    ...asked,
+    ...more,
+    'x',
+    '--',
+    'sh',
+    '-c',
+    script,
+  ]);
+  t.is(status, 0, err);
+  t.is(err, '');
+  return out.trimEnd().split('\n');
+}
+
+real(
+  'its home is the enclave; of the machine it sees programs only, and can write none of them',
+  async (t) => {
+    writeFileSync(join(vault, 'before'), 'kept\n', { mode: 0o644 });
+    const lines = await inside(
+      t,
+      `pwd; cat before; echo written > after; ls /home | wc -l; ls -A /run /tmp | wc -l
+     for at in /root /var/lib /var/tmp/x /mnt /srv /boot /sys /etc/shadow /etc/hostname /etc/resolv.conf ${ground.daemon.root}; do test -e $at && echo "sees $at"; done
+     for at in / /usr /etc /home /proc/sys/kernel/core_pattern; do test -w $at && echo "writes $at"; done
+     touch /tmp/own && echo tmp`,
+    );
+    t.deepEqual(lines, ['/home/user', 'kept', '1', '3', 'tmp']);
+    t.is(readFileSync(join(vault, 'after'), 'utf8'), 'written\n');
+    t.false(existsSync('/tmp/own'));
+  },
+);
+
+real('it has its own processes, no network, no privileges, and a filter', async (t) => {
+  const lines = await inside(
+    t,
+    `ls /proc | grep -c '^[0-9]'; grep -c : /proc/net/dev; ls /proc/self/fd | tr '\\n' ' '; echo
+     grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'
+     for kind in user mount pid net ipc uts; do unshare --$kind true 2>&1 | grep -c Operation; done
+     read inside outside count < /proc/self/uid_map; echo $inside $count`,
+  );
+  t.true(Number(lines[0]) <= 6, lines[0]);
+  t.deepEqual(lines.slice(1), [
+    '1',
+    '0 1 2 3 ',
+    'CapEff:0000000000000000',
+    'CapBnd:0000000000000000',
+    'NoNewPrivs:1',
+    'Seccomp:2',
+    ...Array.from({ length: 6 }, () => '1'),
+    `${me} 1`,
+  ]);
+});
+
+real('tricks of the environment do not get in, not even as far as the sandbox', async (t) => {
+  const folder = folderOf(t, me);
+  const library = join(folder, 'evil.so');
+  const source = join(folder, 'evil.c');
+  writeFileSync(
+    source,
+    '#include <unistd.h>\n__attribute__((constructor)) void evil(void) { write(1, "EVIL\\n", 5); }\n',
+  );
+  execFileSync('cc', ['-shared', '-fPIC', '-o', library, source]);
+  const env = {
+    ...Object.fromEntries(
+      ['LD_PRELOAD', 'LD_AUDIT', 'NODE_OPTIONS', 'BASH_ENV', 'ENV', 'PYTHONPATH', 'GTK_MODULES']
+        .concat(['GIT_SSH_COMMAND', 'PERL5OPT', 'SSH_AUTH_SOCK', 'DBUS_SESSION_BUS_ADDRESS'])
+        .concat(['XDG_RUNTIME_DIR', 'DISPLAY', 'WAYLAND_DISPLAY', 'A_NAME_NOBODY_KNOWS'])
+        .map((name) => [name, library]),
+    ),
+    HOME: folder,
+    PATH: `${folder}:/usr/bin:/bin`,
+    LANG: 'C.UTF-8',
+    TERM: 'xterm',
+  };
+  const words = [...asked, 'x', '--', 'env', '-0'];
+  const { out, err } = await ground.run(me, words, env);
+  t.is(err.replaceAll(/^.*evil\.so.*\n/gm, ''), '');
+  const apart = out.replaceAll('EVIL\n', '').split('\0').filter(Boolean).sort();
+  t.deepEqual(apart, [
+    'HOME=/home/user',
+    'LANG=C.UTF-8',
+    'LOGNAME=user',
+    'PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games',
+    'PWD=/home/user',
+    'SHELL=/bin/sh',
+    'TERM=xterm',
+    'USER=user',
+  ]);
+  // That the trick works on a program that is not kept apart shows that the looking works.
+  const plain = await ground.run(me, ['x', '--', 'env', '-0'], env);
+  t.true(plain.out.includes(`A_NAME_NOBODY_KNOWS=${library}`));
+  t.true(count(plain.out) > count(out), 'the launcher and the sandbox have not loaded it either');
+});
+
+/** How often the library of the trick was loaded. */
+const count = (out: string): number => out.split('EVIL\n').length - 1;
+
+real('what is granted is what was said, and no way round the walls', async (t) => {
+  const folder = folderOf(t, me);
+  writeFileSync(join(folder, 'file'), 'mine\n', { mode: 0o644 });
+  const shown = await inside(t, `cat ${folder}/file; touch ${folder}/x 2>&1 | grep -c Read-only`, [
+    '--show',
+    folder,
+  ]);
+  t.deepEqual(shown, ['mine', '1']);
+  await inside(t, `echo shared > ${folder}/x`, ['--share', folder]);
+  t.is(readFileSync(join(folder, 'x'), 'utf8'), 'shared\n');
+  const net = await inside(t, 'grep -c : /proc/net/dev; test -e /etc/resolv.conf && echo names', [
+    '--net',
+  ]);
+  t.deepEqual(net, [`${readFileSync('/proc/net/dev', 'utf8').match(/:/g)?.length}`, 'names']);
+  for (const path of ['/', '/home', '/home/user', '/proc', '/dev/shm', '/sys/fs', `${folder}/..`]) {
+    const words = [...asked, '--share', path, 'x', '--', 'echo', 'on'];
+    const { status, out, err } = await ground.run(me, words);
+    t.deepEqual([status, out], [125, ''], path);
+    t.true(err.includes(path), err);
+  }
+});
+
+real('what is missing is told, with what to do, and nothing starts', async (t) => {
+  const refused = async (uid: number, words: readonly string[], why: RegExp) => {
+    const { status, out, err } = await ground.run(uid, [...words, 'x', '--', 'echo', 'on']);
+    t.deepEqual([status, out], [125, ''], err);
+    t.regex(err, why);
+  };
+  await refused(users.user, asked, /this user has none: `personactl enclave create/);
+  await refused(
+    me,
+    [...asked, '--enclave', 'other'],
+    /none called other: `personactl enclave create/,
+  );
+  await ground.enclave('left', users.other, false);
+  await refused(users.other, asked, /enclave left is closed: `personactl enclave open left`/);
+  await refused(me, [...asked, '--enclave', 'left'], /none called left/);
+  await ground.enclave('second', users.other);
+  await refused(users.other, asked, /which enclave .*--enclave NAME.*left, second/);
+  await refused(0, asked, /root is kept from nothing by it/);
+  const own = folderOf(t, me);
+  writeFileSync(join(own, 'program'), '#!/bin/sh\necho on\n', { mode: 0o755 });
+  const words = [...asked, 'x', '--', join(own, 'program')];
+  const { status, err } = await ground.run(me, words);
+  t.is(status, 125);
+  t.true(err.includes(`--show ${own}`), err);
+  const granted = await ground.run(me, ['--show', own, ...words]);
+  t.is(granted.out, 'on\n', granted.err);
+});
+
+real(
+  'what runs apart is listed with what keeps it so, for its user and root, and its enclave stays open',
+  async (t) => {
+    const words = [...becoming(me), ground.launcher, ...asked, '--net', 'keys', '--'];
+    const [file = '', ...args] = [...words, 'sh', '-c', 'cd /; echo begun; read line'];
+    const child = spawn(file, args, {
+      env: { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const ended = once(child, 'exit');
+    t.teardown(() => child.kill('SIGKILL'));
+    await once(createInterface({ input: child.stdout }), 'line');
+    const seen = async (uid: number) =>
+      ((await ground.ask(uid, 'launch.apart', {})).result as Answer<'launch.apart'>).applications;
+    const [mine] = await seen(me);
+    t.like(mine, { app: 'keys', pid: child.pid, uid: me, enclave: 'vault', hardwareUsed: false });
+    t.regex(mine?.granted.join() ?? '', /network of the machine/);
+    t.notRegex(mine?.apart.join() ?? '', /network: it has none/);
+    t.regex(mine?.reach.join() ?? '', /root: everything/);
+    t.deepEqual(await seen(users.user), []);
+    t.is((await seen(0)).length, 1);
+    const { error } = await ground.ask(me, 'enclave.close', { enclave: 'vault', wait: true });
+    t.truthy(error, 'a program is inside');
+    child.stdin.end('\n');
+    await ended;
+    t.deepEqual(await seen(me), []);
+  },
+);
+
+real('a dry run tells the same, and starts nothing', async (t) => {
+  const asked = { app: 'keys', profile: 'secure', grants: ['bus', { show: '/srv' }], dryRun: true };
+  const plan = (await ground.ask(me, 'launch.plan', asked)).result as Answer<'launch.plan'>;
+  t.is(plan.profile, 'secure');
+  t.regex(plan.assurance?.granted.join() ?? '', /session bus.*\/srv, to read/);
+  t.deepEqual((await ground.ask(me, 'launch.apart', {})).result, { applications: [] });
+  const bad = await ground.ask(me, 'launch.plan', { ...asked, grants: ['root'] });
+  t.is(bad.error?.code, 'bad-request');
+});
+
+real('many at once start apart or not at all', async (t) => {
+  const many = 100;
+  const script =
+    'for i in $(seq "$1"); do "$0" --profile secure x -- sh -c "echo \\$HOME" & done; wait';
+  const [file = '', ...args] = [...becoming(me), 'sh', '-c', script, ground.launcher, String(many)];
+  const child = spawn(file, args, {
+    env: { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin', HOME: '/outside' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said = { out: '', err: '' };
+  child.stdout.on('data', (piece) => (said.out += String(piece)));
+  child.stderr.on('data', (piece) => (said.err += String(piece)));
+  await once(child, 'close');
+  const started = said.out.split('\n').filter(Boolean);
+  t.true(started.length > 0);
+  t.true(started.every((home) => home === '/home/user'));
+  const refusals = said.err.match(/cannot (start x as secure|take more requests)/g)?.length ?? 0;
+  t.is(started.length + refusals, many, said.err);
+});
