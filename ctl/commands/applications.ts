@@ -99,6 +99,19 @@ export const applicationCommands = (): readonly Command[] => [
     load: async () => (await import('../run/applications.ts')).explain,
   },
   {
+    name: 'app running',
+    group: 'Applications',
+    summary: 'List your applications that run, and how each runs.',
+    about: [
+      'Those that were started through personad, and those that desktops start in groups of their own (systemd). What was found running has weights only: another profile needs a start through personad.',
+      'Root sees those of everybody.',
+    ],
+    operands: [],
+    flags: [],
+    examples: [['personactl app running', '']],
+    load: async () => (await import('../run/running.ts')).running,
+  },
+  {
     name: 'app set',
     group: 'Applications',
     summary: 'Say what is known of an application: for yourself, or as root for everybody.',

@@ -1,16 +1,21 @@
 import type { Request, Rooms } from '../api/rooms.ts';
 import type { Log } from '../changes/log.ts';
+import type { Settings } from '../config/settings.ts';
 import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
-import { boottimeMs } from '../kernel/clock.ts';
+import { boottimeMs, wallMs } from '../kernel/clock.ts';
+import { readGroupMemory } from '../kernel/group-memory.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
+import { Detector, type ViolationPolicy } from '../profiles/detector.ts';
 import { everywhere, type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { ownGroups } from '../profiles/own-groups.ts';
 import { Placements } from '../profiles/placements.ts';
 import type { ProfilesRoom } from '../profiles/room.ts';
-import { scopes } from '../profiles/scopes.ts';
+import { Running } from '../profiles/running.ts';
+import { scopes, USERS } from '../profiles/scopes.ts';
+import { UserScopes } from '../profiles/user-scopes.ts';
 import type { SecureLaunches } from './secure-launches.ts';
 
 /** What launches are planned with. */
@@ -18,6 +23,7 @@ export interface LaunchParts {
   partitions: PartitionsRoom;
   applications: ProfilesRoom;
   secure: SecureLaunches;
+  settings: Settings;
   log: Log;
   accountOf(uid: number): number;
 }
@@ -60,17 +66,50 @@ async function plannedFor(
   return planLaunch({ ...launch, obstacles: await secure.obstacles(caller, enclave) });
 }
 
-/** Opens the part of the daemon that plans launches. */
-export function openLaunches({ partitions, applications, secure, log, accountOf }: LaunchParts) {
-  const { places, loop } = partitions;
-  const placements = new Placements({
-    groups: managerRuns()
-      ? scopes(unifiedHierarchy())
-      : ownGroups(hierarchyOf(places), places.groups.user),
-    accountOf,
-    log,
+/** What is known of programs that run: those that were started through the daemon, and those that were found. */
+function openRunning({ applications, partitions, settings, log, accountOf }: LaunchParts) {
+  const managed = managerRuns();
+  const unified = unifiedHierarchy();
+  const { places } = partitions;
+  const groups = managed ? scopes(unified) : ownGroups(hierarchyOf(places), places.groups.user);
+  const running = new Running();
+  const now = wallMs;
+  const placements = new Placements({ groups, running, accountOf, now, log });
+  const at = unified?.at ?? '';
+  const detector = new Detector({
+    ...{ at, applications, running, accountOf, now, log },
+    isLaunched: (pid) => placements.isPlacing(pid),
+    policy: settings.values['profiles.violation'] as ViolationPolicy,
   });
-  const methods: Pick<Rooms, 'launch.plan' | 'launch.apart'> = {
+  const found = new UserScopes(at, detector);
+  return {
+    placements,
+    running,
+    memoryOf(group: string): number | undefined {
+      const version = places.memory?.version ?? 2;
+      return readGroupMemory(groups.folder(group), version)?.currentBytes;
+    },
+    async start(): Promise<void> {
+      await placements.recover();
+      if (managed && unified !== undefined) await found.start(USERS);
+    },
+    async close(): Promise<void> {
+      found.close();
+      await detector.close();
+      await placements.close();
+    },
+  };
+}
+
+/** Programs of one answer. */
+const LIST_MAX = 1_000;
+
+/** Opens the part of the daemon that plans launches, and knows what runs. */
+export function openLaunches(parts: LaunchParts) {
+  const { applications, partitions, secure } = parts;
+  const { loop } = partitions;
+  const { placements, running, memoryOf, start: recover, close } = openRunning(parts);
+  const methods: Pick<Rooms, 'launch.plan' | 'launch.apart' | 'launch.list'> = {
     ...secure.methods,
     async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
       const launch = await launchOf(applications, asked, caller);
@@ -90,16 +129,37 @@ export function openLaunches({ partitions, applications, secure, log, accountOf 
         };
       }
       if (apart !== undefined) secure.began(apart.launch, caller);
+      const { profile, rule, reason } = plan;
+      const { application, recognised } = launch;
+      const known = recognised.by === 'nothing' ? app : application.id;
+      const start = { app: known, profile, rule, reason, weights };
       if (memoryBytes !== undefined) {
         const expiresAtMs = boottimeMs() + hintLifeMs;
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
       }
-      return { app, ...plan, placement: placements.follow(app, caller, weights) };
+      return { app, ...plan, placement: placements.follow(app, caller, start) };
+    },
+    'launch.list': (_, { caller }) => {
+      const all = running.list(caller.uid === 0 ? undefined : parts.accountOf(caller.uid));
+      const obstacle = placements.obstacle;
+      return {
+        applications: all.slice(0, LIST_MAX).map(({ account, ...one }) => {
+          const memoryBytes = memoryOf(one.group);
+          return { ...one, owner: account, ...(memoryBytes !== undefined && { memoryBytes }) };
+        }),
+        more: Math.max(0, all.length - LIST_MAX),
+        ...(obstacle !== undefined && { obstacle }),
+      };
     },
   };
-  return {
-    methods,
-    recover: () => placements.recover(),
-    close: () => placements.close(),
-  };
+  return { methods, recover, close, notices: () => violationNotices(running) };
+}
+
+/** That something runs which must be kept apart; what it is, only its user and root may know. */
+function violationNotices(running: Running): { text: string; command: string }[] {
+  const count = running.list().filter(({ violation }) => violation !== undefined).length;
+  if (count === 0) return [];
+  const programs = count === 1 ? 'a program runs' : `${count} programs run`;
+  const text = `${programs} past personad, and must be kept apart`;
+  return [{ text, command: 'personactl app running' }];
 }

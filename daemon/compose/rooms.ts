@@ -104,6 +104,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room, written });
   const { applications, launches } = await applicationsAndLaunches(parts, partitions, enclaves);
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
+  const beside = { partitions, fast, volumes, governor, launches };
   const moreChecks = () => checksOf(partitions, volumes, governor, integrity);
   return {
     tasks: [
@@ -150,8 +151,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         integrity: integrity.status,
         retention,
         memory: () => memoryPart(partitions),
-        moreNotices: () =>
-          noticesOf(partitions, fast, volumes, governor, leftNotices(volumes, slots.room, engine)),
+        moreNotices: () => noticesOf(beside, leftNotices(volumes, slots.room, engine)),
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
@@ -261,12 +261,18 @@ async function writtenImages(
   ];
 }
 
-/** What the rooms beside slots have to tell a person. */
+/** The rooms beside slots that may have something to tell. */
+interface NoticeRooms {
+  partitions: PartitionsRoom;
+  fast: ReturnType<typeof openFast>;
+  volumes: VolumesRoom;
+  governor: Governor;
+  launches: ReturnType<typeof openLaunches>;
+}
+
+/** What they have to tell a person. */
 async function noticesOf(
-  partitions: PartitionsRoom,
-  fast: ReturnType<typeof openFast>,
-  volumes: VolumesRoom,
-  governor: Governor,
+  { partitions, fast, volumes, governor, launches }: NoticeRooms,
   left: { text: string; command: string }[],
 ): Promise<{ text: string; command: string }[]> {
   return [
@@ -274,6 +280,7 @@ async function noticesOf(
     ...(await fast.notices()),
     ...volumeNotices(volumes),
     ...governor.notices(),
+    ...launches.notices(),
     ...left,
   ];
 }

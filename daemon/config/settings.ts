@@ -134,6 +134,11 @@ export const settingTable = {
     'Fast partitions on the disk of all users together are not larger than this.',
   ),
   'fast.owner_disk': size(4 * GiB, 'The same for those of one user. Root has what is free.'),
+  'profiles.violation': word(
+    'warn',
+    ['warn', 'freeze', 'kill'],
+    'What is done about a program that was started past the daemon and must be kept apart: told in status, frozen, or ended.',
+  ),
   'uploads.bytes_max': size(64 * GiB, 'Largest upload; one user may have this much in staging.'),
 } as const satisfies Record<string, Setting<number> | Setting<string>>;
 

@@ -75,7 +75,7 @@ export function groupId(group: string): bigint | undefined {
   try {
     return statSync(group, { bigint: true }).ino;
   } catch (error) {
-    if (failedWith(error, 'ENOENT')) return undefined;
+    if (failedWith(error, 'ENOENT', 'ENODEV', 'ENOTDIR')) return undefined;
     throw error;
   }
 }

@@ -8,6 +8,7 @@ const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_NO_AUTOMOUNT = 0x800;
 const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC = 0x7ff;
+const STATX_INO = 0x100;
 const STATX_MNT_ID = 0x1000;
 const ATTR_MOUNT_ROOT = 0x2000n;
 const SIZE = 256; // struct statx, padded by the kernel for growth
@@ -30,17 +31,20 @@ export interface MountStat {
 }
 
 /**
- * Device and mount of what a link of /proc/PID points to, asking no file system: a hung server cannot hold us up.
+ * Device, inode and mount of what a link of /proc/PID points to, asking no file system: a hung server cannot hold us up.
  * Undefined when the process or the descriptor is gone, or is none of our business.
  */
-export function statProcLink(path: string): { device: string; mountId: number } | undefined {
+export function statProcLink(
+  path: string,
+): { device: string; inode: bigint; mountId: number } | undefined {
   const out = Buffer.alloc(SIZE);
   try {
-    statx(AT_FDCWD, path, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_MNT_ID, out);
+    statx(AT_FDCWD, path, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_INO | STATX_MNT_ID, out);
   } catch {
     return undefined;
   }
-  return { device: deviceOf(out), mountId: Number(out.readBigUInt64LE(144)) };
+  const inode = out.readBigUInt64LE(32);
+  return { device: deviceOf(out), inode, mountId: Number(out.readBigUInt64LE(144)) };
 }
 
 function deviceOf(out: Buffer): string {

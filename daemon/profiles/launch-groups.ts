@@ -6,6 +6,8 @@ export interface LaunchGroup {
   /** Its path below the hierarchy. */
   group: string;
   account: number;
+  /** The application, as its name has it. */
+  app: string;
 }
 
 /** How groups for launches are made on this machine. */

@@ -5,7 +5,7 @@ import type { Weights } from '../kernel/scope-unit.ts';
 import type { LaunchGroup, LaunchGroups } from './launch-groups.ts';
 
 const ofUser = /^personad-user-(\d{1,10})$/;
-const ofLaunch = /^app-.+-[0-9a-f]{12}$/;
+const ofLaunch = /^app-(.+)-[0-9a-f]{12}$/;
 
 /** Knobs of version 2 that stand for what a group is to have. */
 function knobsOf({ cpuWeight, ioWeight, memoryLow }: Weights): [knob: string, value: string][] {
@@ -52,8 +52,10 @@ export function ownGroups(hierarchy: Hierarchy | undefined, side: string): Launc
       for (const user of await groupsIn(folder(side))) {
         const account = Number(ofUser.exec(user)?.[1] ?? Number.NaN);
         if (Number.isNaN(account)) continue;
-        for (const leaf of await groupsIn(folder(`${side}/${user}`)))
-          if (ofLaunch.test(leaf)) all.push({ group: `${side}/${user}/${leaf}`, account });
+        for (const leaf of await groupsIn(folder(`${side}/${user}`))) {
+          const app = ofLaunch.exec(leaf)?.[1];
+          if (app !== undefined) all.push({ group: `${side}/${user}/${leaf}`, account, app });
+        }
       }
       return all;
     },

@@ -1,11 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Log } from '../changes/log.ts';
-import { processesOf } from '../kernel/cgroups.ts';
+import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { boottimeMs } from '../kernel/clock.ts';
+import { type PathWatch, watchPath } from '../kernel/path-watch.ts';
 import type { OwnedProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
 import type { Weights } from '../kernel/scope-unit.ts';
 import type { LaunchGroups } from './launch-groups.ts';
+import type { Running, RunningApplication } from './running.ts';
+import { readStart, writeStart } from './start-mark.ts';
 
 /** What launches may take at most. */
 export const placementLimits: Readonly<
@@ -29,12 +32,28 @@ export interface PlacementParts {
   groups: LaunchGroups;
   /** The user a uid counts to. */
   accountOf(uid: number): number;
+  running: Running;
+  now(): number;
   log: Log;
   limits?: Partial<typeof placementLimits>;
 }
 
+/** A program that starts: what its group is to have, and what it is known to run as. */
+export interface Start extends Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason'> {
+  weights: Weights;
+}
+
 /** What becomes of one launch. */
 export type Placement = { state: 'follows'; group: string } | { state: 'none'; reason: string };
+
+/** Of a group that says no more than whose it is. */
+const forgotten = (app: string, sinceMs: number) => ({
+  app,
+  profile: 'standard' as const,
+  rule: 'unknown',
+  reason: 'it was started before this daemon was',
+  sinceMs,
+});
 
 /**
  * A group for every launch. It outlives the daemon as the program does, and goes when it is empty. Only who is connected is
@@ -45,6 +64,9 @@ export class Placements {
   readonly #limits: typeof placementLimits;
   /** Groups of ours, and the user each counts to. */
   #groups = new Map<string, number>();
+  #watches = new Map<string, PathWatch | undefined>();
+  /** Processes on their way. */
+  #placing = new Set<number>();
   #waiting = 0;
   #running: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -69,8 +91,18 @@ export class Placements {
   /** Takes up the groups that an earlier daemon has made. */
   async recover(): Promise<void> {
     if (this.obstacle !== undefined) return;
-    for (const { group, account } of await this.#parts.groups.found())
+    const { groups, running } = this.#parts;
+    for (const { group, account, app } of await groups.found()) {
       this.#groups.set(group, account);
+      const known = readStart(groups.folder(group));
+      running.begin({
+        ...(known ?? forgotten(app, this.#parts.now())),
+        group,
+        account,
+        by: 'launch',
+      });
+      this.#watch(group);
+    }
     this.#wait();
   }
 
@@ -78,7 +110,7 @@ export class Placements {
    * Puts a process that is about to become a program into a group of its own, soon: the answer does not say that it is
    * there. `pid` and `uid` are the kernel's word on who is connected.
    */
-  follow(app: string, { pid, uid }: { pid: number; uid: number }, weights: Weights): Placement {
+  follow(app: string, { pid, uid }: { pid: number; uid: number }, start: Start): Placement {
     const { groups } = this.#parts;
     const account = this.#parts.accountOf(uid);
     const refused = this.obstacle ?? this.#full(account);
@@ -89,10 +121,16 @@ export class Placements {
     if (stays !== undefined) return { state: 'none', reason: stays };
     const group = groups.name(app, account);
     this.#groups.set(group, account);
+    this.#placing.add(pid);
     this.#waiting += 1;
     // After the answer: whoever waits for it does not wait for this.
-    setImmediate(() => void this.#next(() => this.#place(group, found, weights)));
+    setImmediate(() => void this.#next(() => this.#place(group, found, start)));
     return { state: 'follows', group };
+  }
+
+  /** This process is about to be put into a group of ours. */
+  isPlacing(pid: number): boolean {
+    return this.#placing.has(pid);
   }
 
   /** Removes what is empty. Groups of programs that run stay, and are taken up by the next daemon. */
@@ -100,6 +138,7 @@ export class Placements {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#next(() => this.#clear(boottimeMs() + closeMs));
+    for (const watch of this.#watches.values()) watch?.close();
   }
 
   #full(account: number): string | undefined {
@@ -117,23 +156,43 @@ export class Placements {
     return this.#running;
   }
 
-  async #place(group: string, process: OwnedProcess, weights: Weights): Promise<void> {
+  async #place(group: string, process: OwnedProcess, { weights, ...start }: Start): Promise<void> {
     const { groups } = this.#parts;
     try {
       // Its daemon ends: it stays where it is, as without one.
       if (this.#stopped) return void this.#groups.delete(group);
-      if (!(await groups.put(group, process, weights))) await this.#drop(group);
+      if (!(await groups.put(group, process, weights))) return await this.#drop(group);
+      const known = { ...start, sinceMs: this.#parts.now() };
+      writeStart(groups.folder(group), known);
+      const account = this.#groups.get(group) ?? 0;
+      this.#parts.running.begin({ ...known, group, account, by: 'launch' });
+      this.#watch(group);
     } catch (error) {
       await this.#drop(group);
       throw error;
     } finally {
       this.#waiting -= 1;
+      this.#placing.delete(process.pid);
       this.#wait();
     }
   }
 
   async #drop(group: string): Promise<void> {
-    if (await this.#parts.groups.drop(group)) this.#groups.delete(group);
+    if (!(await this.#parts.groups.drop(group))) return;
+    this.#groups.delete(group);
+    this.#watches.get(group)?.close();
+    this.#watches.delete(group);
+    this.#parts.running.end(group);
+  }
+
+  /** The kernel tells when the last process of a group has gone; version 1 does not. The group itself goes with the next sweep. */
+  #watch(group: string): void {
+    const folder = this.#parts.groups.folder(group);
+    const look = () => {
+      const events = readKnob(folder, 'cgroup.events');
+      if (events?.includes('populated 1') !== true) this.#parts.running.end(group);
+    };
+    this.#watches.set(group, watchPath(`${folder}/cgroup.events`, look));
   }
 
   /** A group whose last process has just ended may be busy for a moment more. */

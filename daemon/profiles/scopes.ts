@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { groupId, type Hierarchy, readKnob } from '../kernel/cgroups.ts';
 import { folderOf, groupsIn } from '../kernel/placed-process.ts';
-import { endEmptyScope, escapeUnit, placeInScope } from '../kernel/scope-unit.ts';
+import { endEmptyScope, escapeUnit, placeInScope, unescapeUnit } from '../kernel/scope-unit.ts';
 import { busRuns } from '../kernel/system-bus.ts';
 import type { LaunchGroup, LaunchGroups } from './launch-groups.ts';
 
 /** Where systemd keeps what users run (systemd.special(7)). */
-const USERS = 'user.slice';
+export const USERS = 'user.slice';
 const ofUser = /^user-(\d{1,10})\.slice$/;
-const ofLaunch = /^app-personad-.+-[0-9a-f]{12}\.scope$/;
+const ofLaunch = /^app-personad-(.+)-[0-9a-f]{12}\.scope$/;
 
 const lastPart = (group: string): string => group.slice(group.lastIndexOf('/') + 1);
 const sliceOf = (account: number): string => `user-${account}.slice`;
@@ -32,8 +32,9 @@ export function scopes(hierarchy: Hierarchy | undefined): LaunchGroups {
         ? undefined
         : `the caller is not below ${slice}: it stays in its service`;
     },
+    // A unit's name has 255 bytes at most.
     name: (app, account) =>
-      `${USERS}/${sliceOf(account)}/app-personad-${escapeUnit(app)}-${randomBytes(6).toString('hex')}.scope`,
+      `${USERS}/${sliceOf(account)}/app-personad-${escapeUnit(app).slice(0, 200)}-${randomBytes(6).toString('hex')}.scope`,
     async put(group, process, weights) {
       if (hierarchy === undefined) return false;
       const [, slice = ''] = group.split('/');
@@ -51,8 +52,11 @@ export function scopes(hierarchy: Hierarchy | undefined): LaunchGroups {
       for (const slice of await groupsIn(folder(USERS))) {
         const account = Number(ofUser.exec(slice)?.[1] ?? Number.NaN);
         if (Number.isNaN(account)) continue;
-        for (const leaf of await groupsIn(folder(`${USERS}/${slice}`)))
-          if (ofLaunch.test(leaf)) all.push({ group: `${USERS}/${slice}/${leaf}`, account });
+        for (const leaf of await groupsIn(folder(`${USERS}/${slice}`))) {
+          const app = ofLaunch.exec(leaf)?.[1];
+          const group = `${USERS}/${slice}/${leaf}`;
+          if (app !== undefined) all.push({ group, account, app: unescapeUnit(app) });
+        }
       }
       return all;
     },

@@ -52,7 +52,26 @@ const apartness = {
   reach: v.array(v.string()),
 };
 
-/** Methods about programs that are about to start. */
+/** An application that runs. */
+export const runningApplication = v.strictObject({
+  app: v.string(),
+  /** The user it counts to. */
+  owner: count,
+  profile: launchProfile,
+  rule: v.string(),
+  reason: v.string(),
+  sinceMs: count,
+  /** It was started through the daemon, or found running. */
+  by: v.picklist(['launch', 'found']),
+  /** Its control group. */
+  group: v.string(),
+  /** What it has of the memory now; absent where that cannot be told. */
+  memoryBytes: v.optional(count),
+  /** It must be kept apart and is not: why, and what was done. */
+  violation: v.optional(v.string()),
+});
+
+/** Methods about programs that are about to start, and those that run. */
 export const launchMethods = {
   'launch.plan': sync(
     'any',
@@ -120,6 +139,19 @@ export const launchMethods = {
           ...apartness,
         }),
       ),
+    },
+  ),
+  'launch.list': sync(
+    'any',
+    "Lists the caller's applications that run, for root those of everybody.",
+    {},
+    {
+      /** The last started first. */
+      applications: v.array(runningApplication),
+      /** How many more there are. */
+      more: count,
+      /** Why programs that are started are not known. */
+      obstacle: v.optional(v.string()),
     },
   ),
 };

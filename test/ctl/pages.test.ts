@@ -170,6 +170,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
       },
     ],
   }),
+  'launch.list': () => ({ applications: samples.runningApplications, more: 0 }),
   'app.import': () => ({
     counts: [
       { kind: 'desktop', files: 3, entries: 3 },
@@ -230,6 +231,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['app-explain', 'app', 'explain', 'firefox-esr'],
   ['app-apart', 'app', 'apart'],
   ['app-import', 'app', 'import'],
+  ['app-running', 'app', 'running'],
 ];
 
 for (const [name, ...words] of pages) {

@@ -10,6 +10,7 @@ import type {
   Generation,
   KeyPage,
   PersonaPage,
+  RunningApplication,
   SlotPage,
 } from '../../ipc/methods/shapes.ts';
 
@@ -583,3 +584,28 @@ export const explanation: Explanation = {
   ],
   pinned: ['/usr/bin/firefox-esr'],
 };
+
+export const runningApplications: RunningApplication[] = [
+  {
+    app: 'firefox-esr',
+    owner: 1000,
+    profile: 'standard',
+    rule: 'suggested',
+    reason: '/etc/ananicy.d/browsers.rules:3 proposes standard',
+    sinceMs: nowMs - 90_000,
+    by: 'launch',
+    group: 'user.slice/user-1000.slice/app-personad-firefox\\x2desr-0123456789ab.scope',
+    memoryBytes: 700_000_000,
+  },
+  {
+    app: 'keepassxc',
+    owner: 1000,
+    profile: 'standard',
+    rule: 'required',
+    reason: 'personactl app set requires that it runs apart from everything else',
+    sinceMs: nowMs - 3_600_000,
+    by: 'found',
+    group: 'user.slice/user-1000.slice/user@1000.service/app.slice/app-keepassxc-77.scope',
+    violation: 'must be kept apart, and was started past personad; it goes on',
+  },
+];

@@ -1,21 +1,31 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import test from 'ava';
+import type { Answer } from '../../ipc/methods/index.ts';
 import { longScope } from '../security/live-daemon.ts';
 import { lacking, when } from '../support/needs.ts';
-import { bootInstalled, type Installed, needs, users } from './installed.ts';
+import { as, bootInstalled, type Installed, needs, users } from './installed.ts';
 
 // Programs that are started through the installed service: systemd alone makes their groups.
 
+/** A user's manager without the session that PAM would make: this Debian has none. */
+const plainSession = `[Service]
+PAMName=
+Environment=XDG_RUNTIME_DIR=/run/user/%i
+`;
 const scope = longScope();
 let machine: Installed;
 if (lacking(needs) === undefined) {
   test.before(async () => {
-    machine = await bootInstalled(scope, { suite: 'trixie' });
+    machine = await bootInstalled(scope, {
+      suite: 'trixie',
+      files: { '/etc/systemd/system/user@.service.d/plain.conf': plainSession },
+    });
   });
   test.after.always(() => scope.end());
 }
 
+type Found = Answer<'launch.list'>;
 const slice = `user-${users.user}.slice`;
 const below = `/user.slice/${slice}`;
 
@@ -79,6 +89,9 @@ when(test, needs)('a launch is put into a scope beside the sessions of its user'
   await machine.crash();
   await machine.untilReady(pid);
   t.is(await groupOf(program.pid), `${below}/${unit}`, 'it outlives the daemon');
+  const { applications } = (await machine.asked(['app', 'running'])).value as Found;
+  t.like(applications[0], { app: 'org.example.My-Editor', owner: users.user, rule: 'unknown' });
+  t.is(applications[0]?.reason, 'nothing is known of this program', 'and says what it was');
   await program.end();
   await noneLeft();
 });
@@ -140,3 +153,75 @@ when(test, needs)('two hundred at once', async (t) => {
   t.is(stdout, 'on\n'.repeat(200));
   await noneLeft();
 });
+
+when(test, needs)(
+  'what desktops start is found, weighed, and what must be kept apart is told',
+  async (t) => {
+    await machine.ok(['systemctl', 'start', `user@${users.user}.service`]);
+    const own = ['env', `XDG_RUNTIME_DIR=/run/user/${users.user}`];
+    const user = as(machine, 'user');
+    const found = async () => (await machine.asked(['app', 'running'], user)).value as Found;
+    for (const [app, words] of [
+      ['draw', ['--cpu', 'background']],
+      ['vault', ['--security', 'required']],
+    ] as const) {
+      await machine.ok(['cp', '/usr/bin/dash', `/usr/bin/${app}`]);
+      await machine.tool(['app', 'set', app, '--executable', `/usr/bin/${app}`, '--all', ...words]);
+    }
+    const begin = (app: string) =>
+      running([
+        ...[
+          'setpriv',
+          '--reuid',
+          `${users.user}`,
+          '--regid',
+          `${users.user}`,
+          '--clear-groups',
+          '--',
+        ],
+        ...own,
+        ...['systemd-run', '--user', '--scope', '--quiet', '--slice=app.slice'],
+        ...[`--unit=app-other-${app}.scope`, '--', `/usr/bin/${app}`, ...waits.slice(1)],
+      ]);
+    const draw = await begin('draw');
+    await machine.until('it is found', async () => (await found()).applications.length === 1);
+    const [one] = (await found()).applications;
+    t.like(one, { app: 'draw', by: 'found', owner: users.user, profile: 'standard' });
+    t.regex(
+      one?.group ?? '',
+      new RegExp(`${slice}/user@${users.user}.service/app.slice/app-other-draw.scope$`),
+    );
+    const weight = async () =>
+      (
+        await machine.ok(
+          [
+            ...own,
+            'systemctl',
+            '--user',
+            'show',
+            '--property=CPUWeight',
+            '--value',
+            'app-other-draw.scope',
+          ],
+          user,
+        )
+      ).trim();
+    await machine.until('it is weighed', async () => (await weight()) === '20');
+    t.deepEqual((await machine.asked(['app', 'running'], as(machine, 'other'))).value, {
+      apiVersion: 1,
+      applications: [],
+      more: 0,
+    });
+    // A daemon that starts finds it again.
+    await machine.ok(['systemctl', 'restart', 'personad.service']);
+    await machine.until('it is found', async () => (await found()).applications.length === 1);
+    const vault = await begin('vault');
+    const told = async () => JSON.stringify((await machine.asked(['status'])).value);
+    await machine.until('it is told', async () => /must be kept apart/.test(await told()));
+    t.regex((await found()).applications[0]?.violation ?? '', /past personad; it goes on/);
+    await draw.end();
+    await vault.end();
+    await machine.until('both have ended', async () => (await found()).applications.length === 0);
+    await machine.ok(['systemctl', 'stop', `user@${users.user}.service`]);
+  },
+);

@@ -104,6 +104,7 @@ const rows: Record<string, Row> = {
   'enclave.sleep': row(root),
   'enclave.rm': row(owners, { enclave: 'e' }),
   'app.list': row(everybody),
+  'launch.list': row(everybody),
   'app.show': row(everybody, { app: 'paint' }),
   'app.explain': row(everybody, { app: 'paint' }),
   'app.import': row(everybody),

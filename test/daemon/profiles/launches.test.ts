@@ -14,6 +14,7 @@ import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { everywhere, type Launch, planLaunch } from '../../../daemon/profiles/launch-plan.ts';
 import { ownGroups } from '../../../daemon/profiles/own-groups.ts';
 import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
+import { Running } from '../../../daemon/profiles/running.ts';
 import { scopes } from '../../../daemon/profiles/scopes.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
@@ -22,6 +23,13 @@ import { asUser, privateTree, startLive, users } from '../../security/live-daemo
 import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
 
+const start = {
+  app: 'x',
+  profile: 'standard',
+  rule: 'unknown',
+  reason: 'a test',
+  weights: {},
+} as const;
 const grouped = when(test, memoryNeeds);
 /** Where systemd runs, it alone makes groups for programs. */
 const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
@@ -119,6 +127,8 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   const limits = { ...placementLimits, perUserMax: 2, sweepMs: 20 };
   const parts = {
     groups: ownGroups(hierarchy, side),
+    running: new Running(),
+    now: () => 0,
     accountOf: (uid: number) => uid,
     log: silentLog,
     limits,
@@ -126,7 +136,7 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   const placements = new Placements(parts);
   const children = [await running(t, ...waits), await running(t, ...waits)];
   const follow = (one: Placements, { pid = 0 }: ChildProcess, uid = 0) =>
-    one.follow('x', { pid, uid }, {});
+    one.follow('x', { pid, uid }, start);
   for (const child of children) t.like(follow(placements, child), { state: 'follows' });
   const third = await running(t, ...waits);
   const full = follow(placements, third);
@@ -152,7 +162,8 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
 });
 
 test('nothing is made where nothing may be', (t) => {
-  const parts = { accountOf: (uid: number) => uid, log: silentLog };
+  const running = new Running();
+  const parts = { accountOf: (uid: number) => uid, now: () => 0, running, log: silentLog };
   const hierarchy = { at: '/nonexistent', version: 2 as const, controllers: [] };
   const ways = [
     ownGroups(undefined, 'no-such-group'),
@@ -160,7 +171,7 @@ test('nothing is made where nothing may be', (t) => {
     scopes(undefined),
   ];
   const reasons = ways.map((groups) =>
-    new Placements({ ...parts, groups }).follow('x', { pid: process.pid, uid: 0 }, {}),
+    new Placements({ ...parts, groups }).follow('x', { pid: process.pid, uid: 0 }, start),
   );
   for (const one of reasons) t.is(one.state, 'none');
   t.is(new Set(reasons.map((one) => one.state === 'none' && one.reason)).size, 3);

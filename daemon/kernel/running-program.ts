@@ -1,0 +1,40 @@
+import { readlinkSync } from 'node:fs';
+import { processStat } from './processes.ts';
+import { statProcLink } from './stat-mount.ts';
+
+/** The program that a process runs, and whose process it is. */
+export interface RunningProgram {
+  pid: number;
+  startTime: number;
+  uid: number;
+  path: string;
+  /** Numbers of the kernel, as text: the largest of them are too large for a number here. */
+  device: string;
+  inode: string;
+}
+
+/** `major:minor` as the C library packs it into one number. Pure. */
+export function deviceNumber(device: string): bigint {
+  const [major = 0n, minor = 0n] = device.split(':').map(BigInt);
+  return (
+    ((major & 0xfffff000n) << 32n) |
+    ((major & 0xfffn) << 8n) |
+    ((minor & 0xffffff00n) << 12n) |
+    (minor & 0xffn)
+  );
+}
+
+/** What a process runs now, asking no file system; undefined when it has ended or has no program. */
+export function runningProgram(pid: number): RunningProgram | undefined {
+  const link = `/proc/${pid}/exe`;
+  const file = statProcLink(link);
+  const stat = file && processStat(pid);
+  if (stat === undefined) return undefined;
+  try {
+    const { startTime, uid } = stat;
+    const device = `${deviceNumber(file!.device)}`;
+    return { pid, startTime, uid, path: readlinkSync(link), device, inode: `${file!.inode}` };
+  } catch {
+    return undefined;
+  }
+}

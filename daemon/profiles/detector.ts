@@ -1,0 +1,167 @@
+import type { Log } from '../changes/log.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { groupId, processesOf, writeKnob } from '../kernel/cgroups.ts';
+import { runningProgram } from '../kernel/running-program.ts';
+import { weighUserUnit } from '../kernel/user-manager.ts';
+import type { Found } from './catalogue.ts';
+import { everywhere } from './launch-plan.ts';
+import type { ProfilesRoom } from './room.ts';
+import type { Running } from './running.ts';
+import { type Choice, choose } from './selection.ts';
+import type { ScopeListener, UserScope } from './user-scopes.ts';
+import { weightsOf } from './weights.ts';
+
+/** What is done about a program that runs though it must be kept apart. */
+export const violationPolicies = ['warn', 'freeze', 'kill'] as const;
+export type ViolationPolicy = (typeof violationPolicies)[number];
+
+/** What programs that were found are looked up in, and told to. */
+export interface DetectorParts {
+  /** The mounted hierarchy. */
+  at: string;
+  applications: Pick<ProfilesRoom, 'forLaunch' | 'fileAt'>;
+  accountOf(uid: number): number;
+  running: Running;
+  /** This process was started through the daemon and is about to get a group of its own. */
+  isLaunched(pid: number): boolean;
+  policy: ViolationPolicy;
+  now(): number;
+  log: Log;
+}
+
+/**
+ * When a group is looked at after something runs in it: who has put it there has often not become the program yet, and lists may be
+ * read for the first time.
+ */
+const looksMs = [0, 20, 60, 120, 400, 1_500, 5_000];
+/** Processes of a group that are looked at. */
+const PROCESSES_MAX = 32;
+/** Groups that wait for their weights. */
+const WEIGHED_MAX = 64;
+
+const lastPart = (group: string): string => group.slice(group.lastIndexOf('/') + 1);
+
+/**
+ * Applications that were started without the daemon. They are known by their executables; what their groups are called says nothing. What can
+ * still be done is done: weights. A profile in memory waits for the next start; what must be kept apart is told, or stopped.
+ */
+export class Detector implements ScopeListener {
+  readonly #parts: DetectorParts;
+  /** Looks that are to come, by group. */
+  readonly #looks = new Map<string, NodeJS.Timeout>();
+  #weighing: Promise<void> = Promise.resolve();
+  #toWeigh = 0;
+
+  constructor(parts: DetectorParts) {
+    this.#parts = parts;
+  }
+
+  began(scope: UserScope): void {
+    this.#later(scope, 0);
+  }
+
+  ended({ group }: UserScope): void {
+    clearTimeout(this.#looks.get(group));
+    this.#looks.delete(group);
+    this.#parts.running.end(group);
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#looks.values()) clearTimeout(timer);
+    this.#looks.clear();
+    await this.#weighing;
+  }
+
+  #later(scope: UserScope, look: number): void {
+    const [before = 0, at] = [looksMs[look - 1], looksMs[look]];
+    this.#looks.delete(scope.group);
+    if (at === undefined) return;
+    const timer = setTimeout(() => {
+      this.#look(scope, look).catch((err: unknown) =>
+        this.#parts.log.warn(
+          { err, group: scope.group },
+          'cannot look at a program that was found',
+        ),
+      );
+    }, at - before).unref();
+    this.#looks.set(scope.group, timer);
+  }
+
+  async #look(scope: UserScope, look: number): Promise<void> {
+    const timer = this.#looks.get(scope.group);
+    const found = await this.#find(scope);
+    // It has ended meanwhile.
+    if (this.#looks.get(scope.group) !== timer) return;
+    if (found === undefined) return this.#later(scope, look + 1);
+    this.#looks.delete(scope.group);
+    await this.#take(scope, found);
+  }
+
+  /** The application that runs in a group: the first that one of its processes is. */
+  async #find({ group, account }: UserScope): Promise<Found | undefined> {
+    const { applications, at } = this.#parts;
+    const gid = accountOf(account)?.gid ?? account;
+    const catalogue = await applications.forLaunch({ uid: account, gid, groups: [] });
+    for (const pid of processesOf(`${at}/${group}`).slice(0, PROCESSES_MAX)) {
+      const program = this.#parts.isLaunched(pid) ? undefined : runningProgram(pid);
+      if (program === undefined || this.#parts.accountOf(program.uid) !== account) continue;
+      const found = catalogue.find(program, applications.fileAt);
+      if (found.recognised.by === 'executable') return found;
+    }
+    return undefined;
+  }
+
+  async #take(scope: UserScope, found: Found): Promise<void> {
+    const { running, now } = this.#parts;
+    const choice = choose({ ...found, obstacles: everywhere });
+    const { profile, rule, why } = choice;
+    // What is only called sensitive may run otherwise.
+    const mustBeApart = profile === 'secure' && rule !== 'sensitive';
+    const violation = mustBeApart ? await this.#stop(scope, choice) : undefined;
+    running.begin({
+      app: found.application.id,
+      ...scope,
+      // Whatever it should be: it runs as everything does.
+      profile: 'standard',
+      rule,
+      reason:
+        profile === 'standard' || mustBeApart
+          ? why
+          : `${why}; the next start through personad will be`,
+      sinceMs: now(),
+      by: 'found',
+      ...(violation !== undefined && { violation }),
+    });
+    if (violation === undefined) this.#weigh(scope, choice);
+  }
+
+  /** What must be kept apart runs beside everything else. Returns what was done about it. */
+  async #stop({ group }: UserScope, { why }: Choice): Promise<string> {
+    const { policy, log, at } = this.#parts;
+    log.warn({ group, policy, why }, 'a program runs that must be kept apart');
+    const knob = { warn: undefined, freeze: 'cgroup.freeze', kill: 'cgroup.kill' }[policy];
+    const done = { warn: 'it goes on', freeze: 'it is frozen', kill: 'it was ended' }[policy];
+    if (knob !== undefined && groupId(`${at}/${group}`) !== undefined)
+      await writeKnob(`${at}/${group}`, knob, '1');
+    return `must be kept apart (${why}), and was started past personad; ${done}`;
+  }
+
+  /** Asks the user's manager for the weights of the group. One after the other, and never for more than can wait. */
+  #weigh({ group, account }: UserScope, { cpu }: Choice): void {
+    const weights = weightsOf(cpu, undefined);
+    const user = accountOf(account);
+    if (user === undefined || Object.keys(weights).length === 0 || this.#toWeigh >= WEIGHED_MAX)
+      return;
+    this.#toWeigh += 1;
+    this.#weighing = this.#weighing.then(async () => {
+      try {
+        const { uid, gid } = user;
+        await weighUserUnit({ uid, gid, groups: [] }, lastPart(group), weights);
+      } catch (err) {
+        this.#parts.log.debug({ err, group }, 'cannot weigh a program that was found');
+      } finally {
+        this.#toWeigh -= 1;
+      }
+    });
+  }
+}

@@ -1,0 +1,34 @@
+import { failedWith } from '../kernel/errno.ts';
+import { readXattrs, writeXattr } from '../kernel/xattrs.ts';
+import { profiles } from './application.ts';
+import type { RunningApplication } from './running.ts';
+
+/** What a group says of the program that was put into it: for the next daemon. Only root can write it. */
+type Start = Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason' | 'sinceMs'>;
+
+const NAME = 'trusted.personad.start';
+
+/** Writes it down at the group itself, with which it ends. Groups of version 1 mostly keep nothing. */
+export function writeStart(folder: string, start: Start): void {
+  try {
+    writeXattr(folder, NAME, Buffer.from(JSON.stringify(start)).toString('latin1'));
+  } catch (error) {
+    if (!failedWith(error, 'EOPNOTSUPP', 'ENOENT', 'ENODEV', 'ENOSPC')) throw error;
+  }
+}
+
+/** What an earlier daemon has written. */
+export function readStart(folder: string): Start | undefined {
+  try {
+    const text = readXattrs(folder).find(([name]) => name === NAME)?.[1];
+    if (text === undefined) return undefined;
+    const { app, profile, rule, reason, sinceMs } = JSON.parse(
+      Buffer.from(text, 'latin1').toString(),
+    ) as Start;
+    const texts = [app, rule, reason].every((one) => typeof one === 'string');
+    if (!texts || !profiles.includes(profile) || !Number.isFinite(sinceMs)) return undefined;
+    return { app, profile, rule, reason, sinceMs };
+  } catch {
+    return undefined;
+  }
+}

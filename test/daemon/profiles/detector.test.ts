@@ -1,0 +1,215 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import {
+  createGroup,
+  moveProcess,
+  processesOf,
+  readHierarchies,
+  readKnob,
+} from '../../../daemon/kernel/cgroups.ts';
+import { deviceNumber, runningProgram } from '../../../daemon/kernel/running-program.ts';
+import type { FactValues } from '../../../daemon/profiles/application.ts';
+import { Catalogue } from '../../../daemon/profiles/catalogue.ts';
+import { Detector, type ViolationPolicy } from '../../../daemon/profiles/detector.ts';
+import { Layer } from '../../../daemon/profiles/layer.ts';
+import { Running } from '../../../daemon/profiles/running.ts';
+import { scopeLimits, UserScopes } from '../../../daemon/profiles/user-scopes.ts';
+import { removeGroup } from '../../support/container-life.ts';
+import { when } from '../../support/needs.ts';
+
+// Programs in groups as desktops make them: real groups and processes, below a group of the test's own.
+
+const at = readHierarchies().find(({ version }) => version === 2)?.at ?? '';
+const grouped = when(test, {
+  root: true,
+  other: () => (at === '' ? 'needs cgroup version 2' : undefined),
+});
+const folder = mkdtempSync(join(tmpdir(), 'personad-test-'));
+test.after.always(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A program file of its own that waits; what it is called plays no part. */
+function programFile(name: string): string {
+  const path = join(folder, name);
+  mkdirSync(join(path, '..'), { recursive: true });
+  copyFileSync('/usr/bin/dash', path);
+  return path;
+}
+
+/** What is known: one application, started by this file. */
+function catalogueOf(path: string, facts: Partial<FactValues>): Catalogue {
+  const { dev, ino } = statSync(path, { bigint: true });
+  const origin = { source: 'admin', from: 'a test', confidence: 1, dateMs: 0 } as const;
+  const values = { executables: [path], ...facts };
+  const programs = [{ path, real: path, device: `${dev}`, inode: `${ino}` }];
+  return new Catalogue([new Layer([{ of: { id: 'paint' }, ...origin, values }], programs)]);
+}
+
+interface World {
+  running: Running;
+  scopes: UserScopes;
+  /** Makes the group of an application, as the user's manager would. */
+  scope(name: string): string;
+}
+
+async function world(
+  t: ExecutionContext,
+  catalogue: Catalogue,
+  {
+    policy = 'warn' as ViolationPolicy,
+    limits = scopeLimits,
+    launched = (): boolean => false,
+  } = {},
+): Promise<World> {
+  const users = `persona-test-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  const apps = `${users}/user-0.slice/user@0.service/app.slice`;
+  const running = new Running();
+  const detector = new Detector({
+    at,
+    applications: { forLaunch: async () => catalogue, fileAt: () => undefined },
+    accountOf: (uid) => uid,
+    running,
+    isLaunched: launched,
+    policy,
+    now: () => 1,
+    log: silentLog,
+  });
+  const scopes = new UserScopes(at, detector, limits);
+  t.teardown(async () => {
+    scopes.close();
+    await detector.close();
+    await removeGroup(`${at}/${users}`);
+  });
+  createGroup(`${at}/${users}`);
+  await scopes.start(users);
+  // The user logs in after the daemon has begun.
+  mkdirSync(`${at}/${apps}`, { recursive: true });
+  return {
+    running,
+    scopes,
+    scope(name) {
+      createGroup(`${at}/${apps}/${name}`);
+      return `${at}/${apps}/${name}`;
+    },
+  };
+}
+
+async function until(what: () => boolean): Promise<void> {
+  while (!what()) await pause(5);
+}
+
+async function start(t: ExecutionContext, path: string, script = 'echo begun; read line') {
+  const child = spawn(path, ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+  const ended = once(child, 'exit');
+  t.teardown(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    await ended;
+  });
+  await once(createInterface({ input: child.stdout }), 'line');
+  return { child, ended, pid: child.pid ?? 0 };
+}
+
+const end = (child: ChildProcess) => child.stdin?.end();
+
+grouped('a program is known by its file, whatever its group and itself are called', async (t) => {
+  const paint = programFile('paint');
+  const { running, scope } = await world(t, catalogueOf(paint, { profile: 'fast' }));
+  const group = scope('app-gnome-calculator-7.scope');
+  const { child, pid } = await start(t, paint);
+  await moveProcess(group, pid);
+  await until(() => running.list().length === 1);
+  const [found] = running.list();
+  t.like(found, { app: 'paint', account: 0, profile: 'standard', by: 'found', rule: 'stated' });
+  t.is(`${at}/${found?.group}`, group);
+  t.is(found?.violation, undefined);
+  // One of the same name is not it.
+  const other = await start(t, programFile('other/paint'));
+  const fake = scope('app-paint-8.scope');
+  await moveProcess(fake, other.pid);
+  end(child);
+  await until(() => running.list().length === 0);
+  t.deepEqual(processesOf(fake), [other.pid]);
+});
+
+grouped('it runs as long as anything runs in its group, whoever began', async (t) => {
+  const paint = programFile('forks');
+  const { running, scope } = await world(t, catalogueOf(paint, {}));
+  const group = scope('app-x.scope');
+  const script = 'echo begun; read go; sleep 600 & exit 0';
+  const { child, pid, ended } = await start(t, paint, script);
+  await moveProcess(group, pid);
+  await until(() => running.list().length === 1);
+  child.stdin?.write('go\n');
+  await ended;
+  const left = processesOf(group);
+  t.is(left.length, 1);
+  t.is(running.list().length, 1, 'what it left goes on');
+  process.kill(left[0]!, 'SIGKILL');
+  await until(() => running.list().length === 0);
+  t.pass();
+});
+
+for (const policy of ['warn', 'freeze', 'kill'] as const)
+  grouped(`what must be kept apart is told, and ${policy} is done`, async (t) => {
+    const vault = programFile(`vault-${policy}`);
+    const catalogue = catalogueOf(vault, { security: 'required' });
+    const { running, scope } = await world(t, catalogue, { policy });
+    const group = scope('app-vault.scope');
+    const { pid, ended } = await start(t, vault);
+    await moveProcess(group, pid);
+    if (policy === 'kill') {
+      await ended;
+      await until(() => running.list().length === 0);
+      return t.pass();
+    }
+    await until(() => running.list().length === 1);
+    t.regex(running.list()[0]?.violation ?? '', /must be kept apart .* past personad/);
+    t.is(readKnob(group, 'cgroup.freeze'), policy === 'freeze' ? '1' : '0');
+  });
+
+grouped('who was started through the daemon is left to it', async (t) => {
+  const paint = programFile('launched');
+  let asked = 0;
+  const launched = () => {
+    asked += 1;
+    return true;
+  };
+  const { running, scope } = await world(t, catalogueOf(paint, {}), { launched });
+  const { pid } = await start(t, paint);
+  await moveProcess(scope('app-x.scope'), pid);
+  await until(() => asked > 2);
+  t.deepEqual(running.list(), []);
+});
+
+grouped(
+  'groups that a user makes are watched up to a limit, and forgotten when they go',
+  async (t) => {
+    const paint = programFile('many');
+    const limits = { perUserMax: 100, allMax: 4096 };
+    const { running, scopes, scope } = await world(t, catalogueOf(paint, {}), { limits });
+    const groups = Array.from({ length: 1_000 }, (_, at) => scope(`app-fake-${at}.scope`));
+    await until(() => scopes.left > 0);
+    t.is(running.list().length, 0);
+    for (const group of groups) await removeGroup(group);
+    // The same name again is another group.
+    const { pid, child } = await start(t, paint);
+    await moveProcess(scope('app-fake-0.scope'), pid);
+    await until(() => running.list().length === 1);
+    end(child);
+    await until(() => running.list().length === 0);
+    t.true(scopes.left >= 900);
+  },
+);
+
+test('what a process runs is told by the numbers that stat has', (t) => {
+  const { dev, ino } = statSync(process.execPath, { bigint: true });
+  t.like(runningProgram(process.pid), { pid: process.pid, device: `${dev}`, inode: `${ino}` });
+  t.is(runningProgram(2 ** 22 + 1), undefined);
+  t.is(deviceNumber('259:1048577'), (0x100000n << 12n) | (259n << 8n) | 1n);
+});
