@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { silentLog } from '../../../daemon/changes/log.ts';
-import { createGroup, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import { createGroup, readKnob, removeGroup } from '../../../daemon/kernel/cgroups.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
@@ -15,9 +15,10 @@ import { findPolicy, policies } from '../../../daemon/partitions/policies/index.
 import { policySettings as settings } from '../../../daemon/partitions/policy-settings.ts';
 import { hostWaiting, Recorder } from '../../../daemon/partitions/recorder.ts';
 import { type StepState, step } from '../../../daemon/partitions/step.ts';
-import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
+import { memory1Needs, memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
+import { temporaryFolder } from '../../support/temp.ts';
 import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
 import { GiB, lives, look } from './looks.ts';
 
@@ -183,15 +184,21 @@ test('whatever counters do, goals stay numbers within their bounds', (t) => {
   t.pass();
 });
 
+/** A program that makes and removes this group as fast as it can. */
+async function churning(t: ExecutionContext, folder: string) {
+  t.teardown(() => removeGroup(folder));
+  const program = fileURLToPath(new URL('churning-child.ts', import.meta.url));
+  const child = partner(t, process.execPath, '--no-warnings', program, folder);
+  t.is(await child.line(), 'ready');
+  return child;
+}
+
 when(test, memoryNeeds)(
   'a group that comes and goes while it is read is there or not, and never a failure',
   async (t) => {
     const { at, version } = memoryHierarchy()!;
     const folder = `${at}/persona-test-churn-${process.pid}`;
-    t.teardown(() => removeGroup(folder));
-    const program = fileURLToPath(new URL('churning-child.ts', import.meta.url));
-    const child = partner(t, process.execPath, '--no-warnings', program, folder);
-    t.is(await child.line(), 'ready');
+    const child = await churning(t, folder);
     const tree = cgroupTree(t);
     const groups = { user: basename(folder), system: 'persona-test-none' };
     const places = { ...tree.places, groups, memory: { root: at, version }, hardLimits: true };
@@ -207,5 +214,34 @@ when(test, memoryNeeds)(
     await child.end();
     createGroup(folder);
     t.truthy(lookAtMachine(places, 0, tree.files).sides.user);
+  },
+);
+
+when(test, memory1Needs)(
+  'knobs of a group that comes and goes are set or refused, and no lease of it is left',
+  async (t) => {
+    const { at, version } = memoryHierarchy(1)!;
+    const group = `persona-test-lease-${process.pid}`;
+    const knob = 'memory.soft_limit_in_bytes';
+    const child = await churning(t, join(at, group));
+    const book = LeaseBook.open(leaseFile(join(temporaryFolder(t), 'leases.json')));
+    const ground = machineGround(false);
+    const leases = new Leases({ book, ground, boot: 'b', now: () => 1 });
+    const place = { root: at, version, controller: 'memory', group, knob } as const;
+    const states = new Set<string>();
+    for (let n = 0; n < 200; n += 1) {
+      states.add((await leases.set(place, `${4096 * (1 + (n % 7))}`)).state);
+      if (n % 3 === 0) await leases.check();
+      if (n % 5 === 0) await leases.releaseAll();
+    }
+    t.log([...states].join(', '));
+    await child.end();
+    await leases.releaseAll();
+    t.deepEqual(leases.all(), []);
+    createGroup(join(at, group));
+    const fresh = readKnob(join(at, group), knob);
+    t.is((await leases.set(place, '8192')).state, 'written');
+    t.is((await leases.releaseAll())[0]?.state, 'restored');
+    t.is(readKnob(join(at, group), knob), fresh);
   },
 );
