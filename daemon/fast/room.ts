@@ -178,7 +178,9 @@ export class FastRoom {
     const { store, log, volumes } = this.#parts;
     const back: FastPartition[] = [];
     const known = await readPartitions(store);
-    await removeStrays(volumes, known);
+    await removeStrays(volumes, known).catch((err: unknown) =>
+      log.warn({ err }, 'cannot remove images of fast partitions that are gone'),
+    );
     for (const partition of known) {
       if (partition.state === 'ending') continue; // the engine goes on with it
       try {

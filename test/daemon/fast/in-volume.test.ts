@@ -15,7 +15,7 @@ import test from 'ava';
 import { ownedBytes } from '../../../daemon/kernel/own-blocks.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { unmountBelow } from '../../support/mount-scratch.ts';
-import { when } from '../../support/needs.ts';
+import { run, when } from '../../support/needs.ts';
 import {
   ask,
   type Methods,
@@ -198,6 +198,24 @@ rooted('while its volume cannot be used it stays away, and can be given up', asy
   t.deepEqual(imagesOf(root), [], 'what was given up is gone when the volume is back');
   await mustDo(third, removeVolume);
 });
+
+when(test, { root: true, tools: ['mkfs.ext4', 'chattr'] })(
+  'an image of nobody that cannot be removed keeps no daemon from starting',
+  async (t) => {
+    const { root } = smallDisk(t, 400);
+    const first = await startSilent(root);
+    await mustDo(first, makeVolume);
+    await mustDo(first, make(16 * MiB));
+    await first.stop();
+    const stray = join(wholeOf(root), 'fast/stray.ext4');
+    writeFileSync(stray, '');
+    run('chattr', '+i', stray);
+    const second = await startSilent(root);
+    stoppable(t, second);
+    t.true(existsSync(stray));
+    t.like(await pageOf(second), { state: 'ready' });
+  },
+);
 
 rooted('what cannot lie in a volume is refused', async (t) => {
   const { root } = smallDisk(t, 400);
