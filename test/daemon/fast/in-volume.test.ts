@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { ownedBytes } from '../../../daemon/kernel/own-blocks.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
+import { fillDisk } from '../../support/fill-disk.ts';
 import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import {
@@ -58,23 +59,6 @@ async function reboot({ folder, image, root }: SmallDisk): Promise<void> {
   await unmountBelow(folder);
   mountDisk(image, root);
   rmSync(join(root, 'run'), { recursive: true, force: true });
-}
-
-/** Writes and flushes until nothing more goes; the error that ended it, and how much went. */
-function fill(path: string): { bytes: number; code: string } {
-  const file = openSync(path, 'w');
-  const piece = Buffer.alloc(MiB, 1);
-  let bytes = 0;
-  try {
-    for (;;) {
-      bytes += writeSync(file, piece);
-      fsyncSync(file);
-    }
-  } catch (error) {
-    return { bytes, code: String((error as NodeJS.ErrnoException).code) };
-  } finally {
-    closeSync(file);
-  }
 }
 
 rooted('its space is the volume’s, which stays as long as it lies there', async (t) => {
@@ -150,8 +134,8 @@ rooted('a disk and a volume that are full are not felt inside', async (t) => {
   stoppable(t, daemon);
   await mustDo(daemon, makeVolume);
   await mustDo(daemon, make());
-  t.is(fill(join(root, 'filler')).code, 'ENOSPC');
-  t.is(fill(join(root, 'run/volumes/user/filler')).code, 'ENOSPC');
+  t.is(fillDisk(join(root, 'filler')).code, 'ENOSPC');
+  t.is(fillDisk(join(root, 'run/volumes/user/filler')).code, 'ENOSPC');
   const piece = 512 * 1024;
   // Every second piece first: each write splits what is only set aside.
   const file = openSync(fastOf(root, 'data'), 'w');
@@ -161,7 +145,7 @@ rooted('a disk and a volume that are full are not felt inside', async (t) => {
       fsyncSync(file);
     }
   closeSync(file);
-  const end = fill(fastOf(root, 'more'));
+  const end = fillDisk(fastOf(root, 'more'));
   t.is(end.code, 'ENOSPC', 'the end of the partition, no error of the volume');
   t.true(end.bytes >= 8 * MiB, `${end.bytes}`);
   const data = readFileSync(fastOf(root, 'data'));

@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Daemon } from '../../../daemon/wiring.ts';
+import { fillDisk } from '../../support/fill-disk.ts';
 import { run, when } from '../../support/needs.ts';
 import {
   ask,
@@ -59,23 +60,6 @@ async function daemonOn(t: ExecutionContext, root: string): Promise<Daemon> {
   return daemon;
 }
 
-/** Writes and flushes until nothing more goes; the error that ended it, and how much went. */
-function fill(path: string): { bytes: number; code: string } {
-  const file = openSync(path, 'w');
-  const piece = Buffer.alloc(MiB, 1);
-  let bytes = 0;
-  try {
-    for (;;) {
-      bytes += writeSync(file, piece);
-      fsyncSync(file);
-    }
-  } catch (error) {
-    return { bytes, code: String((error as NodeJS.ErrnoException).code) };
-  } finally {
-    closeSync(file);
-  }
-}
-
 rooted('a volume owns its blocks, is seen, and goes without a trace', async (t) => {
   const { root } = smallDisk(t, 400);
   const daemon = await daemonOn(t, root);
@@ -102,9 +86,9 @@ rooted('a full disk is never felt inside a volume', async (t) => {
   const { root } = smallDisk(t, 400);
   const daemon = await daemonOn(t, root);
   await mustDo(daemon, create());
-  const outside = fill(join(root, 'filler'));
+  const outside = fillDisk(join(root, 'filler'));
   t.is(outside.code, 'ENOSPC');
-  const inside = fill(join(dataOf(root), 'data'));
+  const inside = fillDisk(join(dataOf(root), 'data'));
   t.is(inside.code, 'ENOSPC', 'the end of the volume, no error of the disk');
   t.true(inside.bytes >= 80 * MiB, `${inside.bytes / MiB} MiB`);
   for (let n = 0; n < 200; n += 1) run('touch', join(dataOf(root), `name-${n}`));
@@ -123,10 +107,10 @@ rooted('a volume that is full at its limit is not told to grow', async (t) => {
     return checks.find(({ name }) => name === 'volume user');
   };
   await mustDo(daemon, create(64 * MiB, 96 * MiB));
-  fill(join(dataOf(root), 'data'));
+  fillDisk(join(dataOf(root), 'data'));
   t.regex((await told())?.fix ?? '', /volume resize user/);
   await mustDo(daemon, resize(96 * MiB));
-  fill(join(dataOf(root), 'more'));
+  fillDisk(join(dataOf(root), 'more'));
   const full = await told();
   t.is(full?.state, 'warning');
   t.regex(full?.detail ?? '', /the limit that it was made with.*slot move SLOT --to state/);
@@ -176,7 +160,7 @@ rooted(
     lost();
     const missing = before - owned(imageOf(root));
     t.true(missing >= 15 * MiB);
-    fill(join(root, 'filler'));
+    fillDisk(join(root, 'filler'));
     // A start itself needs a little.
     truncateSync(join(root, 'filler'), statSync(join(root, 'filler')).size - 2 * MiB);
     const third = await daemonOn(t, root);
@@ -294,12 +278,12 @@ rooted('a volume grows while it is written to, and what it gains is its own', as
   const { root } = smallDisk(t, 400);
   const daemon = await daemonOn(t, root);
   await mustDo(daemon, create());
-  const full = fill(join(dataOf(root), 'first'));
+  const full = fillDisk(join(dataOf(root), 'first'));
   t.is(full.code, 'ENOSPC');
   const file = openSync(join(dataOf(root), 'open'), 'w');
   await mustDo(daemon, resize(160 * MiB));
   t.like((await page(daemon))?.space, { sizeBytes: 160 * MiB, missingBytes: 0 });
-  fill(join(root, 'filler'));
+  fillDisk(join(root, 'filler'));
   for (let n = 0; n < 60; n += 1) {
     writeSync(file, Buffer.alloc(MiB, n));
     fsyncSync(file);
@@ -324,8 +308,8 @@ rooted('a volume gives space back while it is written to, and cannot take it aga
   writeSync(file, ' and after');
   closeSync(file);
   t.is(readFileSync(join(dataOf(root), 'open'), 'utf8'), 'before and after');
-  fill(join(root, 'filler'));
-  t.is(fill(join(dataOf(root), 'rest')).code, 'ENOSPC', 'no error of the disk');
+  fillDisk(join(root, 'filler'));
+  t.is(fillDisk(join(dataOf(root), 'rest')).code, 'ENOSPC', 'no error of the disk');
   t.is((await page(daemon))?.space?.missingBytes, 0);
   for (let n = 1; n < 16; n += 2)
     t.true(readFileSync(join(dataOf(root), `${n}`)).equals(Buffer.alloc(8 * MiB, n)));
@@ -341,7 +325,7 @@ rooted('a size that cannot be is refused, and nothing has changed', async (t) =>
     code: 'bad-value',
     message: /256 MiB at most.*volume create user --size SIZE --limit/,
   });
-  fill(join(root, 'filler'));
+  fillDisk(join(root, 'filler'));
   await t.throwsAsync(ask(daemon, resize(256 * MiB)), { code: 'no-space' });
   t.like((await page(daemon))?.space, { sizeBytes: 96 * MiB, missingBytes: 0 });
 });
@@ -350,7 +334,7 @@ rooted('a disk that fills up while a volume grows takes nothing from it', async 
   const { root } = smallDisk(t, 400);
   const faults = {
     at: async (point: string) => {
-      if (point === 'do:volumes.reserve') fill(join(root, 'filler'));
+      if (point === 'do:volumes.reserve') fillDisk(join(root, 'filler'));
     },
   };
   const daemon = await startSilent(root, { faults });
@@ -360,6 +344,6 @@ rooted('a disk that fills up while a volume grows takes nothing from it', async 
   t.is(status, 'failed', JSON.stringify(error));
   t.is(error?.code, 'no-space');
   t.like((await page(daemon))?.space, { sizeBytes: 96 * MiB, missingBytes: 0 });
-  t.is(fill(join(dataOf(root), 'data')).code, 'ENOSPC');
+  t.is(fillDisk(join(dataOf(root), 'data')).code, 'ENOSPC');
   t.true(owned(imageOf(root)) < 97 * MiB, 'what was set aside went back');
 });

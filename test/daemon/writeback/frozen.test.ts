@@ -34,21 +34,26 @@ async function groupOf(t: ExecutionContext, { at }: Hierarchy): Promise<string> 
   return group;
 }
 
+/** A folder in memory with a program that writes in it, in a group of this hierarchy that can be stopped. */
+async function writing(t: ExecutionContext, hierarchy: Hierarchy, limits = {}) {
+  const home = await servedHome(t, limits);
+  const group = await groupOf(t, hierarchy);
+  const served = await home.writer(freezeFilesOf(hierarchy.version, group));
+  await served.ask({ do: 'open', fill: true }, 'opened', 60_000);
+  const files = ['a', 'b'].map((one) => `${home.memory}/${one}`);
+  const program = partner(t, process.execPath, '-e', writer, ...files);
+  t.is(await program.line(), 'begun');
+  await moveProcess(group, program.process.pid!);
+  const running = { populated: true, freezable: true, mapped: async () => new Set<string>() };
+  return { home, served, program, files, running };
+}
+
 for (const [name, hierarchy] of ways) {
   const other = () => (hierarchy === undefined ? `no freezer of cgroup ${name}` : undefined);
   when(test, { root: true, other })(
     `cgroup ${name}: a program is taken at one moment`,
     async (t) => {
-      const home = await servedHome(t);
-      const group = await groupOf(t, hierarchy!);
-      const served = await home.writer(freezeFilesOf(hierarchy!.version, group));
-      await served.ask({ do: 'open', fill: true }, 'opened', 60_000);
-      const files = ['a', 'b'].map((one) => `${home.memory}/${one}`);
-      const program = partner(t, process.execPath, '-e', writer, ...files);
-      t.is(await program.line(), 'begun');
-      const { pid } = program.process;
-      await moveProcess(group, pid!);
-      const running = { populated: true, freezable: true, mapped: async () => new Set<string>() };
+      const { home, served, program, files, running } = await writing(t, hierarchy!);
       for (let n = 1; n <= 3; n += 1) t.is((await sync(served, running, () => n)).files, 2);
       // It goes on.
       const before = readFileSync(files[0]!, 'latin1');
@@ -70,15 +75,8 @@ for (const [name, hierarchy] of ways) {
   when(test, { root: true, other })(
     `cgroup ${name}: a program that would stand still too long goes on, and the generation before stays`,
     async (t) => {
-      const home = await servedHome(t, { frozenMsMax: 0 });
-      const group = await groupOf(t, hierarchy!);
-      const served = await home.writer(freezeFilesOf(hierarchy!.version, group));
-      await served.ask({ do: 'open', fill: true }, 'opened', 60_000);
-      const files = ['a', 'b'].map((one) => `${home.memory}/${one}`);
-      const program = partner(t, process.execPath, '-e', writer, ...files);
-      t.is(await program.line(), 'begun');
-      await moveProcess(group, program.process.pid!);
-      const running = { populated: true, freezable: true, mapped: async () => new Set<string>() };
+      const stopped = { frozenMsMax: 0 };
+      const { served, program, running, files } = await writing(t, hierarchy!, stopped);
       await t.throwsAsync(
         sync(served, running, () => 1),
         { message: /busy/ },
