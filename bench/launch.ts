@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, readdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   createGroup,
@@ -14,7 +15,7 @@ import { median } from './statistics.ts';
 
 /** One line for --list. */
 export const summary =
-  'look-up and import of applications; start of a program through persona-run and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail';
+  'look-up and import of applications; start of a program through persona-run (standard and secure) and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail';
 
 /** Time is measured: the best of three. */
 export const runs = 3;
@@ -28,9 +29,9 @@ const LASTING = ['/bin/sh', '-c', 'echo begun; sleep 0.05'];
 /** Words that start the program in some way; the first is looked for on the machine. */
 type Ways = Record<string, readonly string[]>;
 
-/** Milliseconds of each way, round by round, with space between; or the reason why it is left out. */
+/** Milliseconds of each way, started by the words of `floor`, round by round, with space between; or the reason why it is left out. */
 async function startTimes(
-  floor: string,
+  floor: readonly string[],
   ways: Ways,
   rounds: number,
 ): Promise<Record<string, number | string>> {
@@ -39,7 +40,7 @@ async function startTimes(
   for (const [name, words] of Object.entries(ways)) {
     const [tool = ''] = words;
     if (!tool.includes('/') && !installed(tool)) found[name] = `${tool} is not installed`;
-    else starts[name] = startFloor(floor, [...words]);
+    else starts[name] = startFloor(floor[0] ?? '', [...floor.slice(1), ...words]);
   }
   const samples: Record<string, number[]> = {};
   // The first round is not counted: it reads what the others find in memory.
@@ -85,7 +86,8 @@ function overPlain(
 /** Runs the bench; `quick` takes fewer samples. */
 export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
   const side = `personad-bench-${process.pid}`;
-  const ground = await openGround(`[partitions]\nuser = "${side}"\n`);
+  const settings = `[daemon]\ngroup = "${someGroup.name}"\n[partitions]\nuser = "${side}"\n`;
+  const ground = await openGround(settings);
   process.env.PERSONA_ROOT = ground.root;
   try {
     const floor = compileFloor('start-floor', `${ground.root}/start-floor`);
@@ -95,6 +97,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
       await unplaced(ground, floor, rounds),
       await placed(ground, floor, side, rounds),
       await throughTool(ground, floor, quick ? 10 : 30),
+      await secure(ground, floor, rounds),
     ];
     await ground.reconnect();
     return [...(await catalogueBars(ground, quick)), ...starts];
@@ -106,7 +109,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
 /** Without a group to put it in: the plan, and nothing else. */
 async function unplaced({ dist }: Ground, floor: string, rounds: number): Promise<Bar> {
   const times = await startTimes(
-    floor,
+    [floor],
     {
       plain: [PROGRAM],
       'persona-run': [`${dist}/persona-run`, 'bench', '--', PROGRAM],
@@ -117,6 +120,48 @@ async function unplaced({ dist }: Ground, floor: string, rounds: number): Promis
     rounds,
   );
   return overPlain('start by persona-run over plain exec', 'persona-run', 2, rounds, times);
+}
+
+/** Nobody's id; and a group of every Debian, whose members may have enclaves here. */
+const uid = 65_533;
+const someGroup = { name: 'nogroup', gid: 65_534 };
+
+/** Kept apart, as an ordinary user with an open enclave. */
+async function secure({ root, dist, client }: Ground, floor: string, rounds: number): Promise<Bar> {
+  const name = 'secure start by persona-run over plain exec';
+  const as = ['--reuid', `${uid}`, '--regid', `${uid}`, '--groups', `${someGroup.gid}`, '--'];
+  const key = `${root}/key`;
+  chmodSync(root, 0o711);
+  writeFileSync(key, 'a key', { mode: 0o600 });
+  chownSync(key, uid, uid);
+  const tool = [...as, process.execPath, `${dist}/personactl.cjs`, 'enclave'];
+  try {
+    execFileSync('setpriv', [...tool, 'create', 'vault', '--size', '16M', '--key-file', key]);
+    execFileSync('setpriv', [...tool, 'open', 'vault', '--key-file', key]);
+  } catch (error) {
+    const reason = `no enclave here: ${error instanceof Error ? error.message : error}`;
+    return { ...atMost(name, Number.NaN, 'ms', null, 0), peer: { ours: reason } };
+  }
+  try {
+    const times = await startTimes(
+      ['setpriv', ...as, floor],
+      {
+        plain: [PROGRAM],
+        'persona-run': [`${dist}/persona-run`, '--profile', 'secure', 'bench', '--', PROGRAM],
+        'bwrap with all of the machine to read': ['bwrap', '--ro-bind', '/', '/', PROGRAM],
+        'bwrap with namespaces of its own': [
+          ...['bwrap', '--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev'],
+          PROGRAM,
+        ],
+        'firejail without profile': ['firejail', '--quiet', '--noprofile', PROGRAM],
+        firejail: ['firejail', '--quiet', PROGRAM],
+      },
+      rounds,
+    );
+    return overPlain(name, 'persona-run', 8, rounds, times);
+  } finally {
+    await client.call('enclave.close', { enclave: 'vault', wait: true });
+  }
 }
 
 /** With a group of its own for each start. */
@@ -131,7 +176,7 @@ async function placed({ dist }: Ground, floor: string, side: string, rounds: num
   const moves = `echo $$ > ${at}/peer/cgroup.procs; exec "$0" "$@"`;
   try {
     const times = await startTimes(
-      floor,
+      [floor],
       {
         plain: LASTING,
         'persona-run': [`${dist}/persona-run`, 'bench', '--', ...LASTING],
@@ -166,7 +211,7 @@ async function throughTool({ dist }: Ground, floor: string, rounds: number): Pro
   const node = process.execPath;
   const tool = [node, `${dist}/personactl.cjs`, 'run', 'bench', '--', PROGRAM];
   const ways = { tool, 'node -e 0': [node, '-e', '0'] };
-  const { tool: ours, 'node -e 0': bare } = await startTimes(floor, ways, rounds);
+  const { tool: ours, 'node -e 0': bare } = await startTimes([floor], ways, rounds);
   if (typeof ours !== 'number' || typeof bare !== 'number')
     throw new Error('the tool does not run');
   return atMost('start by personactl run against node -e 0', ours / bare, 'x', 1.4, rounds, {
