@@ -19,6 +19,7 @@ const benches: Record<string, () => Promise<Bench>> = {
   launch: () => import('./launch.ts'),
   fast: () => import('./fast.ts'),
   partitions: () => import('./partitions.ts'),
+  'partitions-live': () => import('./partitions-live.ts'),
 };
 
 const { values, positionals } = parseArgs({

@@ -17,7 +17,7 @@ import { cached, keyOf } from './cache.ts';
 import { debianSource } from './debian-source.ts';
 import { runProgram } from './host-program.ts';
 import { writeInitrd } from './initrd.ts';
-import { guestPackages, kernelPackage, type Suite } from './packages.ts';
+import { guestPackages, kernelPackage, type Suite, unneededFiles } from './packages.ts';
 
 /** What a machine boots from. */
 export interface Image {
@@ -82,11 +82,9 @@ async function makeImage(suite: Suite, folder: string): Promise<void> {
 }
 
 async function installDebian(suite: Suite, root: string): Promise<void> {
-  const unread = ['man', 'doc', 'locale'].map(
-    (name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`,
-  );
+  const unneeded = unneededFiles.map((path) => `--dpkgopt=path-exclude=${path}`);
   const argv = [
-    ...['mmdebstrap', '--mode=root', '--variant=minbase', '--quiet', ...unread],
+    ...['mmdebstrap', '--mode=root', '--variant=minbase', '--quiet', ...unneeded],
     ...['--aptopt=APT::Install-Recommends "false"', `--include=${guestPackages(suite).join(',')}`],
     ...[`--customize-hook=${join(here, 'kernel-hook')}`, suite, root, await debianSource(suite)],
   ];

@@ -41,6 +41,15 @@ const tests = [
   'zstd',
 ];
 
+/** What only the guest of the newer release has. */
+const newest = ['stress-ng', 'util-linux-extra'];
+
 /** The packages of a guest of this release. */
 export const guestPackages = (suite: Suite): string[] =>
-  [...system, ...daemon, ...tests, ...(suite === 'trixie' ? ['util-linux-extra'] : [])].sort();
+  [...system, ...daemon, ...tests, ...(suite === 'trixie' ? newest : [])].sort();
+
+/** Files that no guest needs: what is written for people, and the drivers of screens, on which stress-ng depends. */
+export const unneededFiles = [
+  ...['man', 'doc', 'locale'].map((name) => `/usr/share/${name}/*`),
+  ...['libLLVM', 'libgallium', 'libz3'].map((name) => `/usr/lib/*/${name}*`),
+];
