@@ -1,8 +1,11 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { PersonaError } from '../ipc/errors.ts';
+import type { EnclavePage } from '../ipc/methods/shapes.ts';
 import type { Call } from './call.ts';
 import { upload } from './transfer.ts';
+
+type KeyKind = EnclavePage['key'];
 
 /** The daemon takes no more. */
 const bytesMax = 4096;
@@ -44,14 +47,15 @@ async function passphrase(call: Call, twice: boolean): Promise<Buffer> {
 
 /**
  * Asks for the key of an enclave, or reads its key file, and sends it beside the messages. Returns the ticket that stands for it;
- * nothing in a dry run. A credential is only named: the daemon has it. A passphrase that is typed for the first time is asked for twice.
+ * nothing in a dry run. A credential is only named: the daemon has it, as the machine has its TPM. A passphrase that is typed for the first time is asked for twice.
  */
 export async function sendSecret(
   call: Call,
   isNew: boolean,
-): Promise<{ secret?: string; credential?: string; key: 'passphrase' | 'file' | 'credential' }> {
+): Promise<{ secret?: string; credential?: string; key: KeyKind }> {
   const credential = call.text('credential');
   if (credential !== undefined) return { credential, key: 'credential' };
+  if (call.has('tpm2')) return { key: 'tpm2' };
   const path = call.text('key-file');
   const key = path === undefined ? 'passphrase' : 'file';
   if (call.has('dry-run')) return { key };

@@ -174,6 +174,11 @@ export const errorTable = {
     'cannot open enclave {enclave}: this is not its {key}',
     'Try again with the right one. Without it nobody can open the enclave.',
   ),
+  'tpm-refused': row(
+    failure,
+    'cannot have the key of enclave {enclave} from the TPM of this machine: {reason}',
+    'Only the TPM that sealed it gives it back, and not after it was cleared. Without it nobody can open the enclave.',
+  ),
   'credential-unusable': row(
     failure,
     'cannot use credential {name} of the service: {reason}',

@@ -19,6 +19,14 @@ const credential: Flag = {
   summary: 'A credential of the service in the place of a passphrase (root).',
 };
 
+const tpm2: Flag = {
+  name: 'tpm2',
+  summary: 'The TPM of the machine has the key: nothing is asked for.',
+};
+
+const ofTpm =
+  'With --tpm2 the enclave opens on this machine only, and by no passphrase: a TPM that breaks or is cleared loses it. It keeps out who has the disk, not who has the machine.';
+
 const ofCredential =
   'A credential is what an administrator has given to the service: `systemctl edit personad`, LoadCredentialEncrypted= or LoadCredential= (systemd-creds(1)), and a restart. What SetCredential= puts into a unit every user can read. A service with a credential that cannot be loaded does not start.';
 
@@ -35,6 +43,7 @@ export const enclaveCommands = (): readonly Command[] => [
       'Its space is set aside at once, so that it never fills up from outside. It is closed; `personactl enclave open` opens it.',
       asked,
       ofCredential,
+      ofTpm,
       'A passphrase or key file that is lost cannot be replaced: nobody can open the enclave then. `personactl backup` does not hold enclaves.',
     ],
     operands: [{ name: 'NAME', summary: 'Name of the new enclave.' }],
@@ -48,10 +57,11 @@ export const enclaveCommands = (): readonly Command[] => [
       },
       keyFile,
       credential,
+      tpm2,
       ...changeFlags,
     ],
     required: [['size']],
-    exclusive: [['key-file', 'credential']],
+    exclusive: [['key-file', 'credential', 'tpm2']],
     examples: [
       ['personactl enclave create vault --size 1G', 'asks for a passphrase, twice'],
       ['personactl enclave create vault --size 1G --key-file vault.key', ''],
@@ -70,6 +80,7 @@ export const enclaveCommands = (): readonly Command[] => [
     flags: [
       keyFile,
       credential,
+      tpm2,
       {
         name: 'idle',
         value: 'SECONDS',
@@ -81,7 +92,7 @@ export const enclaveCommands = (): readonly Command[] => [
       },
       ...changeFlags,
     ],
-    exclusive: [['key-file', 'credential']],
+    exclusive: [['key-file', 'credential', 'tpm2']],
     examples: [
       ['personactl enclave open vault --idle 600', ''],
       ['personactl enclave open vault --credential vault-key', 'for root'],

@@ -4,7 +4,7 @@ import type { Engine } from '../changes/engine.ts';
 import { isEnded, isStuck } from '../changes/status.ts';
 import type { AnyTask } from '../changes/task.ts';
 import { assuranceOf, enclavePage } from '../enclave/enclave-pages.ts';
-import { readEnclaves } from '../enclave/enclave-rows.ts';
+import { type KeyKind, readEnclaves } from '../enclave/enclave-rows.ts';
 import { enclaveTasks } from '../enclave/enclave-tasks.ts';
 import {
   ownerOfEnclave,
@@ -45,14 +45,20 @@ export interface Enclaves {
   close(): Promise<void>;
 }
 
-/** The secret behind the ticket of a request, or the credential that it names; nothing in a dry run, which takes none. */
+/**
+ * The secret behind the ticket of a request, or the credential that it names; nothing in a dry run, which takes none, and where the TPM
+ * has it.
+ */
 function secretOf(
   request: Request,
+  key: KeyKind,
   { secret, credential }: { secret?: string | undefined; credential?: string | undefined },
 ): GivenSecret | undefined {
   if (secret !== undefined && credential !== undefined)
     throw new PersonaError('bad-value', { name: 'secret', reason: 'a credential is given, too' });
-  if (request.dryRun) return undefined;
+  if (key === 'tpm2' && (secret ?? credential) !== undefined)
+    throw new PersonaError('bad-value', { name: 'secret', reason: 'the TPM has it' });
+  if (request.dryRun || key === 'tpm2') return undefined;
   if (credential !== undefined) return request.credential(credential);
   if (secret === undefined)
     throw new PersonaError('bad-value', { name: 'secret', reason: 'it is missing' });
@@ -102,7 +108,7 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
     'enclave.create': async (params, request) => ({
       plan: await planCreate(
         room,
-        { ...params, secret: secretOf(request, params) },
+        { ...params, secret: secretOf(request, params.key, params) },
         request.caller,
       ),
       answer: async () => ({ enclave: await pageOf(params.name) }),
@@ -119,10 +125,14 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
         assurance: await assuranceOf(room, enclave),
       };
     },
-    'enclave.open': async (params, request) => ({
-      plan: await planOpen(room, { ...params, secret: secretOf(request, params) }, request.caller),
-      answer: async () => ({ enclave: await pageOf(params.enclave) }),
-    }),
+    'enclave.open': async (params, request) => {
+      const { key } = await enclaveOf(room, params.enclave);
+      const secret = secretOf(request, key, params);
+      return {
+        plan: await planOpen(room, { ...params, secret }, request.caller),
+        answer: async () => ({ enclave: await pageOf(params.enclave) }),
+      };
+    },
     'enclave.close': async (params, { caller }) => ({
       plan: await planClose(room, params, caller),
     }),

@@ -71,13 +71,15 @@ export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
   };
 }
 
-async function keyText(room: EnclaveRoom, { id, credential }: Enclave): Promise<string> {
+async function keyText(room: EnclaveRoom, { id, key, credential }: Enclave): Promise<string> {
   try {
     const { derivation } = await readKeyRecord(keyFileOf(room, id), id);
     const from =
-      credential === undefined
-        ? ''
-        : ` of credential ${credential}, which the service manager keeps for the daemon`;
+      credential !== undefined
+        ? ` of credential ${credential}, which the service manager keeps for the daemon`
+        : key === 'tpm2'
+          ? ' of 32 random bytes, sealed by the TPM 2.0 of this machine, whatever is started on it'
+          : '';
     return `aes-256-gcm under ${derivationText(derivation)}${from}`;
   } catch {
     return 'lost: nobody can open this enclave';
@@ -104,7 +106,9 @@ function reachOf({ owner, key }: Enclave): { closed: string[]; open: string[] } 
   return {
     closed: [
       'whoever has the disk, and root: the encrypted volume, to copy, alter, or destroy; not what is in it',
-      `whoever learns the ${keyWords[key]} and has the volume with its key record: everything`,
+      key === 'tpm2'
+        ? 'root on this machine, and whoever can start a system of his own on it: everything, for its TPM asks nobody; the disk in another machine: nothing'
+        : `whoever learns the ${keyWords[key]} and has the volume with its key record: everything`,
       ...(key === 'credential'
         ? [
             'root on this machine: everything, for the running service holds the credential, and so does the file or unit that it was loaded from; encrypted to a TPM or the host (systemd-creds), only a thief of the disk is kept out',

@@ -3,12 +3,13 @@ import type { Row, Store, Tx } from '../store/store.ts';
 /** How the content of an enclave is encrypted. */
 export type Way = 'fscrypt' | 'luks2';
 /** What opens it. */
-export type KeyKind = 'passphrase' | 'file' | 'credential';
+export type KeyKind = 'passphrase' | 'file' | 'credential' | 'tpm2';
 /** The same in words. */
 export const keyWords: Record<KeyKind, string> = {
   passphrase: 'passphrase',
   file: 'key file',
   credential: 'credential',
+  tpm2: 'TPM of this machine',
 };
 
 /** An encrypted volume of one user. */

@@ -6,6 +6,7 @@ import type { Json, TaskSpec } from '../changes/task.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { lockedBytesMax } from '../kernel/locked-memory.ts';
 import { luksProblem } from '../kernel/luks.ts';
+import { tpmProblem } from '../kernel/tpm-seal.ts';
 import { type Enclave, type KeyKind, readEnclave, readEnclaves, type Way } from './enclave-rows.ts';
 import type { GivenSecret } from './given-secrets.ts';
 import { type EnclaveRoom, enclaveOf } from './room.ts';
@@ -39,7 +40,7 @@ function checkedSize(bytes: number): number {
   return Math.floor(bytes / BLOCK) * BLOCK;
 }
 
-/** Hands the secret to the steps of the change. Throws when it is empty. `undefined` is a dry run. */
+/** Hands the secret to the steps of the change. Throws when it is empty. `undefined`: nobody gives one. */
 function kept(room: EnclaveRoom, secret: GivenSecret | undefined): { secret?: string } {
   if (secret === undefined) return {};
   if (secret.reveal().length === 0)
@@ -79,6 +80,8 @@ export async function planCreate(
       name: 'the key',
       reason: 'a credential has a name, and nothing else has one',
     });
+  const lacking = key === 'tpm2' ? tpmProblem() : undefined;
+  if (lacking !== undefined) throw new PersonaError('capability-missing', { capability: lacking });
   const bytes = checkedSize(params.bytes);
   const known = await readEnclaves(room.store);
   if (known.some((one) => one.name === name))

@@ -16,6 +16,8 @@ export interface KeyRecord {
   /** What the kernel calls the master key; tells nothing of it. */
   identifier: string;
   derivation: Derivation;
+  /** The secret itself, as the TPM has sealed it, where nobody is to give it. */
+  sealed?: string;
   nonce: string;
   wrapped: string;
   tag: string;

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { change, sync } from '../method.ts';
 import { count, name, ticket, uid } from './values.ts';
 
-/** What opens an enclave. */
-const keyKind = v.picklist(['passphrase', 'file', 'credential']);
+/** What opens an enclave. With `tpm2` no secret is given: the TPM of the machine has it. */
+const keyKind = v.picklist(['passphrase', 'file', 'credential', 'tpm2']);
 
 /** An encrypted volume of one user. */
 export const enclavePage = v.strictObject({
@@ -54,7 +54,7 @@ export const assurance = v.strictObject({
 
 /**
  * A passphrase or the content of a key file, by a ticket of `bulk.open` (secret): it travels beside the messages, into
- * memory only. Absent only in a dry run.
+ * memory only. Absent in a dry run, and where the TPM has it.
  */
 const secret = v.optional(ticket);
 /** In its place, for root: a credential that the service manager keeps for the daemon. */

@@ -38,6 +38,7 @@ const tests = [
   'nvme-cli',
   'squashfs-tools',
   'strace',
+  'tpm2-tools',
   'zstd',
 ];
 

@@ -58,6 +58,8 @@ export interface Start {
   /** The state of a saved machine to go on from. */
   saved?: string;
   kernelArguments?: readonly string[];
+  /** The socket of an emulated TPM 2.0 (swtpm), which ends with the machine. */
+  tpm?: string;
 }
 
 /** The arguments of qemu for a start. */
@@ -81,6 +83,7 @@ export function qemuArguments(start: Start): string[] {
     ...['-blockdev', json(diskNode('root', files.rootTop)), '-device', 'virtio-blk-pci,drive=root'],
     ...['-device', 'virtio-serial-pci'],
     ...['-device', 'virtserialport,chardev=agent,name=personad.agent'],
+    ...(start.tpm === undefined ? [] : tpm(start.tpm)),
     ...(start.withoutData
       ? []
       : ['-blockdev', json(diskNode('data', files.dataTop)), '-device', nvme()]),
@@ -88,5 +91,10 @@ export function qemuArguments(start: Start): string[] {
     ...(start.saved === undefined ? [] : ['-incoming', `file:${start.saved}`]),
   ];
 }
+
+const tpm = (socket: string): string[] => [
+  ...['-chardev', `socket,id=tpm,path=${socket}`],
+  ...['-tpmdev', 'emulator,id=tpm0,chardev=tpm', '-device', 'tpm-tis,tpmdev=tpm0'],
+];
 
 const nvme = (): string => JSON.stringify({ ...dataDevice, bus: dataPort });

@@ -9,6 +9,7 @@ import { type Enclave, keyWords, putEnclave, readEnclave } from '../enclave-rows
 import { newMasterKey, wrap, writeKeyRecord } from '../key-record.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, folderOf, keyFileOf, recordOf } from '../room.ts';
+import { newSecret, sealSecret } from '../tpm-secret.ts';
 import { encryptVolume, hideVolume, makeVolume } from '../volume.ts';
 
 /** Kind of the record beside a volume. */
@@ -55,11 +56,14 @@ export function encryptVolumeTask(room: EnclaveRoom): AnyTask {
       `encrypt it under a new key, which only the ${keyWords[enclave.key]} unwraps`,
     async do(context, { enclave, secret = '' }) {
       const { id } = enclave;
-      const given = room.secrets.take(secret);
+      using random = enclave.key === 'tpm2' ? newSecret() : undefined;
+      const sealed = random === undefined ? {} : { sealed: await sealSecret(enclave, random) };
+      const given = random ?? room.secrets.take(secret);
       using master = newMasterKey();
       const identifier = await told(folderOf(room, id), () => encryptVolume(room, enclave, master));
       await context.fault('encrypted');
-      await writeKeyRecord(keyFileOf(room, id), await wrap(id, identifier, master, given));
+      const wrapped = await wrap(id, identifier, master, given);
+      await writeKeyRecord(keyFileOf(room, id), { ...wrapped, ...sealed });
       await context.fault('key-kept');
       const { opened: _, ...body } = enclave;
       await writeRecord(recordOf(room, id), enclaveRecord, { ...body });

@@ -5,6 +5,7 @@ import { keyWords, markOpened } from '../enclave-rows.ts';
 import { readKeyRecord, unwrap } from '../key-record.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
+import { unsealSecret } from '../tpm-secret.ts';
 import { hideVolume, isShown, showVolume } from '../volume.ts';
 
 /** What the steps of an opening are given. */
@@ -27,7 +28,9 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
         throw new PersonaError('enclave-state', { action: 'open', enclave: name, state: 'open' });
       if (isShown(room, name)) return;
       const record = await readKeyRecord(keyFileOf(room, enclave.id), enclave.id);
-      using master = await unwrap(record, room.secrets.take(secret));
+      using unsealed =
+        record.sealed === undefined ? undefined : await unsealSecret(enclave, record.sealed);
+      using master = await unwrap(record, unsealed ?? room.secrets.take(secret));
       if (master === undefined)
         throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
       await context.fault('unwrapped');

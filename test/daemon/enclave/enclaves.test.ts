@@ -22,6 +22,7 @@ import { lockedPlacesInUse } from '../../../daemon/kernel/locked-memory.ts';
 import { luksProblem } from '../../../daemon/kernel/luks.ts';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { statMount } from '../../../daemon/kernel/stat-mount.ts';
+import { tpmProblem } from '../../../daemon/kernel/tpm-seal.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { fscryptNeeds, requestWith } from '../../support/fscrypt.ts';
 import { mountImage } from '../../support/mount-image.ts';
@@ -169,6 +170,23 @@ when(test, {
   });
   await mustDo(daemon, by('auto'));
   t.is((await page(daemon)).type, 'fscrypt');
+});
+
+when(test, {
+  ...fscryptNeeds,
+  other: () =>
+    fscryptNeeds.other() ?? (tpmProblem() === undefined ? 'needs no TPM 2.0' : undefined),
+})('without a TPM none can have the key, and a secret beside one is refused', async (t) => {
+  const { daemon } = await place(t);
+  const shape = { name: 'vault', bytes: 16 * MiB, key: 'tpm2' as const };
+  await t.throwsAsync(
+    ask(daemon, (methods) => methods['enclave.create'](shape, right)),
+    { code: 'capability-missing', message: /there is no TPM 2\.0 \(\/dev\/tpmrm0: ENOENT\)/ },
+  );
+  await t.throwsAsync(
+    ask(daemon, (m) => m['enclave.create']({ ...shape, secret: 'x'.repeat(32) }, right)),
+    { code: 'bad-value', message: /the TPM has it/ },
+  );
 });
 
 works('an empty secret is refused, and a size that is none', async (t) => {

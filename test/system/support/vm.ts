@@ -37,13 +37,15 @@ export interface VmOptions {
   disk?: string;
   /** Go on from a saved machine: seconds instead of a cold boot. */
   snapshot?: boolean;
+  /** The socket of an emulated TPM for its first start. */
+  tpm?: string;
 }
 
 /** A machine that is up, for this one test. */
 export async function bootVm(t: ExecutionContext, options: VmOptions = {}): Promise<Machine> {
   const machine = await makeVm(options);
   t.teardown(() => endVm(machine, t.title, t.passed));
-  await machine.boot();
+  await machine.boot(options.tpm === undefined ? {} : { tpm: options.tpm });
   return machine;
 }
 
