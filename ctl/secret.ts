@@ -32,8 +32,8 @@ function keyFile(call: Call, path: string): Buffer {
   }
 }
 
-async function passphrase(call: Call, twice: boolean): Promise<Buffer> {
-  const first = await call.io.secretLine('Passphrase: ');
+async function passphrase(call: Call, prompt: string, twice: boolean): Promise<Buffer> {
+  const first = await call.io.secretLine(prompt);
   if (first.length === 0)
     throw new PersonaError('bad-value', { name: 'the passphrase', reason: 'it is empty' });
   if (!twice) return first;
@@ -47,21 +47,24 @@ async function passphrase(call: Call, twice: boolean): Promise<Buffer> {
 
 /**
  * Asks for the key of an enclave, or reads its key file, and sends it beside the messages. Returns the ticket that stands for it;
- * nothing in a dry run. A credential is only named: the daemon has it, as the machine has its TPM. A passphrase that is typed for the first time is asked for twice.
+ * nothing in a dry run. A credential is only named: the daemon has it, as the machine has its TPM. A passphrase that is typed for the first
+ * time is asked for twice. `prefix` is that of the flags.
  */
 export async function sendSecret(
   call: Call,
   isNew: boolean,
+  prefix: '' | 'new-' = '',
 ): Promise<{ secret?: string; credential?: string; key: KeyKind }> {
-  const credential = call.text('credential');
+  const credential = call.text(`${prefix}credential`);
   if (credential !== undefined) return { credential, key: 'credential' };
-  if (call.has('tpm2')) return { key: 'tpm2' };
-  const path = call.text('key-file');
+  if (call.has(`${prefix}tpm2`)) return { key: 'tpm2' };
+  const path = call.text(`${prefix}key-file`);
   const key = path === undefined ? 'passphrase' : 'file';
   if (call.has('dry-run')) return { key };
   const client = await call.client();
   const twice = isNew && process.getBuiltinModule('node:tty').isatty(0);
-  const bytes = path === undefined ? await passphrase(call, twice) : keyFile(call, path);
+  const prompt = prefix === '' ? 'Passphrase: ' : 'New passphrase: ';
+  const bytes = path === undefined ? await passphrase(call, prompt, twice) : keyFile(call, path);
   try {
     const { ticket } = await client.call('bulk.open', { direction: 'secret' });
     const data = async function* () {

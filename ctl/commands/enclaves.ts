@@ -124,6 +124,43 @@ export const enclaveCommands = (): readonly Command[] => [
     load: async () => (await import('../run/enclaves.ts')).sleep,
   },
   {
+    name: 'enclave passwd',
+    group: 'Enclaves',
+    summary: 'Change what opens an enclave: another passphrase, or another kind of key.',
+    about: [
+      asked,
+      'The present key comes first, then the new one. What is in the enclave stays as it is, encrypted under the same key, of which only the wrapping is made anew: who has copied its key record before, and knows the old passphrase, still opens a copy.',
+    ],
+    operands: [enclave],
+    flags: [
+      keyFile,
+      credential,
+      tpm2,
+      {
+        name: 'new-key-file',
+        value: 'FILE',
+        summary: 'From now on a file opens it.',
+        complete: 'file',
+      },
+      {
+        name: 'new-credential',
+        value: 'NAME',
+        summary: 'From now on a credential of the service opens it (root).',
+      },
+      { name: 'new-tpm2', summary: 'From now on the TPM of the machine opens it.' },
+      ...changeFlags,
+    ],
+    exclusive: [
+      ['key-file', 'credential', 'tpm2'],
+      ['new-key-file', 'new-credential', 'new-tpm2'],
+    ],
+    examples: [
+      ['personactl enclave passwd vault', 'asks for the passphrase, and twice for the new one'],
+      ['personactl enclave passwd vault --key-file old.key --new-key-file new.key', ''],
+    ],
+    load: async () => (await import('../run/enclaves.ts')).passwd,
+  },
+  {
     name: 'enclave rm',
     group: 'Enclaves',
     summary: 'Destroy a closed enclave: its key first, then its volume.',

@@ -94,6 +94,19 @@ export async function sleep(call: Call): Promise<number | undefined> {
   return answer.left.length === 0 ? undefined : exitStatus.failure;
 }
 
+/** `personactl enclave passwd` */
+export async function passwd(call: Call): Promise<number | undefined> {
+  const enclave = call.name('ENCLAVE');
+  const { key: _, ...given } = await sendSecret(call, false);
+  const params = { enclave, ...given, new: await sendSecret(call, true, 'new-') };
+  return runChange(call, 'enclave.passwd', params, (outcome) => {
+    call.out.done(outcome, () => [
+      say`Enclave ${call.out.style.bold(enclave)} opens by its new key only.`,
+    ]);
+    return undefined;
+  });
+}
+
 /** `personactl enclave rm` */
 export async function remove(call: Call): Promise<number | undefined> {
   return runChange(call, 'enclave.rm', { enclave: call.name('ENCLAVE') }, (outcome) => {

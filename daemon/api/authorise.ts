@@ -41,6 +41,7 @@ export const owned: Owned = {
   'enclave.show': { of: 'enclave', key: 'enclave' },
   'enclave.open': { of: 'enclave', key: 'enclave' },
   'enclave.close': { of: 'enclave', key: 'enclave' },
+  'enclave.passwd': { of: 'enclave', key: 'enclave' },
   'enclave.rm': { of: 'enclave', key: 'enclave' },
 };
 
@@ -72,6 +73,7 @@ export const rootParameters: RootParameters = {
   'fast.create': ({ volume }) => ofVolume(volume, 'a fast partition'),
   'enclave.create': ({ credential }) => ofCredential(credential),
   'enclave.open': ({ credential }) => ofCredential(credential),
+  'enclave.passwd': (params) => ofCredential(params.credential ?? params.new.credential),
   'app.set': ({ everybody }) =>
     everybody === true ? 'only root may say something for everybody' : undefined,
   'slot.create': ({ owner, volume }) =>

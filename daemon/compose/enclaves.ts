@@ -11,6 +11,7 @@ import {
   planClose,
   planCreate,
   planOpen,
+  planPasswd,
   planRemove,
 } from '../enclave/enclaves.ts';
 import type { GivenSecret } from '../enclave/given-secrets.ts';
@@ -142,6 +143,19 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
         openings: () => openingsOf(engine),
         close: (enclave, owner) => closeNow(room, engine, { enclave, force: true }, owner),
       }),
+    'enclave.passwd': async ({ new: next, ...params }, request) => {
+      const { key } = await enclaveOf(room, params.enclave);
+      const secret = secretOf(request, key, params);
+      const nextSecret = secretOf(request, next.key, next);
+      return {
+        plan: await planPasswd(
+          room,
+          { ...params, secret, next: { ...next, secret: nextSecret } },
+          request.caller,
+        ),
+        answer: async () => ({ enclave: await pageOf(params.enclave) }),
+      };
+    },
     'enclave.rm': async ({ enclave }, { caller }) => ({
       plan: await planRemove(room, enclave, caller),
     }),

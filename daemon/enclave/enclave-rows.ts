@@ -89,6 +89,12 @@ export function putEnclave(tx: Tx, enclave: Enclave, change: number | null): voi
   );
 }
 
+/** Writes down what opens an enclave from now on. */
+export function changeKey(tx: Tx, { name, gid, way, key, credential }: Enclave): void {
+  const detail = JSON.stringify({ gid, way, key, credential });
+  tx.run('UPDATE enclaves SET detail = ? WHERE name = ?', detail, name);
+}
+
 /** Writes down that an enclave is open, or, without `opened`, closed. */
 export function markOpened(tx: Tx, name: string, opened: Opened | undefined): void {
   tx.run(

@@ -3,6 +3,7 @@ import type { EnclaveRoom } from './room.ts';
 import { commitCloseTask, hideVolumeTask, putAsideTask } from './tasks/close.ts';
 import { commitEnclaveTask, encryptVolumeTask, makeVolumeTask } from './tasks/create.ts';
 import { commitOpenTask, showVolumeTask } from './tasks/open.ts';
+import { commitPasswdTask, replaceKeyTask, wrapAgainTask } from './tasks/passwd.ts';
 import { destroyKeyTask, forgetEnclaveTask, removeVolumeTask } from './tasks/remove.ts';
 
 /** The steps of all changes of enclaves. */
@@ -16,6 +17,9 @@ export function enclaveTasks(room: EnclaveRoom): AnyTask[] {
     putAsideTask(room),
     commitCloseTask(),
     hideVolumeTask(room),
+    wrapAgainTask(room),
+    commitPasswdTask(room),
+    replaceKeyTask(room),
     forgetEnclaveTask(room),
     destroyKeyTask(room),
     removeVolumeTask(room),

@@ -60,6 +60,17 @@ function wayOf(asked: Way | 'auto' = 'auto'): Way {
   throw new PersonaError('capability-missing', { capability: `LUKS2: ${problem}` });
 }
 
+/** Throws `bad-value`, `capability-missing`. */
+function checkKey(key: KeyKind, credential: string | undefined): void {
+  if ((key === 'credential') !== (credential !== undefined))
+    throw new PersonaError('bad-value', {
+      name: 'the key',
+      reason: 'a credential has a name, and nothing else has one',
+    });
+  const lacking = key === 'tpm2' ? tpmProblem() : undefined;
+  if (lacking !== undefined) throw new PersonaError('capability-missing', { capability: lacking });
+}
+
 /** Makes an enclave of the caller. Throws already-exists, bad-name, bad-value, limit-exceeded. */
 export async function planCreate(
   room: EnclaveRoom,
@@ -75,13 +86,7 @@ export async function planCreate(
 ): Promise<Plan> {
   const { key, credential } = params;
   const name = checkName(params.name);
-  if ((key === 'credential') !== (credential !== undefined))
-    throw new PersonaError('bad-value', {
-      name: 'the key',
-      reason: 'a credential has a name, and nothing else has one',
-    });
-  const lacking = key === 'tpm2' ? tpmProblem() : undefined;
-  if (lacking !== undefined) throw new PersonaError('capability-missing', { capability: lacking });
+  checkKey(key, credential);
   const bytes = checkedSize(params.bytes);
   const known = await readEnclaves(room.store);
   if (known.some((one) => one.name === name))
@@ -176,6 +181,39 @@ export async function planClose(
       task(`enclaves.${step}`, params),
     ),
     needs: { rescue: true },
+  };
+}
+
+/** Changes what opens an enclave, whether it is open or not. Throws enclave-not-found, bad-value, capability-missing. */
+export async function planPasswd(
+  room: EnclaveRoom,
+  params: {
+    enclave: string;
+    secret: GivenSecret | undefined;
+    next: { key: KeyKind; credential?: string | undefined; secret: GivenSecret | undefined };
+  },
+  caller: Pick<EnclaveCaller, 'uid'>,
+): Promise<Plan> {
+  const { name } = await enclaveOf(room, params.enclave);
+  const { key, credential } = params.next;
+  checkKey(key, credential);
+  const { secret: nextSecret } = kept(room, params.next.secret);
+  const given = {
+    enclave: name,
+    key,
+    ...(credential === undefined ? {} : { credential }),
+    ...kept(room, params.secret),
+    ...(nextSecret === undefined ? {} : { nextSecret }),
+  };
+  return {
+    kind: 'enclave.passwd',
+    summary: `change what opens enclave ${name}`,
+    ownerUid: caller.uid,
+    holds: [`enclave:${name}`],
+    tasks: ['wrap-again', 'commit-passwd', 'replace-key'].map((step) =>
+      task(`enclaves.${step}`, given),
+    ),
+    needs: { bytes: SMALL_BYTES },
   };
 }
 

@@ -66,6 +66,11 @@ export function keyFileOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string 
   return join(folderOf(room, id), 'key.json');
 }
 
+/** The next one, while what opens the enclave is changed. */
+export function nextKeyFileOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(folderOf(room, id), 'key-next.json');
+}
+
 /** What says of a volume what it is, without the database. */
 export function recordOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
   return join(folderOf(room, id), 'enclave.json');

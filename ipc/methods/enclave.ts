@@ -130,6 +130,18 @@ export const enclaveMethods = {
     // More than its own deadline; sleep waits for it.
     { timeoutMs: 6_500 },
   ),
+  'enclave.passwd': change(
+    'group',
+    'Changes what opens an enclave; what is in it stays as it is.',
+    {
+      enclave: name,
+      secret,
+      credential,
+      /** What opens it from then on. */
+      new: v.strictObject({ key: keyKind, secret, credential }),
+    },
+    { enclave: enclavePage },
+  ),
   'enclave.rm': change(
     'group',
     'Destroys a closed enclave, its key first.',

@@ -39,6 +39,9 @@ const open: Asked = (methods) => methods['enclave.open']({ enclave: 'vault', sec
 const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, request);
 const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, request);
 
+const passwd: Asked = (methods) =>
+  methods['enclave.passwd']({ enclave: 'vault', secret, new: { key: 'file', secret } }, request);
+
 const placeOf = (folder: string) => join(pathsOf(folder).run, 'enclaves/vault');
 
 /** A closed enclave with a file in it; built once per process. */
@@ -77,7 +80,7 @@ async function observe({ store }: Daemon, folder: string): Promise<Json> {
   const enclaves = join(state, 'enclaves');
   return {
     rows: (await store.all(
-      'SELECT name, owner, bytes, opened IS NOT NULL AS open FROM enclaves',
+      "SELECT name, owner, bytes, json_extract(detail, '$.key') AS key, opened IS NOT NULL AS open FROM enclaves",
     )) as unknown as Json,
     files: readdirSync(enclaves, { recursive: true, encoding: 'utf8' })
       .map((name) => name.replace(/^[0-9a-f-]{36}/, 'ID'))
@@ -113,5 +116,7 @@ export const enclaveCreate = subject(create, 'nothing');
 export const enclaveOpen = subject(open, 'closed');
 /** Of one that nobody uses. */
 export const enclaveClose = subject(close, 'open');
+/** Of one that a passphrase opens; a file does from then on. */
+export const enclavePasswd = subject(passwd, 'closed');
 /** Of one that is closed. */
 export const enclaveRemove = subject(remove, 'closed');

@@ -5,13 +5,14 @@ import {
   enclaveClose,
   enclaveCreate,
   enclaveOpen,
+  enclavePasswd,
   enclaveRemove,
   removeEnclaves,
 } from './enclave-subjects.ts';
 import { proveChange } from './proofs.ts';
 
 const module = new URL('./enclave-subjects.ts', import.meta.url).href;
-const changes = { enclaveCreate, enclaveOpen, enclaveClose, enclaveRemove };
+const changes = { enclaveCreate, enclaveOpen, enclaveClose, enclavePasswd, enclaveRemove };
 
 test.after.always(removeEnclaves);
 

@@ -28,6 +28,7 @@ async function served(t: ExecutionContext) {
         : { changeId: 1, result: { enclave: closedEnclave } },
     'enclave.open': () => ({ changeId: 2, result: { enclave } }),
     'enclave.close': () => ({ changeId: 3, result: { enclave: 'vault', held: true } }),
+    'enclave.passwd': () => ({ changeId: 5, result: { enclave: closedEnclave } }),
     'enclave.rm': () => ({ changeId: 4, result: { enclave: 'vault', freedBytes: 16_777_216 } }),
   });
   daemon.uploads.set(ticket, Buffer.alloc(0));
@@ -71,6 +72,24 @@ test('a credential is named, and neither asked for nor sent', async (t) => {
     [
       { name: 'tax', bytes: 16_777_216, key: 'credential', credential: 'vault-key', wait: true },
       { enclave: 'vault', credential: 'vault-key', wait: true },
+    ],
+  );
+});
+
+test('a change of the key sends the present one and the new one, each by a ticket', async (t) => {
+  const { root, calls } = await served(t);
+  const { err, out } = await personactl(
+    { root, typed: ['old canary', 'new canary'] },
+    ...['enclave', 'passwd', 'tax'],
+  );
+  t.regex(out, /tax opens by its new key only/, err);
+  await personactl({ root, typed: ['old canary'] }, 'enclave', 'passwd', 'tax', '--new-tpm2');
+  t.false(JSON.stringify(calls).includes('canary'));
+  t.deepEqual(
+    calls.filter(({ method }) => method === 'enclave.passwd').map(({ params }) => params),
+    [
+      { enclave: 'tax', secret: ticket, new: { secret: ticket, key: 'passphrase' }, wait: true },
+      { enclave: 'tax', secret: ticket, new: { key: 'tpm2' }, wait: true },
     ],
   );
 });

@@ -176,6 +176,11 @@ when(test, { ...fscryptNeeds, tools: [...needs.tools, 'mkfs.ext4'] })(
       type: 'fscrypt' as const,
     };
     await done(client, 'enclave.create', { ...shape, secret: await send() });
+    await done(client, 'enclave.passwd', {
+      enclave: 'vault',
+      secret: await send(),
+      new: { key: 'passphrase', secret: await send() },
+    });
     await done(client, 'enclave.open', { enclave: 'vault', secret: await send() });
     // More than a core dump would hold. What is found of other texts shows that the looking works.
     t.true(timesInMemory(pid, daemon.root) > 0);

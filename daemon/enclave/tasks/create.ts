@@ -6,10 +6,10 @@ import { syncFolder } from '../../kernel/files.ts';
 import { writeRecord } from '../../kernel/records.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { type Enclave, keyWords, putEnclave, readEnclave } from '../enclave-rows.ts';
-import { newMasterKey, wrap, writeKeyRecord } from '../key-record.ts';
+import { newMasterKey, writeKeyRecord } from '../key-record.ts';
+import { wrapFor } from '../master-key.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, folderOf, keyFileOf, recordOf } from '../room.ts';
-import { newSecret, sealSecret } from '../tpm-secret.ts';
 import { encryptVolume, hideVolume, makeVolume } from '../volume.ts';
 
 /** Kind of the record beside a volume. */
@@ -56,14 +56,11 @@ export function encryptVolumeTask(room: EnclaveRoom): AnyTask {
       `encrypt it under a new key, which only the ${keyWords[enclave.key]} unwraps`,
     async do(context, { enclave, secret = '' }) {
       const { id } = enclave;
-      using random = enclave.key === 'tpm2' ? newSecret() : undefined;
-      const sealed = random === undefined ? {} : { sealed: await sealSecret(enclave, random) };
-      const given = random ?? room.secrets.take(secret);
       using master = newMasterKey();
       const identifier = await told(folderOf(room, id), () => encryptVolume(room, enclave, master));
       await context.fault('encrypted');
-      const wrapped = await wrap(id, identifier, master, given);
-      await writeKeyRecord(keyFileOf(room, id), { ...wrapped, ...sealed });
+      const wrapped = await wrapFor(room, enclave, identifier, master, secret);
+      await writeKeyRecord(keyFileOf(room, id), wrapped);
       await context.fault('key-kept');
       const { opened: _, ...body } = enclave;
       await writeRecord(recordOf(room, id), enclaveRecord, { ...body });

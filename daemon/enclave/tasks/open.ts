@@ -2,10 +2,10 @@ import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { bootId } from '../../kernel/clock.ts';
 import { keyWords, markOpened } from '../enclave-rows.ts';
-import { readKeyRecord, unwrap } from '../key-record.ts';
+import { readKeyRecord } from '../key-record.ts';
+import { unwrapFor } from '../master-key.ts';
 import { told } from '../refusals.ts';
 import { type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
-import { unsealSecret } from '../tpm-secret.ts';
 import { hideVolume, isShown, showVolume } from '../volume.ts';
 
 /** What the steps of an opening are given. */
@@ -28,9 +28,7 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
         throw new PersonaError('enclave-state', { action: 'open', enclave: name, state: 'open' });
       if (isShown(room, name)) return;
       const record = await readKeyRecord(keyFileOf(room, enclave.id), enclave.id);
-      using unsealed =
-        record.sealed === undefined ? undefined : await unsealSecret(enclave, record.sealed);
-      using master = await unwrap(record, unsealed ?? room.secrets.take(secret));
+      using master = await unwrapFor(room, enclave, record, secret);
       if (master === undefined)
         throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
       await context.fault('unwrapped');

@@ -102,6 +102,16 @@ const rows: Record<string, Row> = {
   'enclave.open by a credential': row(root, { enclave: 'e', credential: 'c' }),
   'enclave.close': row(owners, { enclave: 'e' }),
   'enclave.sleep': row(root),
+  'enclave.passwd': row(owners, { enclave: 'e', new: { key: 'file' } }),
+  'enclave.passwd by a credential': row(root, {
+    enclave: 'e',
+    credential: 'c',
+    new: { key: 'file' },
+  }),
+  'enclave.passwd to a credential': row(root, {
+    enclave: 'e',
+    new: { key: 'credential', credential: 'c' },
+  }),
   'enclave.rm': row(owners, { enclave: 'e' }),
   'app.list': row(everybody),
   'launch.list': row(everybody),

@@ -189,6 +189,46 @@ when(test, {
   );
 });
 
+const passwd =
+  (from: Request, to: Request, key: 'passphrase' | 'file' = 'passphrase'): Asked =>
+  (methods) => {
+    const requests = [from, to];
+    const inTurn: Request = {
+      ...from,
+      secret: (ticket) => (requests.shift() ?? to).secret(ticket),
+    };
+    const ticket = 'x'.repeat(32);
+    return methods['enclave.passwd'](
+      { enclave: 'vault', secret: ticket, new: { key, secret: ticket } },
+      inTurn,
+    );
+  };
+
+works(
+  'after a change of the key the old one opens nothing, and what was in it is there',
+  async (t) => {
+    const { daemon, path, root } = await place(t);
+    await mustDo(daemon, create());
+    await mustDo(daemon, open());
+    writeFileSync(join(path, 'note'), 'kept');
+    const records = () =>
+      readdirSync(join(pathsOf(root).state, 'enclaves'), { recursive: true }).sort();
+    const before = { records: records(), places: lockedPlacesInUse() };
+    t.is((await ask(daemon, passwd(wrong, right))).error?.code, 'wrong-key');
+    t.deepEqual(records(), before.records);
+    // While it is open, and to another kind of key.
+    await mustDo(daemon, passwd(right, wrong, 'file'));
+    t.deepEqual(records(), before.records);
+    t.like(await page(daemon), { state: 'open', key: 'file' });
+    await mustDo(daemon, close);
+    t.is((await ask(daemon, open(right))).error?.code, 'wrong-key');
+    await mustDo(daemon, open(wrong));
+    t.is(readFileSync(join(path, 'note'), 'utf8'), 'kept');
+    await mustDo(daemon, close);
+    t.is(lockedPlacesInUse(), before.places);
+  },
+);
+
 works('an empty secret is refused, and a size that is none', async (t) => {
   const { daemon } = await place(t);
   await t.throwsAsync(ask(daemon, create(requestWith(''))), { code: 'bad-value' });

@@ -1,0 +1,90 @@
+import { PersonaError } from '../../../ipc/errors.ts';
+import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { destroyFile, exists, moveDurably } from '../../kernel/files.ts';
+import { writeRecord } from '../../kernel/records.ts';
+import { changeKey, type Enclave, type KeyKind, keyWords } from '../enclave-rows.ts';
+import { readKeyRecord, writeKeyRecord } from '../key-record.ts';
+import { unwrapFor, wrapFor } from '../master-key.ts';
+import { type EnclaveRoom, enclaveOf, keyFileOf, nextKeyFileOf, recordOf } from '../room.ts';
+import { enclaveRecord } from './create.ts';
+
+/** What the steps of a change of the key are given. */
+export interface PasswdParams {
+  enclave: string;
+  /** Where the secrets are, the present one and the next. */
+  secret?: string;
+  nextSecret?: string;
+  /** What opens it from then on. */
+  key: KeyKind;
+  credential?: string;
+}
+
+/** The enclave as it is to be. */
+async function changed(
+  room: EnclaveRoom,
+  { enclave, key, credential }: PasswdParams,
+): Promise<Enclave> {
+  const { credential: _, ...rest } = await enclaveOf(room, enclave);
+  return { ...rest, key, ...(credential === undefined ? {} : { credential }) };
+}
+
+/** Wraps the key of the volume a second time, beside the first. */
+export function wrapAgainTask(room: EnclaveRoom): AnyTask {
+  return defineTask<PasswdParams>({
+    kind: 'enclaves.wrap-again',
+    summary: ({ enclave, key }) =>
+      `unwrap the key of ${enclave}, and wrap it so that only the ${keyWords[key]} unwraps it`,
+    async do(_, params) {
+      const { enclave: name, secret = '', nextSecret = '' } = params;
+      const enclave = await enclaveOf(room, name);
+      const { id } = enclave;
+      const record = await readKeyRecord(keyFileOf(room, id), id);
+      using master = await unwrapFor(room, enclave, record, secret);
+      if (master === undefined)
+        throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
+      const next = await changed(room, params);
+      const wrapped = await wrapFor(room, next, record.identifier, master, nextSecret);
+      await writeKeyRecord(nextKeyFileOf(room, id), wrapped);
+    },
+    async undo(_, { enclave, secret = '', nextSecret = '' }) {
+      for (const one of [secret, nextSecret]) room.secrets.wipe(one);
+      await destroyFile(nextKeyFileOf(room, (await enclaveOf(room, enclave)).id));
+    },
+  });
+}
+
+/** Records what opens it from now on. */
+export function commitPasswdTask(room: EnclaveRoom): AnyTask {
+  return defineTask<PasswdParams>({
+    kind: 'enclaves.commit-passwd',
+    summary: ({ enclave, key }) => `record that the ${keyWords[key]} opens ${enclave}`,
+    pointOfNoReturn: true,
+    rowsOnly: true,
+    undo: 'nothing-to-undo',
+    async do(_, params) {
+      for (const one of [params.secret, params.nextSecret]) room.secrets.wipe(one ?? '');
+      const next = await changed(room, params);
+      return { record: (tx) => changeKey(tx, next) };
+    },
+  });
+}
+
+/** Destroys what the key was wrapped in before. */
+export function replaceKeyTask(room: EnclaveRoom): AnyTask {
+  return defineTask<PasswdParams>({
+    kind: 'enclaves.replace-key',
+    summary: ({ enclave }) => `destroy the key of ${enclave} as it was wrapped before`,
+    forward: true,
+    undo: 'nothing-to-undo',
+    async do(context, { enclave: name }) {
+      const { opened: _, ...enclave } = await enclaveOf(room, name);
+      const [now, next] = [keyFileOf(room, enclave.id), nextKeyFileOf(room, enclave.id)];
+      if (await exists(next)) {
+        await destroyFile(now);
+        await context.fault('destroyed');
+        await moveDurably(next, now);
+      }
+      await writeRecord(recordOf(room, enclave.id), enclaveRecord, { ...enclave });
+    },
+  });
+}
