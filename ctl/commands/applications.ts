@@ -171,16 +171,27 @@ export const applicationCommands = (): readonly Command[] => [
     about: [
       'Writes an entry of your own beside that of the machine, in ~/.local/share/applications: the same, but started by `persona-run`. It is taken off again by --disable. An entry that you wrote or edited yourself is left alone.',
       'Where the launcher is gone, the application starts as it always has.',
+      'With --shell functions are printed that do the same for commands that are typed, to be read by the shell as it starts. Without a daemon there are none.',
     ],
     operands: [{ name: 'APP', summary: 'Id of the application.', optional: true }],
     flags: [
       { name: 'enable', summary: 'Make the hook, or make it anew after an update.' },
       { name: 'disable', summary: 'Take the hook off.' },
+      {
+        name: 'shell',
+        value: 'SHELL',
+        summary: 'Print functions for a shell instead, for all whose profile somebody has stated.',
+        choices: ['bash', 'zsh', 'fish'],
+      },
     ],
-    exclusive: [['enable', 'disable']],
+    exclusive: [['enable', 'disable', 'shell']],
     examples: [
       ['personactl app hook firefox-esr --enable', ''],
       ['personactl app hook', 'what has a hook'],
+      [
+        'source <(personactl app hook --shell bash)',
+        'in ~/.bashrc; `personad_unhook` takes it off',
+      ],
     ],
     load: async () => (await import('../run/app-hook.ts')).hook,
   },

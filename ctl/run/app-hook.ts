@@ -16,6 +16,12 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Call } from '../call.ts';
 import { findProgram } from '../launch/become.ts';
 import { hookEntry, hookOf } from '../launch/desktop-entry.ts';
+import {
+  type HookedCommand,
+  type HookShell,
+  hookedCommands,
+  shellHook,
+} from '../launch/shell-hook.ts';
 import { columns } from '../print/columns.ts';
 import { say } from '../print/safe.ts';
 import { usageError } from '../usage-error.ts';
@@ -153,13 +159,39 @@ function list(call: Call): undefined {
   return undefined;
 }
 
+/** Rules by which somebody has decided how an application is to run. */
+const decided = new Set(['required', 'stated', 'sensitive']);
+
+/** Prints functions for a shell. Without a daemon there are none: a shell that starts must not fail. */
+async function printShell(call: Call, shell: HookShell): Promise<undefined> {
+  const all: HookedCommand[] = [];
+  try {
+    const client = await call.client();
+    const { applications } = await client.call('app.list', {});
+    all.push(...hookedCommands(applications.filter(({ rule }) => decided.has(rule))));
+  } catch (error) {
+    if (!(error instanceof PersonaError)) throw error;
+    call.out.note(say`Nothing is hooked: ${error.message}`);
+  }
+  call.out.result({ shell, commands: all }, () => {
+    const text = shellHook(shell, all).trimEnd();
+    return text.split('\n').map((line) => say`${line}`);
+  });
+  return undefined;
+}
+
 /** `personactl app hook` */
 export async function hook(call: Call): Promise<undefined> {
   const app = call.given('APP');
   const [on, off] = [call.has('enable'), call.has('disable')];
+  const shell = call.text('shell') as HookShell | undefined;
+  if (shell !== undefined && app === undefined) return await printShell(call, shell);
   if (app === undefined && !on && !off) return list(call);
   if (app === undefined || !(on || off))
-    throw usageError('it takes an application with --enable or --disable, or nothing', 'app hook');
+    throw usageError(
+      'it takes an application with --enable or --disable, a --shell, or nothing',
+      'app hook',
+    );
   if (!idPattern.test(app))
     throw new PersonaError('bad-value', { name: app, reason: 'it is no id of an application' });
   return on ? enable(call, app) : disable(call, app);

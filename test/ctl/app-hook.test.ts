@@ -13,7 +13,9 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { hookEntry, hookOf } from '../../ctl/launch/desktop-entry.ts';
+import { hookedCommands, hookShells, shellHook } from '../../ctl/launch/shell-hook.ts';
 import { temporaryFolder } from '../support/temp.ts';
+import { fakeDaemon } from './fake-daemon.ts';
 import { personactl } from './tool.ts';
 
 const entry = `# A comment
@@ -149,4 +151,62 @@ test('any command line stays what it was, behind the launcher', (t) => {
       t.is(hookOf(text), undefined);
     }),
   );
+});
+
+const line = (id: string, rule: string, ...executables: string[]) => ({
+  id,
+  profile: 'standard' as const,
+  rule,
+  executables,
+});
+
+test('a shell has functions for commands whose profile was stated, and loses them again', async (t) => {
+  const { launcher } = desktop(t);
+  const path = `${join(launcher, '..')}:/usr/bin:/bin`;
+  const { root } = await fakeDaemon(t, {
+    'app.list': () => ({
+      applications: [
+        line('org.editor.Editor', 'stated', '/usr/bin/editor'),
+        line('other', 'suggested', '/usr/bin/other'),
+        line('odd', 'stated', '/usr/bin/$(touch odd)', '/usr/bin/cd', '/usr/bin/a b'),
+      ],
+      more: 0,
+    }),
+  });
+  const { out, status } = await personactl({ root }, 'app', 'hook', '--shell', 'bash');
+  t.is(status, 0);
+  t.notRegex(out, /other|odd/);
+  const type = 'type -t editor';
+  const script = `${out}\neditor "a b" '$x'; echo; personad_unhook; ${type}; type -t personad_unhook`;
+  const typed = (text: string) =>
+    spawnSync('bash', ['-eu', '-c', text], { env: { PATH: path }, encoding: 'utf8' }).stdout;
+  t.is(typed(script), 'launcher|org.editor.Editor|--|editor|a b|$x|\nfile\n');
+  rmSync(launcher);
+  t.is(typed(`${out}\neditor "a b"`), 'editor|a b|', 'without the launcher');
+});
+
+test('without a daemon a shell starts with no functions, and says why', async (t) => {
+  const root = temporaryFolder(t);
+  for (const shell of hookShells) {
+    const { out, err, status } = await personactl({ root }, 'app', 'hook', '--shell', shell);
+    t.is(status, 0);
+    t.regex(err, /Nothing is hooked/);
+    t.regex(out, /personad_unhook/);
+  }
+  const wrong = await personactl({ root }, 'app', 'hook', 'editor', '--shell', 'bash');
+  t.is(wrong.status, 2);
+});
+
+test('nothing that an application is called reaches a shell as more than a word', (t) => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (id, name) => {
+      const commands = hookedCommands([{ id, executables: [`/usr/bin/${name}`] }]);
+      return hookShells.every((shell) => /^[\w\s.+"$@;{}>&/-]*$/.test(shellHook(shell, commands)));
+    }),
+  );
+  const twice = [
+    { id: 'a', executables: ['/usr/bin/x'] },
+    { id: 'b', executables: ['/opt/x', '/opt/y'] },
+  ];
+  t.deepEqual(hookedCommands(twice), [{ app: 'b', command: 'y' }]);
 });
