@@ -7,6 +7,7 @@ import type { Settings } from '../config/settings.ts';
 import type { FastParts } from '../fast/room.ts';
 import { wallMs } from '../kernel/clock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import { hasBubblewrap } from '../kernel/sandbox-host.ts';
 import type { BootState } from '../kernel/secure-boot.ts';
 import { openPartitions, type PartitionsRoom } from '../partitions/room.ts';
 import { personaSource } from '../personas/activation.ts';
@@ -200,7 +201,8 @@ async function applicationsAndLaunches(
   enclaves: ReturnType<typeof openEnclaves>,
 ) {
   const able = ableOf(parts);
-  const secure = new SecureLaunches({ ...parts, able, home: enclaves.home, now: wallMs });
+  const machine = { able, hasBubblewrap };
+  const secure = new SecureLaunches({ ...parts, ...machine, home: enclaves.home, now: wallMs });
   await secure.open();
   const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);
   const applications = openApplications({ ...parts, now: wallMs, obstacles });

@@ -8,7 +8,7 @@ import type { Home } from '../enclave/home.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
 import { writeDurably } from '../kernel/files.ts';
-import { besideUsr, bubblewrap, hasBubblewrap } from '../kernel/sandbox-host.ts';
+import { besideUsr, bubblewrap } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
 import { type ApartProgram, ApartPrograms, assuranceOf } from '../profiles/apart.ts';
 import { everywhere, type Obstacles, type Way } from '../profiles/launch-plan.ts';
@@ -19,6 +19,8 @@ export interface SecureParts {
   paths: Pick<Paths, 'run'>;
   /** Whether the machine can do something, by the id of the capability. */
   able(id: string): boolean;
+  /** Whether the program that makes sandboxes is there, now. */
+  hasBubblewrap(): boolean;
   home(uid: number, wanted: string | undefined): Promise<Home>;
   now(): number;
 }
@@ -66,7 +68,7 @@ export class SecureLaunches {
   /** Why nothing of this user can be kept apart, with what to do, or undefined. */
   async #obstacle(uid: number, enclave: string | undefined): Promise<string | undefined> {
     if (uid === 0) return 'root is kept from nothing by it: start it as an ordinary user';
-    if (!hasBubblewrap()) return `${bubblewrap} is missing: \`apt install bubblewrap\``;
+    if (!this.#parts.hasBubblewrap()) return `${bubblewrap} is missing: \`apt install bubblewrap\``;
     if (!this.#parts.able('user-namespaces'))
       return 'users may make no namespaces here: `personactl doctor` says what to do';
     const full = this.#running.full(uid);

@@ -1,9 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { callNumbers } from '../../../daemon/kernel/seccomp-calls.ts';
 import { longScope, users } from '../../security/live-daemon.ts';
 import { type ApartGround, apartGround, apartNeeds } from '../../support/apart.ts';
-import { when } from '../../support/needs.ts';
+import { lacking, when } from '../../support/needs.ts';
 
 // Programs from Debian packages as an ordinary user in the profile `secure`: they work, and what they make lies in the enclave.
 
@@ -14,7 +15,8 @@ const needing = (...tools: string[]) =>
 let ground: ApartGround;
 let vault: string;
 
-when(test, apartNeeds).before('a daemon, and the enclave of a user', async () => {
+test.before('a daemon, and the enclave of a user', async () => {
+  if (lacking(apartNeeds) !== undefined) return;
   ground = await apartGround(scope);
   vault = await ground.enclave('vault');
 });
@@ -56,6 +58,39 @@ needing('vim')('an editor edits, with its own files in the enclave', async (t) =
   await apart(t, 'vim', '-N', '-u', 'NONE', '-es', ...edit);
   t.is(readFileSync(join(vault, 'note.txt'), 'utf8'), 'a line\n');
 });
+
+needing('python3')(
+  'each call of the filter is refused, and none that applications need',
+  async (t) => {
+    const column = process.arch === 'x64' ? 0 : 1;
+    const of = (wanted: (name: string) => boolean) =>
+      Object.entries(callNumbers).flatMap(([name, numbers]) => {
+        const number = numbers[column];
+        return number === null || !wanted(name) ? [] : [[name, number]];
+      });
+    // By their arguments they make nothing, also where they are allowed.
+    const harmless = ['socket', 'pidfd_open', 'kcmp', 'memfd_secret', 'shmget', 'mq_open'];
+    const judged = ['clone', 'ioctl', 'shmat', 'semget', 'msgget', 'pidfd_send_signal'];
+    const script = `
+import ctypes, errno, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(number):
+    ctypes.set_errno(0)
+    libc.syscall(ctypes.c_long(number), *[ctypes.c_long(-1)] * 6)
+    return errno.errorcode.get(ctypes.get_errno(), "")
+print(json.dumps({name: tried(number) for name, number in json.loads(sys.argv[1])}))
+`;
+    const open = [...harmless, ...judged, 'name_to_handle_at'];
+    const ask = async (calls: unknown) =>
+      JSON.parse(await apart(t, 'python3', '-c', script, JSON.stringify(calls)));
+    const refused = await ask(of((name) => !open.includes(name)));
+    t.true(Object.keys(refused).length > 40);
+    for (const [name, said] of Object.entries(refused))
+      t.is(said, name === 'clone3' ? 'ENOSYS' : 'EPERM', name);
+    const allowed = await ask(of((name) => harmless.includes(name)));
+    for (const [name, said] of Object.entries(allowed)) t.not(said, 'EPERM', name);
+  },
+);
 
 needing('python3')('an interpreter with threads, children and sockets of its own', async (t) => {
   const script = `

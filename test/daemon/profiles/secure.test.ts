@@ -4,10 +4,12 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSyn
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
+import { SecureLaunches } from '../../../daemon/compose/secure-launches.ts';
+import { choose } from '../../../daemon/profiles/selection.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { longScope, users } from '../../security/live-daemon.ts';
 import { type ApartGround, apartGround, apartNeeds, becoming } from '../../support/apart.ts';
-import { when } from '../../support/needs.ts';
+import { lacking, when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
 // The profile `secure` for real: a daemon, the launcher, an ordinary user, an enclave.
@@ -19,7 +21,8 @@ const asked = ['--profile', 'secure'];
 let ground: ApartGround;
 let vault: string;
 
-real.before('a daemon, and the only enclave of a user', async () => {
+test.before('a daemon, and the only enclave of a user', async () => {
+  if (lacking(apartNeeds) !== undefined) return;
   ground = await apartGround(scope);
   vault = await ground.enclave('vault');
 });
@@ -180,6 +183,36 @@ real('what is missing is told, with what to do, and nothing starts', async (t) =
   t.true(err.includes(`--show ${own}`), err);
   const granted = await ground.run(me, ['--show', own, ...words]);
   t.is(granted.out, 'on\n', granted.err);
+});
+
+test('a machine without bubblewrap, or where users make no namespaces, keeps nothing apart', async (t) => {
+  const whole = {
+    paths: { run: '/nonexistent' },
+    able: () => true,
+    hasBubblewrap: () => true,
+    home: async () => ({ obstacle: 'no enclave' }),
+    now: Date.now,
+  };
+  for (const [lacking, why] of [
+    [{ hasBubblewrap: () => false }, /bwrap is missing: `apt install bubblewrap`/],
+    [{ able: () => false }, /no namespaces here: `personactl doctor`/],
+    [{}, /^no enclave$/],
+  ] as const) {
+    const secure = new SecureLaunches({ ...whole, ...lacking });
+    const obstacles = await secure.obstacles({ uid: me });
+    t.regex(obstacles.secure ?? '', why);
+    const { refused } = choose({
+      application: { id: 'x', facts: {} },
+      recognised: { by: 'nothing' },
+      obstacles,
+      wish: 'secure',
+    });
+    t.is(refused, obstacles.secure);
+  }
+  // What goes wrong on the way, whatever it is, is a refusal to start.
+  const home = () => Promise.reject(new Error('the disk is gone'));
+  const broken = new SecureLaunches({ ...whole, home });
+  await t.throwsAsync(broken.way({ app: 'x' }, { uid: me }), { code: 'profile-unavailable' });
 });
 
 real(
