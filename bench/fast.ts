@@ -130,21 +130,21 @@ async function writeBack({ root }: Ground, at: string, mebibytes: number): Promi
   const hierarchy = freezableIn(readHierarchies());
   if (hierarchy === undefined) throw new Error('no hierarchy of control groups can stop programs');
   const group = `${hierarchy.at}/personad-bench-${process.pid}`;
-  const [home, memory, taken] = [`${root}/home`, `${at}/data`, `${at}/taken`];
-  for (const folder of [home, `${home}/app`, memory, taken]) mkdirSync(folder);
+  const [home, memory] = [`${root}/home`, `${at}/0/data`];
+  for (const folder of [home, `${home}/app`]) mkdirSync(folder);
   fill(`${home}/app`, all);
   createGroup(group);
   const writer = await WriterChild.start(
     {
       caller: { uid: 0, gid: 0, groups: [] },
       home,
-      folders: [{ path: 'app', memory, taken }],
+      folders: [{ path: 'app' }],
       frozenMsMax: 200,
     },
     freezeFilesOf(hierarchy.version, group),
   );
   try {
-    await writer.ask({ do: 'open', fill: true }, 'opened', OPEN_MS);
+    await writer.ask({ do: 'open', memory: at, fill: true }, 'opened', OPEN_MS);
     const child = spawn(process.execPath, ['-e', program, memory, String(all)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });

@@ -20,6 +20,7 @@ const longMs: Partial<Record<MethodName, number>> = {
   'app.show': 50_000,
   'app.explain': 50_000,
   'app.import': 50_000,
+  'app.sync': 120_000,
   'persona.export': 70_000,
   'persona.diff': 310_000,
 };

@@ -9,6 +9,7 @@ import { failedWith } from './kernel/errno.ts';
 import { Fd } from './kernel/fd.ts';
 import { Freezer } from './kernel/freezer.ts';
 import { openFolder, openOrMakeFolder } from './kernel/openat.ts';
+import { readBase } from './writeback/fill.ts';
 import { FolderDisk } from './writeback/folder-disk.ts';
 import { type Recovered, recoverBox } from './writeback/generations.ts';
 import { Late, ServedFolder } from './writeback/served-folder.ts';
@@ -41,8 +42,12 @@ class Writer {
 
   answer(ask: Ask): Answer {
     switch (ask.do) {
+      case 'measure':
+        return this.#measure();
+      case 'verify':
+        return { said: 'verified', same: this.#folders.every((one) => one.isSame()) ? 1 : 0 };
       case 'open':
-        return this.#open(ask.fill);
+        return this.#open(ask);
       case 'prepare':
         for (const folder of this.#folders) folder.prepare();
         return { said: 'prepared' };
@@ -55,13 +60,26 @@ class Writer {
     }
   }
 
-  #open(fill: boolean): Answer {
+  #measure(): Answer {
+    const total = { said: 'measured' as const, names: 0, bytes: 0 };
+    for (const { path } of this.#task.folders) {
+      using folder = openOrMakeFolder(this.#home, path);
+      for (const { size, type } of readBase(folder).base.values()) {
+        total.names += 1;
+        if (type === 'file') total.bytes += size;
+      }
+    }
+    return total;
+  }
+
+  #open({ memory: place, fill }: Extract<Ask, { do: 'open' }>): Answer {
     const total = { said: 'opened' as const, files: 0, bytes: 0, skipped: 0 };
-    for (const { path, memory = '', taken = '' } of this.#task.folders) {
+    using memory = openFolder(place);
+    for (const [index, { path }] of this.#task.folders.entries()) {
       const folder = new ServedFolder({
         ...this.#parentOf(path),
-        memory: openFolder(memory),
-        taken: openFolder(taken),
+        memory: openOrMakeFolder(memory, `${index}/data`),
+        taken: openOrMakeFolder(memory, `${index}/taken`),
       });
       this.#folders.push(folder);
       const { files, bytes, skipped } = fill ? folder.fill() : folder.takeUp();

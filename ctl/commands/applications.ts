@@ -141,6 +141,18 @@ export const applicationCommands = (): readonly Command[] => [
     load: async () => (await import('../run/applications.ts')).set,
   },
   {
+    name: 'app sync',
+    group: 'Applications',
+    summary: 'Write back now what your applications have in memory only.',
+    about: [
+      'Folders of an application with the profile `fast` lie in memory while it runs. By itself everything is written back at least every 30 seconds, and when it has ended. `status` shows since when what was written is in memory only.',
+    ],
+    operands: [{ ...app, optional: true }],
+    flags: [],
+    examples: [['personactl app sync', '']],
+    load: async () => (await import('../run/app-sync.ts')).sync,
+  },
+  {
     name: 'app import',
     group: 'Applications',
     summary: "Read again what your files, and for root the machine's lists, tell.",

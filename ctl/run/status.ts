@@ -5,6 +5,7 @@ import { bar, percent } from '../print/bar.ts';
 import { changeLineText } from '../print/change-lines.ts';
 import { columns, indented } from '../print/columns.ts';
 import { joined, padded, type Safe, say } from '../print/safe.ts';
+import { servedCells, servedTitles } from '../print/served-cells.ts';
 import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
 import { wrapped } from '../print/wrap.ts';
 import { scrubText } from './integrity.ts';
@@ -115,6 +116,12 @@ function fallbackLines({ fallbacks }: Status, call: Call): Safe[] {
   );
 }
 
+function inMemoryLines({ inMemory = [] }: Status, { out, io }: Call): Safe[] {
+  if (inMemory.length === 0) return [];
+  const rows = inMemory.map((one) => servedCells(one, io.now()));
+  return columns(servedTitles, rows, out.style);
+}
+
 function noticeLines({ notices }: Status, call: Call): Safe[] {
   return notices.flatMap(({ text, command }) => [
     ...remark(say``, text, call),
@@ -131,6 +138,7 @@ function page(status: Status, call: Call): Safe[] {
     ...section('Slots', slotLines(status, call)),
     ...section('Changes', changeLines(status, call)),
     ...section('Memory', memoryLines(status, call)),
+    ...section('Applications in memory', inMemoryLines(status, call)),
     ...section('Space', spaceLines(status, call)),
     ...section('Images', imageLines(status, call)),
     ...section('Fallbacks in use', fallbackLines(status, call)),

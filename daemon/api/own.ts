@@ -60,6 +60,7 @@ function openFor(engine: Engine, request: Request): ChangeView[] {
 async function statusFor({ rooms, engine, version }: OwnParts, request: Request) {
   const { status } = rooms;
   const memory = status.memory();
+  const inMemory = status.inMemory().filter(({ owner }) => sees(request, owner.uid));
   const [slots, counts, integrity, notices] = await Promise.all([
     status.slots(),
     status.counts(),
@@ -75,6 +76,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     changes: openFor(engine, request).map(lineOf),
     space: status.space(),
     ...(memory && { memory }),
+    ...(inMemory.length > 0 && { inMemory }),
     ...(integrity && { integrity }),
     counts,
     fallbacks: status.fallbacks(),

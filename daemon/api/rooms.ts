@@ -83,6 +83,7 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     space(): Status['space'];
     /** Nothing before the first look. */
     memory(): Status['memory'];
+    inMemory(): NonNullable<Status['inMemory']>;
     /** Whether images are what they were. */
     integrity(): Promise<Status['integrity']>;
     counts(): Promise<Status['counts']>;

@@ -11,7 +11,7 @@ import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
 import { choose } from '../profiles/selection.ts';
 import { applicationTasks, planState } from '../profiles/state-facts.ts';
 
-type AppMethods = Pick<Rooms, Extract<keyof Rooms, `app.${string}`>>;
+type AppMethods = Pick<Rooms, Exclude<Extract<keyof Rooms, `app.${string}`>, 'app.sync'>>;
 
 /** Applications of one answer. */
 const LIST_MAX = 1_000;

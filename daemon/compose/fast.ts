@@ -1,3 +1,4 @@
+import { PersonaError } from '../../ipc/errors.ts';
 import type { FastPage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
 import type { Settings } from '../config/settings.ts';
@@ -15,6 +16,7 @@ import { type Spare, spareOf } from '../partitions/spare.ts';
 import type { Store } from '../store/store.ts';
 import type { VolumesRoom } from '../volumes/room.ts';
 import { fullBelow, type VolumeName } from '../volumes/volume.ts';
+import { isOfApplication } from './fast-launches.ts';
 
 type FastMethods = Pick<Rooms, Extract<keyof Rooms, `fast.${string}`>>;
 
@@ -40,11 +42,24 @@ function pageOf(view: FastView): FastPage {
   };
 }
 
+/** The name, unless it is that of a partition of an application, which comes and goes with its launches. */
+function notOfApplication(name: string): string {
+  if (!isOfApplication(name)) return name;
+  throw new PersonaError('in-use', {
+    what: `fast partition ${name}`,
+    by: 'an application that works in memory',
+  });
+}
+
 /** The methods of fast partitions. */
 function fastMethods(room: FastRoom): FastMethods {
   return {
     'fast.create': async ({ name, bytes, on, volume }, { caller }) => ({
-      plan: await planCreate(room, { name, bytes, medium: on, volume }, caller),
+      plan: await planCreate(
+        room,
+        { name: notOfApplication(name), bytes, medium: on, volume },
+        caller,
+      ),
       answer: async (given) => {
         const { choice } = (given ?? {}) as unknown as { choice?: Choice };
         if (choice?.on === 'none') return { choice };
@@ -54,7 +69,9 @@ function fastMethods(room: FastRoom): FastMethods {
     'fast.list': async (_, { caller }) => ({
       partitions: (await room.views(caller.uid === 0 ? undefined : caller.uid)).map(pageOf),
     }),
-    'fast.rm': async ({ name }, { caller }) => ({ plan: await planRemove(room, name, caller) }),
+    'fast.rm': async ({ name }, { caller }) => ({
+      plan: await planRemove(room, notOfApplication(name), caller),
+    }),
   };
 }
 
@@ -102,6 +119,7 @@ export function openFast(parts: Parts, partitions: PartitionsRoom, volumes: Volu
     ...(parts.hooks?.speedOf && { speedOf: parts.hooks.speedOf }),
   });
   return {
+    room,
     tasks: fastTasks(room),
     methods: fastMethods(room),
     recover: () => room.recover(),

@@ -1,4 +1,7 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import type { Answer } from '../../ipc/methods/index.ts';
 import type { Request, Rooms } from '../api/rooms.ts';
+import type { Engine } from '../changes/engine.ts';
 import type { Log } from '../changes/log.ts';
 import type { Settings } from '../config/settings.ts';
 import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
@@ -8,7 +11,7 @@ import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { Detector, type ViolationPolicy } from '../profiles/detector.ts';
-import { everywhere, type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
+import { type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { ownGroups } from '../profiles/own-groups.ts';
 import { Placements } from '../profiles/placements.ts';
@@ -16,6 +19,7 @@ import type { ProfilesRoom } from '../profiles/room.ts';
 import { Running } from '../profiles/running.ts';
 import { scopes, USERS } from '../profiles/scopes.ts';
 import { UserScopes } from '../profiles/user-scopes.ts';
+import { type FastLaunches, fastObstacles } from './fast-launches.ts';
 import type { SecureLaunches } from './secure-launches.ts';
 
 /** What launches are planned with. */
@@ -24,6 +28,7 @@ export interface LaunchParts {
   applications: ProfilesRoom;
   secure: SecureLaunches;
   settings: Settings;
+  fast: FastLaunches;
   log: Log;
   accountOf(uid: number): number;
 }
@@ -51,7 +56,7 @@ async function launchOf(
 ): Promise<Launch> {
   const catalogue = await applications.forLaunch(caller);
   const found = launched(catalogue, applications.fileAt, { app, executable });
-  return { ...found, wish: profile, obstacles: everywhere };
+  return { ...found, wish: profile, obstacles: fastObstacles() };
 }
 
 /** The plan by its profile. What stands in the way of `secure` is looked at only where that is what it comes to. */
@@ -64,6 +69,51 @@ async function plannedFor(
   const plan = planLaunch(launch);
   if (plan.profile !== 'secure') return plan;
   return planLaunch({ ...launch, obstacles: await secure.obstacles(caller, enclave) });
+}
+
+type Answered = Answer<'launch.plan'>;
+/** A plan without what is only for the daemon. */
+type Said = Omit<Answered, 'app' | 'placement'>;
+
+/** As standard after all, aloud. */
+const without = (plan: Said, why: string): Said => ({
+  ...plan,
+  profile: 'standard',
+  reason: `${plan.reason}; ${why}`,
+  notices: [...plan.notices, `it starts as standard: ${why}`],
+});
+
+/** Answers a launch whose folders are to lie in memory; where they cannot, it is standard, and says so. */
+async function inMemory(
+  { fast, version }: { fast: FastLaunches; version: 1 | 2 },
+  placements: Placements,
+  plan: LaunchPlan,
+  start: Parameters<Placements['follow']>[2],
+  caller: Request['caller'],
+): Promise<Pick<Answered, 'placement'> & Said> {
+  const { memoryBytes: _, weights: __, served, ...said } = plan;
+  const { app } = start;
+  const standard = (why: string) => ({
+    ...without(said, why),
+    placement: placements.follow(app, caller, { ...start, profile: 'standard' }),
+  });
+  if (placements.obstacle !== undefined) return standard(placements.obstacle);
+  const entered = await fast.enter(app, served, caller);
+  if ('refused' in entered)
+    throw new PersonaError('profile-unavailable', {
+      app,
+      profile: 'fast',
+      reason: entered.refused,
+    });
+  if ('standard' in entered) return standard(entered.standard);
+  // It is waited for: what runs in memory is known by its group.
+  const { folder, ...placement } = await placements.place(app, caller, start);
+  if (folder === undefined) {
+    entered.session.decline();
+    return { ...without(said, 'it has no group of its own'), placement };
+  }
+  const argv = await fast.serve(entered.session, caller, { folder, version });
+  return { ...said, argv, placement };
 }
 
 /** What is known of programs that run: those that were started through the daemon, and those that were found. */
@@ -85,6 +135,7 @@ function openRunning({ applications, partitions, settings, log, accountOf }: Lau
   return {
     placements,
     running,
+    version: managed ? 2 : (hierarchyOf(places)?.version ?? 2),
     memoryOf(group: string): number | undefined {
       const version = places.memory?.version ?? 2;
       return readGroupMemory(groups.folder(group), version)?.currentBytes;
@@ -106,14 +157,16 @@ const LIST_MAX = 1_000;
 
 /** Opens the part of the daemon that plans launches, and knows what runs. */
 export function openLaunches(parts: LaunchParts) {
-  const { applications, partitions, secure } = parts;
+  const { applications, partitions, secure, fast } = parts;
   const { loop } = partitions;
-  const { placements, running, memoryOf, start: recover, close } = openRunning(parts);
-  const methods: Pick<Rooms, 'launch.plan' | 'launch.apart' | 'launch.list'> = {
+  const { placements, running, memoryOf, version, ...found } = openRunning(parts);
+  const methods: Pick<Rooms, 'launch.plan' | 'launch.apart' | 'launch.list' | 'app.sync'> = {
     ...secure.methods,
+    ...fast.methods,
     async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
       const launch = await launchOf(applications, asked, caller);
-      const { memoryBytes, weights, ...chosen } = await plannedFor(secure, launch, asked, caller);
+      const planned = await plannedFor(secure, launch, asked, caller);
+      const { memoryBytes, weights, served: _, ...chosen } = planned;
       const apart = chosen.profile === 'secure' ? await secure.way(asked, caller) : undefined;
       const notices = [...chosen.notices, ...(apart?.way.notices ?? [])];
       const plan = { ...chosen, ...apart?.way, notices };
@@ -137,6 +190,8 @@ export function openLaunches(parts: LaunchParts) {
         const expiresAtMs = boottimeMs() + hintLifeMs;
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
       }
+      if (plan.profile === 'fast')
+        return { app, ...(await inMemory({ fast, version }, placements, planned, start, caller)) };
       return { app, ...plan, placement: placements.follow(app, caller, start) };
     },
     'launch.list': (_, { caller }) => {
@@ -152,7 +207,19 @@ export function openLaunches(parts: LaunchParts) {
       };
     },
   };
-  return { methods, recover, close, notices: () => violationNotices(running) };
+  return {
+    methods,
+    /** Takes up what an earlier daemon has left. */
+    async recover(engine: Engine): Promise<void> {
+      await found.start();
+      await fast.over(engine);
+    },
+    async close(): Promise<void> {
+      await fast.sessions.close();
+      await found.close();
+    },
+    notices: () => violationNotices(running),
+  };
 }
 
 /** That something runs which must be kept apart; what it is, only its user and root may know. */

@@ -33,6 +33,7 @@ import { type ApplicationParts, openApplications } from './applications.ts';
 import { type BackupParts, openBackup } from './backup.ts';
 import { openEnclaves } from './enclaves.ts';
 import { openFast, partitionsIn } from './fast.ts';
+import { FastLaunches } from './fast-launches.ts';
 import { type Integrity, openIntegrity, type WrittenImage } from './integrity.ts';
 import { openLaunches } from './launches.ts';
 import { memoryChecks, memoryNotices, memoryPart, partitionMethods } from './partitions.ts';
@@ -103,7 +104,8 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const enclaves = openEnclaves({ store, log, paths, now: wallMs });
   const written = () => writtenImages(volumes, enclaves);
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room, written });
-  const { applications, launches } = await applicationsAndLaunches(parts, partitions, enclaves);
+  const opened = await launchesOver(parts, { partitions, enclaves, fast });
+  const { applications, inMemory, launches } = opened;
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
   const beside = { partitions, fast, volumes, governor, launches };
   const moreChecks = () => checksOf(partitions, volumes, governor, integrity);
@@ -152,13 +154,14 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         integrity: integrity.status,
         retention,
         memory: () => memoryPart(partitions),
+        inMemory: () => inMemory.pages(),
         moreNotices: () => noticesOf(beside, leftNotices(volumes, slots.room, engine)),
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
     async close() {
       await integrity.stop();
-      for (const room of [fast, launches, applications, enclaves]) await room.close();
+      for (const room of [launches, fast, applications, enclaves]) await room.close();
       for (const room of [partitions, slots]) await room.stop();
     },
   };
@@ -172,7 +175,7 @@ async function settleAll(
   governor: Governor,
 ): Promise<void> {
   await enclaves.settle(engine);
-  await launches.recover();
+  await launches.recover(engine);
   governor.over(engine);
 }
 
@@ -195,19 +198,33 @@ async function volumesAndSlots(
 }
 
 /** Opens applications, and the launches of them. */
-async function applicationsAndLaunches(
+async function launchesOver(
   parts: RoomsParts,
-  partitions: PartitionsRoom,
-  enclaves: ReturnType<typeof openEnclaves>,
+  {
+    partitions,
+    enclaves,
+    fast,
+  }: {
+    partitions: PartitionsRoom;
+    enclaves: ReturnType<typeof openEnclaves>;
+    fast: ReturnType<typeof openFast>;
+  },
 ) {
   const able = ableOf(parts);
   const machine = { able, hasBubblewrap };
   const secure = new SecureLaunches({ ...parts, ...machine, home: enclaves.home, now: wallMs });
   await secure.open();
   const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);
-  const applications = openApplications({ ...parts, now: wallMs, obstacles });
-  const launches = openLaunches({ ...parts, partitions, secure, applications: applications.room });
-  return { applications, launches };
+  const { room: known, ...applications } = openApplications({ ...parts, now: wallMs, obstacles });
+  const inMemory = new FastLaunches(fast.room, known.machine, { ...parts, now: wallMs });
+  const launches = openLaunches({
+    ...parts,
+    partitions,
+    secure,
+    fast: inMemory,
+    applications: known,
+  });
+  return { applications, inMemory, launches };
 }
 
 /** What the machine can do, by the id of the capability. */

@@ -11,8 +11,9 @@ import { writeDurably } from '../kernel/files.ts';
 import { besideUsr, bubblewrap } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
 import { type ApartProgram, ApartPrograms, assuranceOf } from '../profiles/apart.ts';
-import { everywhere, type Obstacles, type Way } from '../profiles/launch-plan.ts';
+import type { Obstacles, Way } from '../profiles/launch-plan.ts';
 import { type Grant, secureWay } from '../profiles/secure-way.ts';
+import { fastObstacles } from './fast-launches.ts';
 
 /** What applications are kept apart with. */
 export interface SecureParts {
@@ -62,7 +63,7 @@ export class SecureLaunches {
   /** Why profiles cannot be had by this user. */
   async obstacles({ uid }: Pick<Caller, 'uid'>, enclave?: string): Promise<Obstacles> {
     const secure = await this.#obstacle(uid, enclave);
-    return { ...everywhere, ...(secure !== undefined && { secure }) };
+    return { ...fastObstacles(), ...(secure !== undefined && { secure }) };
   }
 
   /** Why nothing of this user can be kept apart, with what to do, or undefined. */

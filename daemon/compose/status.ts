@@ -29,6 +29,7 @@ export interface StatusParts {
   integrity: Integrity['status'];
   retention: Retention;
   memory: Rooms['status']['memory'];
+  inMemory: Rooms['status']['inMemory'];
   /** What of other rooms wants a person. */
   moreNotices(): Promise<{ text: string; command: string }[]>;
 }
@@ -105,6 +106,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
       };
     },
     memory: parts.memory,
+    inMemory: parts.inMemory,
     integrity: parts.integrity.part,
     counts: () => countsOf(store),
     fallbacks: () => fallbacks,

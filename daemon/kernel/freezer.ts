@@ -28,6 +28,9 @@ const WORDS = {
 const LOOK_MS = 0.2;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
+/** How long a program may stand still. */
+export const FROZEN_MS_MAX = 200;
+
 /** A control group whose processes can be stopped all at once, for moments. */
 export class Freezer {
   readonly #words: (typeof WORDS)[1 | 2];

@@ -4,7 +4,7 @@ import { groupId, processesOf, writeKnob } from '../kernel/cgroups.ts';
 import { runningProgram } from '../kernel/running-program.ts';
 import { weighUserUnit } from '../kernel/user-manager.ts';
 import type { Found } from './catalogue.ts';
-import { everywhere } from './launch-plan.ts';
+
 import type { ProfilesRoom } from './room.ts';
 import type { Running } from './running.ts';
 import { type Choice, choose } from './selection.ts';
@@ -113,7 +113,7 @@ export class Detector implements ScopeListener {
 
   async #take(scope: UserScope, found: Found): Promise<void> {
     const { running, now } = this.#parts;
-    const choice = choose({ ...found, obstacles: everywhere });
+    const choice = choose({ ...found, obstacles: {} });
     const { profile, rule, why } = choice;
     // What is only called sensitive may run otherwise.
     const mustBeApart = profile === 'secure' && rule !== 'sensitive';

@@ -3,13 +3,11 @@ import type { Weights } from '../kernel/scope-unit.ts';
 import type { Application, Profile } from './application.ts';
 import type { Recognised } from './identity.ts';
 import { type Choice, choose, type Question } from './selection.ts';
+import type { ServedFolder } from './served.ts';
 import { weightsOf } from './weights.ts';
 
 /** Why profiles cannot be had by a caller; absent where they can. */
 export type Obstacles = Question['obstacles'];
-
-/** What holds for everybody. */
-export const everywhere = { fast: 'this version starts nothing in memory yet' } as const;
 
 /** What a profile puts before a command, and around it. */
 export interface Way {
@@ -28,6 +26,8 @@ export interface LaunchPlan extends Way {
   profile: Profile;
   rule: Choice['rule'];
   reason: string;
+  /** For `fast`: what is to lie in memory. The way is made of it. */
+  served: ServedFolder[];
   /** Memory that is known to be needed soon; nothing that the user's own metadata says counts here. */
   memoryBytes?: number;
   /** What its group is to have beside others. */
@@ -52,7 +52,7 @@ const plain = (): Way => ({ argv: [], environment: { set: {}, unset: [] }, notic
  */
 export function planLaunch({ application, recognised, wish, obstacles }: Launch): LaunchPlan {
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
-  const { profile, rule, why, refused, memoryBytes } = choice;
+  const { profile, rule, why, refused, memoryBytes, served } = choice;
   if (refused !== undefined)
     throw new PersonaError('profile-unavailable', {
       app: application.id,
@@ -64,12 +64,16 @@ export function planLaunch({ application, recognised, wish, obstacles }: Launch)
     recognised.by === 'executable' && told !== undefined && told.source !== 'user'
       ? memoryBytes
       : undefined;
+  const givenUp = profile === 'fast' && served.length === 0;
+  const reason = givenUp ? `${why}, and none of its folders may lie in memory` : why;
+  const runs = givenUp ? 'standard' : profile;
   return {
     ...plain(),
-    profile,
+    profile: runs,
     rule,
-    reason: why,
-    notices: wish !== undefined && wish !== profile ? [why] : [],
+    reason,
+    notices: wish !== undefined && wish !== runs ? [reason] : [],
+    served,
     ...(announced === undefined ? {} : { memoryBytes: announced }),
     weights: weightsOf(choice.cpu, announced),
   };

@@ -110,22 +110,52 @@ export class Placements {
    * Puts a process that is about to become a program into a group of its own, soon: the answer does not say that it is
    * there. `pid` and `uid` are the kernel's word on who is connected.
    */
-  follow(app: string, { pid, uid }: { pid: number; uid: number }, start: Start): Placement {
+  follow(app: string, caller: { pid: number; uid: number }, start: Start): Placement {
+    const { placement, placed } = this.#begin(app, caller, start);
+    // After the answer: whoever waits for it does not wait for this.
+    setImmediate(() => void placed());
+    return placement;
+  }
+
+  /** The same, and it is there when this has ended; where it could not be put there, nothing is. */
+  async place(
+    app: string,
+    caller: { pid: number; uid: number },
+    start: Start,
+  ): Promise<Placement & { folder?: string }> {
+    const { placement, placed } = this.#begin(app, caller, start);
+    await placed();
+    if (placement.state === 'none') return placement;
+    if (!this.#groups.has(placement.group))
+      return { state: 'none', reason: 'it could not be put into a group of its own' };
+    return { ...placement, folder: this.#parts.groups.folder(placement.group) };
+  }
+
+  #begin(
+    app: string,
+    { pid, uid }: { pid: number; uid: number },
+    start: Start,
+  ): { placement: Placement; placed(): Promise<void> } {
+    const none = (reason: string) => ({
+      placement: { state: 'none' as const, reason },
+      placed: async () => undefined,
+    });
     const { groups } = this.#parts;
     const account = this.#parts.accountOf(uid);
     const refused = this.obstacle ?? this.#full(account);
-    if (refused !== undefined) return { state: 'none', reason: refused };
+    if (refused !== undefined) return none(refused);
     const found = processStat(pid);
-    if (found?.uid !== uid) return { state: 'none', reason: 'the caller is not to be seen' };
+    if (found?.uid !== uid) return none('the caller is not to be seen');
     const stays = groups.refusal(found, account);
-    if (stays !== undefined) return { state: 'none', reason: stays };
+    if (stays !== undefined) return none(stays);
     const group = groups.name(app, account);
     this.#groups.set(group, account);
     this.#placing.add(pid);
     this.#waiting += 1;
-    // After the answer: whoever waits for it does not wait for this.
-    setImmediate(() => void this.#next(() => this.#place(group, found, start)));
-    return { state: 'follows', group };
+    return {
+      placement: { state: 'follows', group },
+      placed: () => this.#next(() => this.#place(group, found, start)),
+    };
   }
 
   /** This process is about to be put into a group of ours. */

@@ -8,6 +8,7 @@ import { witnessesMigration } from './migrations/006-witnesses.ts';
 import { enclavesMigration } from './migrations/007-enclaves.ts';
 import { enclaveSleepMigration } from './migrations/008-enclave-sleep.ts';
 import { applicationsMigration } from './migrations/009-applications.ts';
+import { servedMigration } from './migrations/010-served.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -27,6 +28,7 @@ export const migrations: readonly Migration[] = [
   enclavesMigration,
   enclaveSleepMigration,
   applicationsMigration,
+  servedMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

@@ -60,6 +60,13 @@ function visit(
 
 const none = (): Filled => ({ base: new Map(), files: 0, bytes: 0, skipped: 0 });
 
+/** What the folder on the disk is now. */
+export function readBase(disk: Fd): Filled {
+  const filled = none();
+  visit(disk, '', filled, () => undefined);
+  return filled;
+}
+
 /** Fills the empty folder in memory with all that the folder on the disk has. Throws when that is changed meanwhile. */
 export function fillMemory(disk: Fd, memory: MemoryFolder): Filled {
   const filled = none();

@@ -5,7 +5,7 @@ import { copyMetadata, copyWithDigest, digestOfContent } from '../kernel/file-co
 import { syncFileSystemOf } from '../kernel/files.ts';
 import { namesIn, openBeneath, unlinkIn } from '../kernel/openat.ts';
 import { planDelta, type Saved, toTake } from './delta.ts';
-import { compareMemory, type Filled, fillMemory } from './fill.ts';
+import { compareMemory, type Filled, fillMemory, readBase } from './fill.ts';
 import { FolderDisk } from './folder-disk.ts';
 import { commitGeneration, pruneBox, type Recovered, recoverBox } from './generations.ts';
 import { numberOf } from './manifest.ts';
@@ -57,8 +57,27 @@ export class ServedFolder {
 
   /** Reads the folder into memory, which is empty. */
   fill(): Filled {
+    // Where nothing can be put beside it, that is to be known now.
+    this.#disk.makeBox();
+    this.#disk.dropBox();
     this.#filled = fillMemory(this.#disk.root, this.#memory);
     return this.#filled;
+  }
+
+  /** True when the folder on the disk is what memory was filled with. */
+  isSame(): boolean {
+    const now = readBase(this.#disk.root).base;
+    if (now.size !== this.#base.size) return false;
+    return [...now].every(([path, one]) => {
+      const before = this.#base.get(path);
+      return (
+        before?.type === one.type &&
+        before.inode === one.inode &&
+        before.mode === one.mode &&
+        before.target === one.target &&
+        (one.type === 'folder' || (before.size === one.size && before.mtimeNs === one.mtimeNs))
+      );
+    });
   }
 
   /** Takes up what memory has already, with what an earlier writer has saved. */

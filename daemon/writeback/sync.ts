@@ -47,6 +47,9 @@ async function take(writer: WriterChild, program: Running, now: () => number) {
   for (let tries = 1; ; tries += 1) {
     await writer.ask({ do: 'prepare' }, 'prepared', deadlines.copyMs);
     const mapped = populated ? [...(await program.mapped())] : [];
+    // Bytes that change while they are copied would be torn.
+    if (mapped.length > 0 && !freezable)
+      throw new WriterFailed('it writes into mapped files, and cannot be stopped', true);
     const takenMs = now();
     const ask = { do: 'take' as const, mapped, freeze: populated && freezable, running: populated };
     try {

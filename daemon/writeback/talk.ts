@@ -1,7 +1,14 @@
 /** What the daemon asks of a writer: one line of JSON each, answered by one line. */
 export type Ask =
-  /** Opens the folders: fills the empty memory, or takes up what is there. */
-  | { do: 'open'; fill: boolean }
+  /** Tells how much the folders hold. */
+  | { do: 'measure' }
+  /** Tells whether the folders on the disk are what memory was filled with. */
+  | { do: 'verify' }
+  /**
+   * Opens the folders: fills the empty `memory`, or takes up what is there. In it `N/data` is what the program sees of the folder at N, and in
+   * `N/taken` copies wait.
+   */
+  | { do: 'open'; memory: string; fill: boolean }
   /** Copies what was changed, as far as it stands still. */
   | { do: 'prepare' }
   /** Copies the rest, in a moment in which the program is stopped (`freeze`), has ended, or happens to write nothing. */
@@ -13,6 +20,8 @@ export type Ask =
 
 /** What a writer says. It is the word of the user as whom it runs. */
 export type Answer =
+  | { said: 'measured'; names: number; bytes: number }
+  | { said: 'verified'; same: 0 | 1 }
   | { said: 'opened'; files: number; bytes: number; skipped: number }
   | { said: 'prepared' }
   | { said: 'taken'; frozenMs: number }
@@ -31,9 +40,6 @@ export interface Task {
   folders: {
     /** Relative to the home; a byte string. */
     path: string;
-    /** Where it is in memory: two folders, what the program sees, and where copies wait. Absent: only recovered. */
-    memory?: string;
-    taken?: string;
   }[];
   /** The program is stopped through the descriptors 3 and 4. */
   freezer?: 1 | 2;

@@ -81,6 +81,10 @@ export class WriterChild {
     waiting?.(line);
   }
 
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
   /** Asks one thing and waits for the answer. One at a time. Throws WriterFailed; whoever does not answer in time is ended. */
   async ask<T extends Said>(ask: Ask, wanted: T, deadlineMs: number): Promise<AnswerTo<T>> {
     if (this.#ended) throw new WriterFailed('its writer has ended');

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count } from './values.ts';
+import { count, uid } from './values.ts';
 
 const profile = v.picklist(['standard', 'fast', 'secure']);
 const source = v.picklist(['admin', 'user', 'measured', 'imported', 'category']);
@@ -104,6 +104,19 @@ export const explanation = v.strictObject({
   pinned: v.array(v.string()),
 });
 
+/** An application whose folders lie in memory. */
+export const servedPage = v.strictObject({
+  app: v.string(),
+  owner: v.strictObject({ uid, name: v.optional(v.string()) }),
+  /** `filling`, `filled`: no instance works in it yet. `ending`: the last one has ended, and the disk does not have all of it yet. */
+  state: v.picklist(['filling', 'filled', 'serving', 'ending', 'gone']),
+  instances: count,
+  /** What was written after this moment is in memory only. */
+  savedMs: count,
+  /** Why it was not written back when it was last tried. */
+  problem: v.optional(v.string()),
+});
+
 const slow = { timeoutMs: 40_000 };
 
 /** Methods about applications: what is known of each, and how it is to run. */
@@ -161,6 +174,13 @@ export const appMethods = {
       unset: v.optional(v.pipe(v.array(fact), v.maxLength(16))),
     },
     { application: applicationPage },
+  ),
+  'app.sync': sync(
+    'any',
+    "Writes back now what the caller's applications have in memory only; those of all users for root.",
+    { app: v.optional(id) },
+    { applications: v.array(servedPage) },
+    { timeoutMs: 110_000 },
   ),
   'app.import': sync(
     'any',

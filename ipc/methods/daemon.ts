@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { sync } from '../method.ts';
+import { servedPage } from './app.ts';
 import { changeLine } from './change.ts';
 import { memoryPage } from './partitions.ts';
 import { scrubPage } from './scrub.ts';
@@ -110,6 +111,8 @@ export const daemonMethods = {
           scrub: v.optional(scrubPage),
         }),
       ),
+      /** Applications that work in memory. */
+      inMemory: v.optional(v.array(servedPage)),
       counts: v.strictObject({ bases: count, personas: count, slots: count }),
       fallbacks: v.array(fallback),
       /** Things that want a person: quarantine, unverified layers, failed generations kept. */

@@ -1,6 +1,6 @@
 import type * as v from 'valibot';
 import type { plan } from '../method.ts';
-import type { applicationLine, applicationPage, explanation } from './app.ts';
+import type { applicationLine, applicationPage, explanation, servedPage } from './app.ts';
 import type { basePage } from './base.ts';
 import type { changeEvent, changeLine, changePage } from './change.ts';
 import type { assurance, enclavePage } from './enclave.ts';
@@ -33,6 +33,7 @@ export type EnclavePage = v.InferOutput<typeof enclavePage>;
 export type Assurance = v.InferOutput<typeof assurance>;
 export type ApplicationLine = v.InferOutput<typeof applicationLine>;
 export type ApplicationPage = v.InferOutput<typeof applicationPage>;
+export type ServedPage = v.InferOutput<typeof servedPage>;
 export type Explanation = v.InferOutput<typeof explanation>;
 export type RunningApplication = v.InferOutput<typeof runningApplication>;
 export type MemoryPage = v.InferOutput<typeof memoryPage>;

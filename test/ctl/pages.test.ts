@@ -171,6 +171,18 @@ const answers: Partial<Record<MethodName, Answerer>> = {
     ],
   }),
   'launch.list': () => ({ applications: samples.runningApplications, more: 0 }),
+  'app.sync': () => ({
+    applications: [
+      samples.served,
+      {
+        ...samples.served,
+        app: 'paint',
+        state: 'ending' as const,
+        instances: 0,
+        problem: 'no space',
+      },
+    ],
+  }),
   'app.import': () => ({
     counts: [
       { kind: 'desktop', files: 3, entries: 3 },
@@ -232,6 +244,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['app-apart', 'app', 'apart'],
   ['app-import', 'app', 'import'],
   ['app-running', 'app', 'running'],
+  ['app-sync', 'app', 'sync'],
 ];
 
 for (const [name, ...words] of pages) {

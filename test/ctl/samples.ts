@@ -11,6 +11,7 @@ import type {
   KeyPage,
   PersonaPage,
   RunningApplication,
+  ServedPage,
   SlotPage,
 } from '../../ipc/methods/shapes.ts';
 
@@ -118,6 +119,14 @@ export const stuck: ChangeLine = {
   error: { code: 'no-space', message: 'cannot start: no space', hint: 'Free some space.' },
 };
 
+export const served: ServedPage = {
+  app: 'firefox-esr',
+  owner: { uid: 1000, name: 'alice' },
+  state: 'serving',
+  instances: 1,
+  savedMs: nowMs - 3 * minute,
+};
+
 export const status: Answer<'daemon.status'> = {
   apiVersion: 1,
   daemon: {
@@ -149,6 +158,7 @@ export const status: Answer<'daemon.status'> = {
     systemBytes: 2_147_483_648,
     waiting: 0.021,
   },
+  inMemory: [served],
   integrity: {
     files: 3,
     due: 1,

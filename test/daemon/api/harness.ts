@@ -67,6 +67,7 @@ function reachedRooms(): Rooms {
       reserveBytes: 10,
     }),
     memory: () => undefined,
+    inMemory: () => [],
     integrity: async () => undefined,
     counts: async () => ({ bases: 0, personas: 0, slots: 0 }),
     fallbacks: () => [],

@@ -119,6 +119,7 @@ const rows: Record<string, Row> = {
   'app.explain': row(everybody, { app: 'paint' }),
   'app.import': row(everybody),
   'launch.apart': row(everybody),
+  'app.sync': row(everybody),
   'app.set': row(everybody, { app: 'paint', set: { cpu: 'background' } }),
   'app.set for everybody': row(root, { app: 'paint', everybody: true, unset: ['cpu'] }),
   'slot.create': row(members, { name: 's' }),

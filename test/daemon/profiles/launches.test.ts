@@ -11,7 +11,7 @@ import { createGroup, processesOf, removeGroup } from '../../../daemon/kernel/cg
 import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
-import { everywhere, type Launch, planLaunch } from '../../../daemon/profiles/launch-plan.ts';
+import { type Launch, planLaunch } from '../../../daemon/profiles/launch-plan.ts';
 import { ownGroups } from '../../../daemon/profiles/own-groups.ts';
 import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
 import { Running } from '../../../daemon/profiles/running.ts';
@@ -180,12 +180,12 @@ test('nothing is made where nothing may be', (t) => {
 test('the plan is that of the selection: fast is given up aloud, secure is refused', (t) => {
   const application = { id: 'editor', facts: {} };
   const recognised = { by: 'nothing' as const };
-  t.like(planLaunch({ application, recognised, obstacles: everywhere }), {
+  t.like(planLaunch({ application, recognised, obstacles: {} }), {
     profile: 'standard',
     notices: [],
     argv: [],
   });
-  const fast = planLaunch({ application, recognised, wish: 'fast', obstacles: everywhere });
+  const fast = planLaunch({ application, recognised, wish: 'fast', obstacles: {} });
   t.is(fast.profile, 'standard');
   t.regex(fast.notices.join(), /fast/);
   const obstacles = { secure: 'it is not there' };
@@ -207,7 +207,7 @@ test('memory is announced for a program that is known, never on the word of its 
     facts: { memory: [{ ...origin, source, value: 1 << 30 }] },
   });
   const planned = (source: 'admin' | 'user', by: Launch['recognised']) =>
-    planLaunch({ application: of(source), recognised: by, obstacles: everywhere });
+    planLaunch({ application: of(source), recognised: by, obstacles: {} });
   t.is(planned('admin', recognised).memoryBytes, 1 << 30);
   t.is(planned('user', recognised).memoryBytes, undefined);
   const byName = { by: 'name' as const, name: 'editor' };

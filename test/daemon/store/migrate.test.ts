@@ -33,6 +33,7 @@ const rows: Record<number, string> = {
   7: `INSERT INTO enclaves (name, id, owner, bytes, created) VALUES ('vault', 'i', 5, 9, 1);`,
   8: `UPDATE enclaves SET opened = 1, boot = 'b', before_sleep = 1;`,
   9: `INSERT INTO application_facts (owner, app, fact, value, date) VALUES (5, 'paint', 'memory', '7', 1);`,
+  10: `INSERT INTO served (name, owner, app, boot, detail) VALUES ('app-5-1', 5, 'paint', 'b', '{}');`,
 };
 
 function place(t: ExecutionContext): string {

@@ -39,7 +39,7 @@ async function writing(t: ExecutionContext, hierarchy: Hierarchy, limits = {}) {
   const home = await servedHome(t, limits);
   const group = await groupOf(t, hierarchy);
   const served = await home.writer(freezeFilesOf(hierarchy.version, group));
-  await served.ask({ do: 'open', fill: true }, 'opened', 60_000);
+  await served.ask({ do: 'open', memory: home.partition, fill: true }, 'opened', 60_000);
   const files = ['a', 'b'].map((one) => `${home.memory}/${one}`);
   const program = partner(t, process.execPath, '-e', writer, ...files);
   t.is(await program.line(), 'begun');

@@ -17,6 +17,8 @@ export interface ServedHome {
   home: string;
   /** The folder on the disk. */
   disk: string;
+  /** The partition in memory. */
+  partition: string;
   /** What the program sees in its place. */
   memory: string;
   writer(freeze?: FreezeFiles): Promise<WriterChild>;
@@ -48,12 +50,11 @@ export async function servedHome(
   };
   const home = await place('home', diskBytes);
   const partition = await place('memory', memoryBytes);
-  const memory = join(partition, 'data');
-  const taken = join(partition, 'taken');
+  const memory = join(partition, '0', 'data');
   const disk = join(home, 'app');
-  for (const one of [disk, memory, taken]) mkdirSync(one);
-  for (const one of [home, disk, memory, taken]) chownSync(one, uid, uid);
-  const task = { caller, home, folders: [{ path: 'app', memory, taken }], frozenMsMax };
+  mkdirSync(disk);
+  for (const one of [home, disk, partition]) chownSync(one, uid, uid);
+  const task = { caller, home, folders: [{ path: 'app' }], frozenMsMax };
   const started = async (writer: Promise<WriterChild>): Promise<WriterChild> => {
     const one = await writer;
     t.teardown(() => one.end());
@@ -62,9 +63,11 @@ export async function servedHome(
   return {
     home,
     disk,
+    partition,
     memory,
     writer: (freeze) => started(WriterChild.start(task, freeze)),
-    recoverer: () => started(WriterChild.start({ ...task, folders: [{ path: 'app' }] })),
+    recoverer: () =>
+      started(WriterChild.start({ caller, home, folders: task.folders, frozenMsMax })),
   };
 }
 

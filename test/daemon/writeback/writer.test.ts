@@ -29,8 +29,8 @@ const root = when(test, { root: true });
 const deadline = 60_000;
 const boxOf = ({ home }: ServedHome): string => `${home}/.persona-app`;
 
-const open = (writer: WriterChild, fill = true) =>
-  writer.ask({ do: 'open', fill }, 'opened', deadline);
+const open = ({ partition: memory }: ServedHome, writer: WriterChild, fill = true) =>
+  writer.ask({ do: 'open', memory, fill }, 'opened', deadline);
 const finish = (writer: WriterChild) => writer.ask({ do: 'finish' }, 'finished', deadline);
 const save = (writer: WriterChild) => sync(writer, idle, () => 1000);
 
@@ -52,7 +52,7 @@ root('a folder comes into memory and back with all that it has', async (t) => {
   const server = createServer().listen(`${disk}/socket`);
   t.teardown(() => void server.close());
   const writer = await home.writer();
-  const opened = await open(writer);
+  const opened = await open(home, writer);
   t.is(opened.files, 5);
   t.is(opened.skipped, 2);
   t.is(readFileSync(`${memory}/deep/er/one`, 'latin1'), 'old deep/er/one');
@@ -94,7 +94,7 @@ root('nothing is written where nothing was changed', async (t) => {
   const home = await servedHome(t);
   writeFileSync(`${home.disk}/file`, 'old');
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   const { files } = await save(writer);
   t.is(files, 0);
   t.false(existsSync(boxOf(home)));
@@ -105,7 +105,7 @@ root('nothing is written where nothing was changed', async (t) => {
 root('two generations are kept, and no more', async (t) => {
   const home = await servedHome(t);
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   for (let n = 1; n <= 5; n += 1) {
     writeFileSync(`${home.memory}/file`, `state ${n}`);
     await save(writer);
@@ -125,14 +125,14 @@ root('a writer that is killed is followed by one that takes up what memory has',
     chownSync(`${home.disk}/${name}`, uid, uid);
   }
   const first = await home.writer();
-  await open(first);
+  await open(home, first);
   writeFileSync(`${home.memory}/edited`, 'new edited');
   await save(first);
   await first.end();
   writeFileSync(`${home.memory}/edited`, 'newer edit');
   rmSync(`${home.memory}/going`);
   const second = await home.writer();
-  await open(second, false);
+  await open(home, second, false);
   await save(second);
   await finish(second);
   t.deepEqual(
@@ -144,7 +144,7 @@ root('a writer that is killed is followed by one that takes up what memory has',
 root('what a crash has left is brought into the folder, once', async (t) => {
   const home = await servedHome(t);
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   writeFileSync(`${home.memory}/file`, 'written');
   await save(writer);
   writeFileSync(`${home.memory}/file`, 'not written');
@@ -158,7 +158,7 @@ root('what a crash has left is brought into the folder, once', async (t) => {
 root('a damaged generation gives way to the one before it', async (t) => {
   const home = await servedHome(t);
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   for (const n of [1, 2]) {
     writeFileSync(`${home.memory}/file`, `state ${n}`);
     await save(writer);
@@ -174,7 +174,7 @@ root('what others have written meanwhile is put aside, never overwritten', async
   for (const name of ['both', 'theirs']) writeFileSync(`${home.disk}/${name}`, 'old');
   execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   writeFileSync(`${home.memory}/both`, 'ours');
   rmSync(`${home.memory}/theirs`);
   for (const name of ['both', 'theirs']) writeFileSync(`${home.disk}/${name}`, 'changed by others');
@@ -197,7 +197,7 @@ root('a folder that becomes a link leads a write-back nowhere else', async (t) =
   execFileSync('chown', ['-R', `${uid}:${uid}`, home.home]);
   writeFileSync(`${home.disk}/sub/file`, 'old');
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   writeFileSync(`${home.memory}/sub/file`, 'new');
   await save(writer);
   renameSync(`${home.disk}/sub`, `${home.disk}/was`);
@@ -215,7 +215,7 @@ root('a folder that becomes a link leads a write-back nowhere else', async (t) =
 root('with a full disk the generation before stays, and the next try has everything', async (t) => {
   const home = await servedHome(t, { diskBytes: 4 << 20 });
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   writeFileSync(`${home.memory}/small`, 'first');
   await save(writer);
   writeFileSync(`${home.home}/filler`, Buffer.alloc(3 << 20, 1));
@@ -232,7 +232,7 @@ root('with a full disk the generation before stays, and the next try has everyth
 root('where memory is full, copies go to the disk at once', async (t) => {
   const home = await servedHome(t, { memoryBytes: 4 << 20 });
   const writer = await home.writer();
-  await open(writer);
+  await open(home, writer);
   writeFileSync(`${home.memory}/big`, Buffer.alloc(3 << 20, 3));
   await save(writer);
   await finish(writer);
@@ -245,7 +245,7 @@ when(test, { root: true, tools: ['python3'] })(
     const home = await servedHome(t);
     writeFileSync(`${home.disk}/mapped`, 'a'.repeat(4096));
     const writer = await home.writer();
-    await open(writer);
+    await open(home, writer);
     const script = `import mmap,sys
 f=open(sys.argv[1],'r+b');m=mmap.mmap(f.fileno(),0);f.close()
 print('mapped',flush=True)
@@ -262,7 +262,7 @@ for line in sys.stdin:
       t.is(await program.line(), 'done');
     };
     await written('b');
-    const running = { populated: true, freezable: false, mapped };
+    const running = { populated: true, freezable: true, mapped };
     t.is((await sync(writer, running, () => 1)).files, 1);
     t.is((await sync(writer, running, () => 2)).files, 0);
     await written('c');
@@ -280,12 +280,12 @@ root('a writer that is killed at any time leaves a whole generation', async (t) 
   for (const name of names) writeFileSync(`${home.disk}/${name}`, '0');
   execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
   const first = await home.writer();
-  await open(first);
+  await open(home, first);
   await first.end();
   let saved = 0;
   for (let round = 1; round <= 4; round += 1) {
     const writer = await home.writer();
-    await open(writer, false);
+    await open(home, writer, false);
     const before = saved;
     for (const name of names) writeFileSync(`${home.memory}/${name}`, String(round));
     const syncing = save(writer).then(

@@ -1,0 +1,25 @@
+import type { ServedPage } from '../../ipc/methods/shapes.ts';
+import type { Call } from '../call.ts';
+import { columns } from '../print/columns.ts';
+import { type Safe, say } from '../print/safe.ts';
+import { servedCells, servedTitles } from '../print/served-cells.ts';
+
+function lines(applications: readonly ServedPage[], { out, io }: Call): Safe[] {
+  if (applications.length === 0) return [out.style.dim('no application works in memory')];
+  const rows = applications.map((one) => servedCells(one, io.now()));
+  return [
+    ...columns(servedTitles, rows, out.style),
+    ...applications.flatMap(({ app, problem }) =>
+      problem === undefined ? [] : [say`${out.style.yellow('!')} ${app}: ${problem}`],
+    ),
+  ];
+}
+
+/** `personactl app sync`: exit status 1 when something stays in memory only. */
+export async function sync(call: Call): Promise<number | undefined> {
+  const app = call.given('APP');
+  const client = await call.client();
+  const answer = await client.call('app.sync', app === undefined ? {} : { app });
+  call.out.result(answer, () => lines(answer.applications, call));
+  return answer.applications.some(({ problem }) => problem !== undefined) ? 1 : undefined;
+}

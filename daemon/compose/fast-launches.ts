@@ -1,0 +1,179 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ServedPage } from '../../ipc/methods/shapes.ts';
+import type { Request, Rooms } from '../api/rooms.ts';
+import type { Plan } from '../changes/change.ts';
+import type { Engine } from '../changes/engine.ts';
+import type { Log } from '../changes/log.ts';
+import { planCreate, planRemove } from '../fast/plan.ts';
+import type { FastRoom } from '../fast/room.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.ts';
+import { bootId } from '../kernel/clock.ts';
+import { freezableIn } from '../kernel/freezer.ts';
+import { makeGroups, placeProcess } from '../kernel/placed-process.ts';
+import { processStat } from '../kernel/processes.ts';
+import type { ServedFolder } from '../profiles/served.ts';
+import type { Store } from '../store/store.ts';
+import type { ProgramGroup } from '../writeback/program-groups.ts';
+import type { Session, SessionParts, Wanted } from '../writeback/session.ts';
+import { Sessions } from '../writeback/sessions.ts';
+
+const BWRAP = '/usr/bin/bwrap';
+/** A launch has 250 ms for everything: memory that is not there by then is for the next one. */
+const BUDGET_MS = 150;
+/** Groups of programs that can be stopped, where those of launches lie in a hierarchy that cannot. */
+const PARENT = 'personad-fast';
+
+type Caller = Request['caller'];
+
+/** Where a program was put for its launch. */
+export interface Placed {
+  folder: string;
+  version: 1 | 2;
+}
+
+/** Folders that no other one has in it, relative to the home. Byte strings. */
+export function topFolders(served: readonly ServedFolder[]): string[] {
+  const all = [...new Set(served.map(({ path }) => path.slice('~/'.length)))].sort();
+  const top = all.filter((one) => !all.some((other) => one.startsWith(`${other}/`)));
+  return top.map((one) => Buffer.from(one).toString('latin1'));
+}
+
+/** The name of the partition of an application of a user. */
+export function partitionName(app: string, uid: number): string {
+  const digest = createHash('sha256').update(app).digest('hex').slice(0, 12);
+  return `app-${uid}-${digest}`;
+}
+
+/** True for names of partitions of applications: nobody else may have one of these. */
+export const isOfApplication = (name: string): boolean => /^app-\d+-[0-9a-f]{12}$/.test(name);
+
+/** What stands in the way of any program that is to work in memory. */
+export const fastObstacles = (): { fast?: string } =>
+  existsSync(BWRAP) ? {} : { fast: 'bubblewrap is not installed (`apt install bubblewrap`)' };
+
+/** Launches of applications whose folders lie in memory. */
+export class FastLaunches {
+  readonly sessions: Sessions;
+  readonly #room: FastRoom;
+  readonly #machine: string;
+  #engine: Engine | undefined;
+  readonly #freezable: Hierarchy | undefined;
+
+  /** @param machine the folder that stands for the root of the machine. */
+  constructor(room: FastRoom, machine: string, parts: { store: Store; log: Log; now(): number }) {
+    this.#room = room;
+    this.#machine = machine;
+    this.#freezable = freezableIn(readHierarchies());
+    this.sessions = new Sessions({ ...parts, ...this.#ground() });
+  }
+
+  readonly methods: Pick<Rooms, 'app.sync'> = {
+    'app.sync': async ({ app }, { caller }) => {
+      const owner = caller.uid === 0 ? undefined : caller.uid;
+      await this.sessions.syncNow(owner, app);
+      return { applications: this.pages(owner, app) };
+    },
+  };
+
+  /** What works in memory, of one user or of all. */
+  pages(owner?: number, app?: string): ServedPage[] {
+    return this.sessions.pages(owner, app).map(({ owner: uid, takenMs, ...page }) => {
+      const name = accountOf(uid)?.name;
+      return { ...page, owner: { uid, ...(name && { name }) }, savedMs: takenMs };
+    });
+  }
+
+  /** From now on partitions are made as changes of this engine. Takes up what was left. */
+  async over(engine: Engine): Promise<void> {
+    this.#engine = engine;
+    await this.sessions.recover();
+    const known = new Set(this.sessions.names);
+    // The daemon has stopped after everything was on the disk, or before anything was in memory.
+    for (const { name, owner } of await this.#room.views())
+      if (isOfApplication(name) && !known.has(name))
+        await this.#change(await planRemove(this.#room, name, { uid: owner }));
+  }
+
+  /** The session of a launch, which is expected then. */
+  async enter(app: string, served: readonly ServedFolder[], { uid, gid, groups }: Caller) {
+    const home = accountOf(uid)?.home;
+    if (home === undefined) return { standard: 'its user has no home on this machine' };
+    const wanted: Wanted = {
+      name: partitionName(app, uid),
+      owner: uid,
+      gid,
+      groups: [...groups],
+      app,
+      home: join(this.#machine, home),
+      folders: topFolders(served),
+    };
+    return await this.sessions.enter(wanted, BUDGET_MS);
+  }
+
+  /** Lets the caller's process work in the memory of the session. Returns the words before its command. */
+  async serve(session: Session, { pid }: Caller, placed: Placed): Promise<string[]> {
+    let group: ProgramGroup;
+    try {
+      group = await this.#groupOf(session.wanted, pid, placed);
+    } catch (error) {
+      session.decline();
+      throw error;
+    }
+    await session.serve(group);
+    const binds = session.binds.flatMap(({ from, to }) => ['--bind', from, to]);
+    return [BWRAP, '--dev-bind', '/', '/', ...binds, '--'];
+  }
+
+  /** The group by which the program is stopped: that of its launch, or one beside it. */
+  async #groupOf(
+    { name }: Wanted,
+    pid: number,
+    { folder, version }: Placed,
+  ): Promise<ProgramGroup> {
+    if (version === 2) return { version, folder, freezable: true };
+    const process = processStat(pid);
+    const beside = this.#freezable;
+    if (beside === undefined || process === undefined) return { version, folder, freezable: false };
+    const group = `${beside.at}/${PARENT}/${name}`;
+    await makeGroups(group);
+    const moved = await placeProcess(group, beside, process);
+    return moved
+      ? { version: beside.version, folder: group, freezable: true }
+      : { version, folder, freezable: false };
+  }
+
+  async #change(plan: Plan): Promise<void> {
+    if (this.#engine === undefined) throw new Error('no changes are taken');
+    const { done } = await this.#engine.submit(plan);
+    const { status, error } = await done;
+    if (status !== 'done') throw new Error(error?.message ?? `the change is ${status}`);
+  }
+
+  #ground(): Pick<SessionParts, 'makePartition' | 'partitionOf' | 'removePartition'> {
+    const room = this.#room;
+    const remove = async ({ name, owner }: Wanted): Promise<void> => {
+      if ((await room.find(name)) !== undefined)
+        await this.#change(await planRemove(room, name, { uid: owner }));
+      if (this.#freezable === undefined) return;
+      removeGroup(`${this.#freezable.at}/${PARENT}/${name}`);
+      removeGroup(`${this.#freezable.at}/${PARENT}`);
+    };
+    return {
+      removePartition: remove,
+      async partitionOf({ name, boot, sinceMs }) {
+        if (boot !== bootId() || (await room.find(name)) === undefined) return undefined;
+        const { shown, path, emptiedMs = 0 } = await room.view(name);
+        return shown && emptiedMs < sinceMs ? path : undefined;
+      },
+      makePartition: async (wanted, bytes) => {
+        await remove(wanted);
+        const { name, owner: uid, gid } = wanted;
+        await this.#change(await planCreate(room, { name, bytes, medium: 'ram' }, { uid, gid }));
+        return room.place.at(name);
+      },
+    };
+  }
+}

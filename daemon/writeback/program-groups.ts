@@ -1,0 +1,52 @@
+import { processesOf, readKnob } from '../kernel/cgroups.ts';
+import { failedWith } from '../kernel/errno.ts';
+import { type FreezeFiles, freezeFilesOf } from '../kernel/freezer.ts';
+import { sharedMappings } from '../kernel/shared-maps.ts';
+import type { Running } from './sync.ts';
+
+/** A control group of an instance of an application. */
+export interface ProgramGroup {
+  version: 1 | 2;
+  folder: string;
+  /** Processes in it can be stopped. */
+  freezable: boolean;
+}
+
+const membersOf = (folder: string): number[] => {
+  try {
+    return processesOf(folder);
+  } catch (error) {
+    if (failedWith(error, 'ENODEV')) return [];
+    throw error;
+  }
+};
+
+/** True while a process is in it; one that has gone has none. */
+export function isPopulated({ version, folder }: ProgramGroup): boolean {
+  const events = version === 2 ? readKnob(folder, 'cgroup.events') : undefined;
+  return events === undefined ? membersOf(folder).length > 0 : /^populated 1$/m.test(events);
+}
+
+/** The files by which all of these are stopped; undefined where one would go on. */
+export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles | undefined {
+  const [first, ...more] = groups;
+  if (first === undefined || more.length > 0 || !first.freezable) return undefined;
+  return freezeFilesOf(first.version, first.folder);
+}
+
+/** What runs in these groups, with the files of the file system `device` that it has mapped. */
+export function runningIn(
+  groups: readonly ProgramGroup[],
+  device: string,
+  freezable: boolean,
+): Running {
+  return {
+    populated: groups.length > 0,
+    freezable,
+    mapped: () =>
+      sharedMappings(
+        groups.flatMap(({ folder }) => membersOf(folder)),
+        device,
+      ),
+  };
+}

@@ -1,0 +1,304 @@
+import { statSync } from 'node:fs';
+import { formatSize } from '../../ipc/values.ts';
+import type { Log } from '../changes/log.ts';
+import { bootId } from '../kernel/clock.ts';
+import { FROZEN_MS_MAX } from '../kernel/freezer.ts';
+import { deviceOf } from '../kernel/walked.ts';
+import type { Store } from '../store/store.ts';
+import { freezeOf, isPopulated, type ProgramGroup, runningIn } from './program-groups.ts';
+import { deleteServed, putServed, type Served } from './served-rows.ts';
+import { deadlines, sync } from './sync.ts';
+import type { Task } from './talk.ts';
+import { WriterChild } from './writer-child.ts';
+
+/** Whose folders lie in memory, and why. */
+export type Wanted = Omit<Served, 'boot' | 'sinceMs' | 'programs'>;
+
+/** What sessions stand on. */
+export interface SessionParts {
+  store: Store;
+  log: Log;
+  now(): number;
+  /** Makes a partition in memory for the user, and says where it is. */
+  makePartition(one: Wanted, bytes: number): Promise<string>;
+  /** Where the partition is, if it holds what it held at `sinceMs`. */
+  partitionOf(one: Served): Promise<string | undefined>;
+  /** Removes it, if it is there. */
+  removePartition(one: Wanted): Promise<void>;
+}
+
+/** `ending`: what a crash or the last instance has left is being brought to the disk. */
+export type SessionState = 'filling' | 'filled' | 'serving' | 'ending' | 'gone';
+
+/** A copy while the program stands still takes room beside what it copies; and every name takes some. */
+const ROOM = { times: 2, perName: 16_384, bytes: 64 << 20 };
+/** More is never put into memory for one application. */
+const BYTES_MAX = 8 * 2 ** 30;
+/** What is written is on the disk after this time. */
+export const SYNC_EVERY_MS = 25_000;
+/** What failed is tried again after this time. */
+const AGAIN_MS = 30_000;
+
+const textOf = (error: unknown): string => String((error as Error)?.message ?? error);
+
+/** The folders of one application of one user in memory, from before its first instance starts until everything is on the disk again. */
+export class Session {
+  readonly wanted: Wanted;
+  state: SessionState = 'filling';
+  /** Why it is not as it is to be. */
+  problem: string | undefined;
+  /** The moment that the disk has; what was written later is in memory only. */
+  takenMs: number;
+  /** Files that others had changed on the disk meanwhile, which were put aside. */
+  kept = 0;
+  readonly #parts: SessionParts;
+  #served: Served;
+  #memory: string | undefined;
+  #writer: WriterChild | undefined;
+  /** The file by which the writer stops the instances. */
+  #stops: string | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #triedMs = 0;
+  #expected = 0;
+
+  constructor(parts: SessionParts, wanted: Wanted, earlier?: Served) {
+    this.#parts = parts;
+    this.wanted = wanted;
+    this.takenMs = parts.now();
+    this.#served = earlier ?? {
+      ...wanted,
+      boot: bootId(),
+      sinceMs: parts.now(),
+      programs: [],
+    };
+  }
+
+  /** What the program is to see in place of its folders. */
+  get binds(): { from: string; to: string }[] {
+    return this.wanted.folders.map((path, index) => ({
+      from: `${this.#memory}/${index}/data`,
+      to: `${this.wanted.home}/${Buffer.from(path, 'latin1').toString()}`,
+    }));
+  }
+
+  get instances(): number {
+    return this.#served.programs.filter(isPopulated).length;
+  }
+
+  get #task(): Task {
+    const { owner: uid, gid, groups, home, folders } = this.wanted;
+    return {
+      caller: { uid, gid, groups },
+      home,
+      folders: folders.map((path) => ({ path })),
+      frozenMsMax: FROZEN_MS_MAX,
+    };
+  }
+
+  /** One step after the other. */
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Brings what a crash may have left into the folders, and fills memory with them. Throws why it cannot be had. */
+  fill(): Promise<void> {
+    return this.#next(async () => {
+      try {
+        this.#writer = await WriterChild.start(this.#task);
+        await this.#recover(this.#writer);
+        const { names, bytes } = await this.#writer.ask(
+          { do: 'measure' },
+          'measured',
+          deadlines.openMs,
+        );
+        const room = bytes * ROOM.times + names * ROOM.perName + ROOM.bytes;
+        if (room > BYTES_MAX) throw new Error(`its folders hold ${formatSize(bytes)}: too much`);
+        this.#memory = await this.#parts.makePartition(this.wanted, room);
+        await this.#open(this.#writer, true);
+        this.state = 'filled';
+      } catch (error) {
+        await this.#leave();
+        throw error;
+      }
+    });
+  }
+
+  async #open(writer: WriterChild, fill: boolean): Promise<void> {
+    const memory = this.#memory ?? '';
+    await writer.ask({ do: 'open', memory, fill }, 'opened', deadlines.openMs);
+  }
+
+  /** Brings the last generation into the folders. */
+  async #recover(writer: WriterChild): Promise<void> {
+    const { kept } = await writer.ask({ do: 'finish' }, 'finished', deadlines.finishMs);
+    this.kept += kept;
+  }
+
+  /** True when the folders on the disk are still what memory was filled with. */
+  async isFresh(): Promise<boolean> {
+    const writer = this.#writer;
+    if (this.state !== 'filled' || writer === undefined) return false;
+    const { same } = await this.#next(() =>
+      writer.ask({ do: 'verify' }, 'verified', deadlines.copyMs),
+    );
+    return same === 1;
+  }
+
+  /** An instance is about to start: until `serve` or `decline` nothing ends. */
+  expect(): void {
+    this.#expected += 1;
+  }
+
+  /** The instance that was expected starts otherwise. */
+  decline(): void {
+    this.#expected -= 1;
+  }
+
+  /**
+   * The instance that was expected begins to work in memory: from now on a crash finds what is to be brought back. It waits for no
+   * write-back that runs: nothing ends while an instance is expected.
+   */
+  async serve(group: ProgramGroup): Promise<void> {
+    try {
+      const others = this.#served.programs.filter(({ folder }) => folder !== group.folder);
+      const programs = [...others.filter(isPopulated), group];
+      this.#served = { ...this.#served, programs };
+      await this.#parts.store.commit((tx) => putServed(tx, this.#served));
+      if (this.state === 'filled') this.takenMs = this.#parts.now();
+      this.state = 'serving';
+    } finally {
+      this.decline();
+    }
+  }
+
+  /**
+   * The writer for these groups. The right to stop one is given to it at its start, so that for another one another writer compares what memory
+   * has, and goes on.
+   */
+  async #writerFor(groups: readonly ProgramGroup[]): Promise<WriterChild> {
+    const freeze = freezeOf(groups);
+    const fits = groups.length === 0 || freeze?.control === this.#stops;
+    if (this.#writer !== undefined && !this.#writer.hasEnded && fits) return this.#writer;
+    await this.#writer?.end();
+    this.#writer = await WriterChild.start(this.#task, freeze);
+    this.#stops = freeze?.control;
+    await this.#open(this.#writer, false);
+    return this.#writer;
+  }
+
+  #failed(error: unknown): void {
+    this.problem = textOf(error);
+    this.#triedMs = this.#parts.now();
+    const { app, owner } = this.wanted;
+    this.#parts.log.warn({ app, owner, problem: this.problem }, 'cannot write back, trying again');
+  }
+
+  /** Takes up what an earlier daemon has left, or what a boot has. */
+  resume(): Promise<void> {
+    return this.#next(async () => {
+      const memory = await this.#parts.partitionOf(this.#served);
+      this.state = memory === undefined ? 'ending' : 'serving';
+      this.#memory = memory;
+      try {
+        if (memory === undefined) await this.#end();
+        else await this.#writerFor(this.#served.programs.filter(isPopulated));
+      } catch (error) {
+        this.#failed(error);
+      }
+    });
+  }
+
+  /** Writes back now what is in memory only. Throws why that cannot be. */
+  syncNow(): Promise<void> {
+    return this.#next(async () => {
+      if (this.state === 'serving') await this.#sync();
+    });
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      const groups = this.#served.programs.filter(isPopulated);
+      const writer = await this.#writerFor(groups);
+      const { dev } = statSync(this.#memory ?? '', { bigint: true });
+      const program = runningIn(groups, deviceOf(dev).join(':'), freezeOf(groups) !== undefined);
+      const { takenMs } = await sync(writer, program, this.#parts.now);
+      this.takenMs = takenMs;
+      this.problem = undefined;
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
+  }
+
+  /** Does what is due: a write-back, or, after the last instance, the end. */
+  async tick(): Promise<void> {
+    const { now } = this.#parts;
+    if (this.state === 'ending' || this.state === 'serving') {
+      if (this.problem !== undefined && now() - this.#triedMs < AGAIN_MS) return;
+      if (this.state === 'ending' || this.instances === 0)
+        await this.finish().catch(() => undefined);
+      else if (now() - this.takenMs >= SYNC_EVERY_MS) await this.syncNow().catch(() => undefined);
+    }
+  }
+
+  /** Brings everything to the disk, unless an instance has begun meanwhile. */
+  finish(): Promise<void> {
+    return this.#next(async () => {
+      if (this.state === 'gone' || this.instances + this.#expected > 0) return;
+      if (this.state === 'serving') {
+        this.state = 'ending';
+        try {
+          await this.#sync();
+        } catch (error) {
+          // Memory has everything: an instance may go on in it.
+          this.state = 'serving';
+          throw error;
+        }
+      }
+      try {
+        await this.#end();
+      } catch (error) {
+        this.#failed(error);
+        throw error;
+      }
+    });
+  }
+
+  async #end(): Promise<void> {
+    if (this.#writer === undefined || this.#writer.hasEnded)
+      this.#writer = await WriterChild.start(this.#task);
+    await this.#recover(this.#writer);
+    await this.#parts.store.commit((tx) => deleteServed(tx, this.wanted.name));
+    this.problem = undefined;
+    await this.#leave();
+  }
+
+  /** Nothing of it is in memory only any more. */
+  async #leave(): Promise<void> {
+    this.state = 'gone';
+    await this.#writer?.end();
+    this.#writer = undefined;
+    await this.#parts.removePartition(this.wanted);
+  }
+
+  /** Gives up memory that no instance has used. */
+  discard(): Promise<void> {
+    return this.#next(async () => {
+      if (this.state === 'filled' && this.#expected === 0) await this.#leave();
+    });
+  }
+
+  /** The daemon stops: what is in memory is written back, and stays there for the next one. */
+  async close(): Promise<void> {
+    if (this.state === 'filled') await this.discard();
+    if (this.state === 'serving') {
+      if (this.instances === 0) await this.finish().catch(() => undefined);
+      else await this.syncNow().catch(() => undefined);
+    }
+    await this.#next(async () => {
+      await this.#writer?.end();
+    });
+  }
+}

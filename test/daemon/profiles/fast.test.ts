@@ -1,0 +1,218 @@
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { partitionName, topFolders } from '../../../daemon/compose/fast-launches.ts';
+import { createGroup, readHierarchies, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import { freezableIn } from '../../../daemon/kernel/freezer.ts';
+import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
+import { compileLauncher } from '../../../scripts/launcher.ts';
+import { launcherNeeds } from '../../ctl/launch-plans.ts';
+import { privateTree, startLive } from '../../security/live-daemon.ts';
+import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
+import { when } from '../../support/needs.ts';
+
+const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
+const live = when(test, {
+  ...launcherNeeds,
+  root: true,
+  tools: ['bwrap', 'python3'],
+  other: unmanaged,
+});
+const built = mkdtempSync(join(tmpdir(), 'personad-test-'));
+const launcher = join(built, 'persona-run');
+
+test.before(() => {
+  compileLauncher(launcher);
+  chmodSync(built, 0o755);
+});
+test.after.always(() => rmSync(built, { recursive: true, force: true }));
+
+test('folders in other ones come with them', (t) => {
+  const served = ['~/.paint/cache', '~/.paint', '~/.cache/paint', '~/.paint'].map((path) => ({
+    path,
+    holds: 'cache' as const,
+    why: '',
+  }));
+  t.deepEqual(topFolders(served), ['.cache/paint', '.paint']);
+  t.regex(partitionName('org.example.Paint', 1000), /^app-1000-[0-9a-f]{12}$/);
+});
+
+const games = { uid: 5, gid: 60 };
+const PATH = '/usr/local/bin:/usr/bin:/bin';
+/** Writes each line that it reads into a file of its folder. */
+const paint = `#!/bin/sh
+cd "$(dirname "$0")/../games/.paint"
+echo begun
+while read -r line; do echo "$line" > file; echo "done $(cat other)"; done
+`;
+
+async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    await pause(20);
+  }
+}
+
+async function removeTree(at: string): Promise<void> {
+  if (!existsSync(at)) return;
+  for (const entry of readdirSync(at, { withFileTypes: true }))
+    if (entry.isDirectory()) await removeTree(`${at}/${entry.name}`);
+  await until(() => removeGroup(at) || undefined);
+}
+
+/** A machine with one application whose data may lie in memory, and a daemon. */
+async function paintMachine(t: ExecutionContext) {
+  const hierarchy = memoryHierarchy()!;
+  const side = `persona-test-fast-${process.pid}`;
+  t.teardown(() => removeTree(`${hierarchy.at}/${side}`));
+  createGroup(`${hierarchy.at}/${side}`);
+  // A daemon that was killed leaves its group for the next one.
+  const beside = `${freezableIn(readHierarchies())?.at}/personad-fast`;
+  t.teardown(() => removeTree(beside));
+  const root = privateTree(t, `[partitions]\nuser = "${side}"\n`);
+  const disk = `${root}/machine/usr/games/.paint`;
+  const program = `${root}/machine/usr/bin/paint`;
+  for (const folder of [disk, `${root}/machine/usr/bin`]) mkdirSync(folder, { recursive: true });
+  writeFileSync(program, paint, { mode: 0o755 });
+  for (const name of ['file', 'other']) writeFileSync(`${disk}/${name}`, 'old\n');
+  for (const at of [`${root}/machine/usr/games`, disk, `${disk}/file`, `${disk}/other`])
+    chownSync(at, games.uid, games.gid);
+  const daemon = await startLive(t, root);
+  const client = await daemon.client();
+  const set = {
+    profile: 'fast' as const,
+    executables: ['/usr/bin/paint'],
+    data: ['~/.paint'],
+    lossOk: true,
+  };
+  await client.call('app.set', { app: 'paint', everybody: true, set, wait: true });
+  const pages = async () => (await client.call('daemon.status', {})).inMemory ?? [];
+  return { root, side, disk, program, daemon, client, pages };
+}
+
+/** Starts the application by the launcher; `said` is what the launcher had to say. */
+async function start(t: ExecutionContext, root: string, program: string) {
+  const child = spawn(launcher, ['paint', '--', program], {
+    env: { PATH, PERSONA_ROOT: root },
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    ...games,
+  });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  t.teardown(async () => {
+    if (child.exitCode === null && child.signalCode === null)
+      process.kill(-(child.pid ?? 0), 'SIGKILL');
+    await ended;
+  });
+  let said = '';
+  child.stderr.on('data', (piece) => {
+    said += String(piece);
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async () => String((await lines.next()).value);
+  t.is(await line(), 'begun', said);
+  return {
+    said: () => said,
+    async write(text: string) {
+      child.stdin.write(`${text}\n`);
+      return await line();
+    },
+    async end() {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
+
+/** Starts it until its folders are in memory: a first start may be too early for that. */
+async function startFast(t: ExecutionContext, machine: Awaited<ReturnType<typeof paintMachine>>) {
+  for (;;) {
+    const one = await start(t, machine.root, machine.program);
+    if (one.said() === '') return one;
+    t.regex(one.said(), /starts as standard: /);
+    await one.end();
+    await until(async () => {
+      const pages = await machine.pages();
+      return pages.every(({ state }) => state === 'filled') || undefined;
+    });
+  }
+}
+
+live(
+  'an application works in memory, two instances share it, and at the end the disk has all',
+  async (t) => {
+    const machine = await paintMachine(t);
+    const { root, disk, program, client, pages } = machine;
+    const one = await startFast(t, machine);
+    t.is(await one.write('new'), 'done old');
+    t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+    const two = await start(t, root, program);
+    t.is(two.said(), '');
+    await one.end();
+    t.is(await two.write('newer'), 'done old');
+    const { applications } = await client.call('app.sync', {});
+    t.like(applications[0], { app: 'paint', owner: { uid: 5 }, state: 'serving' });
+    t.is(applications[0]?.problem, undefined);
+    t.true(existsSync(`${root}/machine/usr/games/.persona-.paint/1.generation`));
+    t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+    const name = partitionName('paint', games.uid);
+    await t.throwsAsync(client.call('fast.rm', { name, wait: true }), { code: 'in-use' });
+    await two.end();
+    await until(async () => ((await pages()).length === 0 ? true : undefined));
+    t.is(readFileSync(`${disk}/file`, 'latin1'), 'newer\n');
+    t.deepEqual(readdirSync(`${root}/machine/usr/games`), ['.paint']);
+    t.deepEqual((await client.call('fast.list', {})).partitions, []);
+  },
+);
+
+live(
+  'nothing is lost when the daemon is killed and the application ends before the next one',
+  async (t) => {
+    const machine = await paintMachine(t);
+    const { root, disk, daemon } = machine;
+    const one = await startFast(t, machine);
+    t.is(await one.write('new'), 'done old');
+    await daemon.end('SIGKILL');
+    t.is(await one.write('after the daemon'), 'done old');
+    await one.end();
+    t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+    const again = await startLive(t, root);
+    const client = await again.client();
+    await until(async () =>
+      (await client.call('daemon.status', {})).inMemory === undefined ? true : undefined,
+    );
+    t.is(readFileSync(`${disk}/file`, 'latin1'), 'after the daemon\n');
+  },
+);
+
+live('a stop of the daemon writes back what runs, and the next one goes on with it', async (t) => {
+  const machine = await paintMachine(t);
+  const { root, disk, daemon } = machine;
+  const one = await startFast(t, machine);
+  t.is(await one.write('new'), 'done old');
+  await daemon.end('SIGTERM');
+  t.true(existsSync(`${root}/machine/usr/games/.persona-.paint/1.generation`));
+  const again = await startLive(t, root);
+  const client = await again.client();
+  t.is(await one.write('newer'), 'done old');
+  await one.end();
+  await until(async () =>
+    (await client.call('daemon.status', {})).inMemory === undefined ? true : undefined,
+  );
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'newer\n');
+});
