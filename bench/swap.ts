@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -41,6 +41,8 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
     }
     const work = `${ground.root}/peers`;
     mkdirSync(work);
+    // Gigabytes were written, and nobody has waited for them: until they are on the disk it is no idle one.
+    execFileSync('sync', { timeout: 300_000 });
     say('swaps on an idle disk');
     const names = sizes.map(({ name }) => name);
     const bars = await idleDisk(ground, names, quick ? 60 : 200);
