@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
@@ -69,6 +69,8 @@ export async function openGround(settings = ''): Promise<Ground> {
       const ended = once(daemon, 'exit');
       daemon.kill('SIGTERM');
       await ended;
+      // The place of enclaves stays mounted without a daemon; where there was none, this fails.
+      spawnSync('umount', [`${root}/run/enclaves`], { stdio: 'ignore' });
       rmSync(root, { recursive: true, force: true });
     },
   };

@@ -127,7 +127,8 @@ const uid = 65_533;
 const someGroup = { name: 'nogroup', gid: 65_534 };
 
 /** Kept apart, as an ordinary user with an open enclave. */
-async function secure({ root, dist, client }: Ground, floor: string, rounds: number): Promise<Bar> {
+async function secure(ground: Ground, floor: string, rounds: number): Promise<Bar> {
+  const { root, dist } = ground;
   const name = 'secure start by persona-run over plain exec';
   const as = ['--reuid', `${uid}`, '--regid', `${uid}`, '--groups', `${someGroup.gid}`, '--'];
   const key = `${root}/key`;
@@ -160,7 +161,8 @@ async function secure({ root, dist, client }: Ground, floor: string, rounds: num
     );
     return overPlain(name, 'persona-run', 8, rounds, times);
   } finally {
-    await client.call('enclave.close', { enclave: 'vault', wait: true });
+    await ground.reconnect();
+    await ground.client.call('enclave.close', { enclave: 'vault', wait: true });
   }
 }
 
