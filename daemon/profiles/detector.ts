@@ -4,7 +4,6 @@ import { groupId, processesOf, writeKnob } from '../kernel/cgroups.ts';
 import { runningProgram } from '../kernel/running-program.ts';
 import { weighUserUnit } from '../kernel/user-manager.ts';
 import type { Found } from './catalogue.ts';
-
 import type { ProfilesRoom } from './room.ts';
 import type { Running } from './running.ts';
 import { type Choice, choose } from './selection.ts';

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
-import { bootId } from '../kernel/clock.ts';
+import { bootId, boottimeMs } from '../kernel/clock.ts';
 import { FROZEN_MS_MAX } from '../kernel/freezer.ts';
 import { deviceOf } from '../kernel/walked.ts';
 import type { Store } from '../store/store.ts';
@@ -19,6 +19,8 @@ export interface SessionParts {
   store: Store;
   log: Log;
   now(): number;
+  /** Milliseconds of a clock that is never set; that of the machine unless given. */
+  elapsedMs?(): number;
   /** Makes a partition in memory for the user, and says where it is. */
   makePartition(one: Wanted, bytes: number): Promise<string>;
   /** Where the partition is, if it holds what it held at `sinceMs`. */
@@ -58,6 +60,8 @@ export class Session {
   /** The file by which the writer stops the instances. */
   #stops: string | undefined;
   #queue: Promise<unknown> = Promise.resolve();
+  /** When it last came to the disk, or from there, and when that has failed: of the clock that is never set. */
+  #savedMs: number;
   #triedMs = 0;
   #expected = 0;
 
@@ -65,6 +69,7 @@ export class Session {
     this.#parts = parts;
     this.wanted = wanted;
     this.takenMs = parts.now();
+    this.#savedMs = this.#elapsedMs();
     this.#served = earlier ?? {
       ...wanted,
       boot: bootId(),
@@ -79,6 +84,15 @@ export class Session {
       from: `${this.#memory}/${index}/data`,
       to: `${this.wanted.home}/${Buffer.from(path, 'latin1').toString()}`,
     }));
+  }
+
+  #elapsedMs(): number {
+    return this.#parts.elapsedMs?.() ?? boottimeMs();
+  }
+
+  /** How long nothing was written back. */
+  get unsavedMs(): number {
+    return this.#elapsedMs() - this.#savedMs;
   }
 
   get instances(): number {
@@ -166,7 +180,10 @@ export class Session {
       const programs = [...others.filter(isPopulated), group];
       this.#served = { ...this.#served, programs };
       await this.#parts.store.commit((tx) => putServed(tx, this.#served));
-      if (this.state === 'filled') this.takenMs = this.#parts.now();
+      if (this.state === 'filled') {
+        this.takenMs = this.#parts.now();
+        this.#savedMs = this.#elapsedMs();
+      }
       this.state = 'serving';
     } finally {
       this.decline();
@@ -190,7 +207,7 @@ export class Session {
 
   #failed(error: unknown): void {
     this.problem = textOf(error);
-    this.#triedMs = this.#parts.now();
+    this.#triedMs = this.#elapsedMs();
     const { app, owner } = this.wanted;
     this.#parts.log.warn({ app, owner, problem: this.problem }, 'cannot write back, trying again');
   }
@@ -223,8 +240,10 @@ export class Session {
       const writer = await this.#writerFor(groups);
       const { dev } = statSync(this.#memory ?? '', { bigint: true });
       const program = runningIn(groups, deviceOf(dev).join(':'), freezeOf(groups) !== undefined);
+      const begunMs = this.#elapsedMs();
       const { takenMs } = await sync(writer, program, this.#parts.now);
       this.takenMs = takenMs;
+      this.#savedMs = begunMs;
       this.problem = undefined;
     } catch (error) {
       this.#failed(error);
@@ -234,12 +253,11 @@ export class Session {
 
   /** Does what is due: a write-back, or, after the last instance, the end. */
   async tick(): Promise<void> {
-    const { now } = this.#parts;
     if (this.state === 'ending' || this.state === 'serving') {
-      if (this.problem !== undefined && now() - this.#triedMs < AGAIN_MS) return;
+      if (this.problem !== undefined && this.#elapsedMs() - this.#triedMs < AGAIN_MS) return;
       if (this.state === 'ending' || this.instances === 0)
         await this.finish().catch(() => undefined);
-      else if (now() - this.takenMs >= SYNC_EVERY_MS) await this.syncNow().catch(() => undefined);
+      else if (this.unsavedMs >= SYNC_EVERY_MS) await this.syncNow().catch(() => undefined);
     }
   }
 

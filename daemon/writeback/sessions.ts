@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { boottimeMs } from '../kernel/clock.ts';
 import { readServed } from './served-rows.ts';
 import { Session, type SessionParts, type Wanted } from './session.ts';
 
@@ -78,7 +79,7 @@ export class Sessions {
   #begin(wanted: Wanted): Session | { standard: string } {
     const { name, owner } = wanted;
     const failure = this.#failures.get(name);
-    if (failure !== undefined && this.#parts.now() - failure.atMs < PAUSE_MS)
+    if (failure !== undefined && boottimeMs() - failure.atMs < PAUSE_MS)
       return { standard: failure.text };
     const mine = [...this.#all.values()].filter((one) => one.wanted.owner === owner).length;
     if (mine >= PER_USER_MAX || this.#all.size >= ALL_MAX)
@@ -88,7 +89,7 @@ export class Sessions {
     this.#failures.delete(name);
     session.fill().catch((error) => {
       const text = String((error as Error)?.message ?? error);
-      this.#failures.set(name, { text, atMs: this.#parts.now() });
+      this.#failures.set(name, { text, atMs: boottimeMs() });
       this.#all.delete(name);
     });
     this.#wait();
@@ -118,7 +119,7 @@ export class Sessions {
     await Promise.all(
       [...this.#all].map(async ([name, session]) => {
         await session.tick();
-        const idle = session.state === 'filled' && this.#parts.now() - session.takenMs > IDLE_MS;
+        const idle = session.state === 'filled' && session.unsavedMs > IDLE_MS;
         if (idle) await session.discard();
         if (session.state === 'gone' && this.#all.get(name) === session) this.#all.delete(name);
       }),
