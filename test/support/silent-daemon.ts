@@ -116,6 +116,13 @@ export function mountDisk(image: string, root: string): void {
   mountImage(image, root);
 }
 
+/** The disk as after a boot: nothing of it is mounted but itself. */
+export async function reboot({ folder, image, root }: SmallDisk): Promise<void> {
+  await unmountBelow(folder);
+  mountDisk(image, root);
+  rmSync(join(root, 'run'), { recursive: true, force: true });
+}
+
 /** A small disk of its own; all mounts and files are gone after the test. */
 export function smallDisk(t: ExecutionContext, mib: number): SmallDisk {
   const folder = mkdtempSync(join(tmpdir(), 'personad-disk-'));

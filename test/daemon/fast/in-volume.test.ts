@@ -6,7 +6,6 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -15,15 +14,13 @@ import test from 'ava';
 import { ownedBytes } from '../../../daemon/kernel/own-blocks.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { fillDisk } from '../../support/fill-disk.ts';
-import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import {
   ask,
   type Methods,
-  mountDisk,
   mustDo,
+  reboot,
   rootRequest,
-  type SmallDisk,
   smallDisk,
   startSilent,
   stoppable,
@@ -53,13 +50,6 @@ const spaceOf = async ({ rooms, engine }: Daemon) =>
 const pageOf = async ({ rooms, engine }: Daemon) =>
   (await rooms.methods(engine)['fast.list']({}, rootRequest)).partitions[0];
 const notices = ({ rooms, engine }: Daemon) => rooms.methods(engine).status.notices();
-
-/** The disk as after a boot: nothing of it is mounted but itself. */
-async function reboot({ folder, image, root }: SmallDisk): Promise<void> {
-  await unmountBelow(folder);
-  mountDisk(image, root);
-  rmSync(join(root, 'run'), { recursive: true, force: true });
-}
 
 rooted('its space is the volume’s, which stays as long as it lies there', async (t) => {
   const { root } = smallDisk(t, 400);

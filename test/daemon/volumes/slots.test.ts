@@ -12,15 +12,14 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Outlet } from '../../../daemon/api/outlet.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
-import { unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import {
   ask,
   furnish,
   keepingNothing,
   type Methods,
-  mountDisk,
   mustDo,
+  reboot,
   rootRequest,
   type SmallDisk,
   smallDisk,
@@ -63,13 +62,6 @@ async function pageOf({ rooms, engine }: Daemon) {
 }
 
 const notices = ({ rooms, engine }: Daemon) => rooms.methods(engine).status.notices();
-
-/** The disk as after a boot: nothing of it is mounted but itself. */
-async function reboot({ folder, image, root }: SmallDisk): Promise<void> {
-  await unmountBelow(folder);
-  mountDisk(image, root);
-  rmSync(join(root, 'run'), { recursive: true, force: true });
-}
 
 async function started(t: ExecutionContext, root: string): Promise<Daemon> {
   const daemon = await startSilent(root);
