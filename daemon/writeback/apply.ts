@@ -7,6 +7,8 @@ const ASIDE = 'aside';
 
 /** What others have changed meanwhile is moved to names that begin so. */
 export const KEPT = 'kept-';
+/** Bytes of its own name that such a name ends with: a name has 255 in all. */
+const KEPT_NAME_MAX = 200;
 
 /** What became of a generation. */
 export interface Applied {
@@ -40,7 +42,7 @@ export function applyGeneration(disk: Disk, generation: Generation): Applied {
     const seen = disk.look(path);
     if (seen !== undefined && isDone(disk, change, seen)) return;
     if (seen !== undefined && !mayReplace(change, seen)) {
-      const name = `${KEPT}${generation.takenMs}-${index}-${last(path)}`;
+      const name = `${KEPT}${generation.takenMs}-${index}-${last(path).slice(0, KEPT_NAME_MAX)}`;
       disk.moveOut(path, name);
       applied.kept.push(name);
     }

@@ -169,24 +169,32 @@ root('a damaged generation gives way to the one before it', async (t) => {
   t.is(readFileSync(`${home.disk}/file`, 'latin1'), 'state 1');
 });
 
-root('what others have written meanwhile is put aside, never overwritten', async (t) => {
-  const home = await servedHome(t);
-  for (const name of ['both', 'theirs']) writeFileSync(`${home.disk}/${name}`, 'old');
-  execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
-  const writer = await home.writer();
-  await open(home, writer);
-  writeFileSync(`${home.memory}/both`, 'ours');
-  rmSync(`${home.memory}/theirs`);
-  for (const name of ['both', 'theirs']) writeFileSync(`${home.disk}/${name}`, 'changed by others');
-  await save(writer);
-  const { kept, stayed } = await finish(writer);
-  t.deepEqual({ kept, stayed }, { kept: 1, stayed: 1 });
-  t.is(readFileSync(`${home.disk}/both`, 'latin1'), 'ours');
-  t.is(readFileSync(`${home.disk}/theirs`, 'latin1'), 'changed by others');
-  const aside = readdirSync(boxOf(home));
-  t.is(aside.length, 1);
-  t.is(readFileSync(`${boxOf(home)}/${aside[0]}`, 'latin1'), 'changed by others');
-});
+for (const [both, called] of [
+  ['both', 'a name'],
+  ['é'.repeat(127), 'the longest name'],
+])
+  root(
+    `what others have written at ${called} meanwhile is put aside, never overwritten`,
+    async (t) => {
+      const home = await servedHome(t);
+      for (const name of [both, 'theirs']) writeFileSync(`${home.disk}/${name}`, 'old');
+      execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
+      const writer = await home.writer();
+      await open(home, writer);
+      writeFileSync(`${home.memory}/${both}`, 'ours');
+      rmSync(`${home.memory}/theirs`);
+      for (const name of [both, 'theirs'])
+        writeFileSync(`${home.disk}/${name}`, 'changed by others');
+      await save(writer);
+      const { kept, stayed } = await finish(writer);
+      t.deepEqual({ kept, stayed }, { kept: 1, stayed: 1 });
+      t.is(readFileSync(`${home.disk}/${both}`, 'latin1'), 'ours');
+      t.is(readFileSync(`${home.disk}/theirs`, 'latin1'), 'changed by others');
+      const aside = readdirSync(boxOf(home));
+      t.is(aside.length, 1);
+      t.is(readFileSync(`${boxOf(home)}/${aside[0]}`, 'latin1'), 'changed by others');
+    },
+  );
 
 root('a folder that becomes a link leads a write-back nowhere else', async (t) => {
   const home = await servedHome(t);
