@@ -134,16 +134,14 @@ async function writeBack({ root }: Ground, at: string, mebibytes: number): Promi
   for (const folder of [home, `${home}/app`]) mkdirSync(folder);
   fill(`${home}/app`, all);
   createGroup(group);
-  const writer = await WriterChild.start(
-    {
-      caller: { uid: 0, gid: 0, groups: [] },
-      home,
-      folders: [{ path: 'app' }],
-      frozenMsMax: 200,
-    },
-    freezeFilesOf(hierarchy.version, group),
-  );
+  const writer = await WriterChild.start({
+    caller: { uid: 0, gid: 0, groups: [] },
+    home,
+    folders: [{ path: 'app' }],
+    frozenMsMax: 200,
+  });
   try {
+    await writer.mayStop([freezeFilesOf(hierarchy.version, group)]);
     await writer.ask({ do: 'open', memory: at, fill: true }, 'opened', OPEN_MS);
     const child = spawn(process.execPath, ['-e', program, memory, String(all)], {
       stdio: ['pipe', 'pipe', 'inherit'],
@@ -179,7 +177,8 @@ function fill(folder: string, all: number): void {
 const COUNT = 7;
 
 async function rounds(writer: WriterChild, change: () => Promise<void>): Promise<Bar[]> {
-  const running = { populated: true, freezable: true, mapped: async () => new Set<string>() };
+  const mapped = async () => new Set<string>();
+  const running = async () => ({ populated: true, freezable: true, mapped });
   const took: number[] = [];
   const frozen: number[] = [];
   let bytes = 0;

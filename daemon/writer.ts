@@ -9,6 +9,7 @@ import { failedWith } from './kernel/errno.ts';
 import { Fd } from './kernel/fd.ts';
 import { Freezer } from './kernel/freezer.ts';
 import { openFolder, openOrMakeFolder } from './kernel/openat.ts';
+import { takeFiles } from './kernel/passed-files.ts';
 import { readBase } from './writeback/fill.ts';
 import { FolderDisk } from './writeback/folder-disk.ts';
 import { type Recovered, recoverBox } from './writeback/generations.ts';
@@ -23,14 +24,14 @@ function tell(answer: Answer): void {
 class Writer {
   readonly #task: Task;
   readonly #home: Fd;
-  readonly #freezer: Freezer | undefined;
+  /** Through it come the open files of groups that may be stopped. */
+  readonly #channel = new Fd(3, 'the channel of files');
+  #freezer: Freezer | undefined;
   #folders: ServedFolder[] = [];
 
   constructor(task: Task) {
     this.#task = task;
     this.#home = openFolder(task.home);
-    if (task.freezer !== undefined)
-      this.#freezer = new Freezer(task.freezer, new Fd(3, 'the freezer'), new Fd(4, 'its state'));
   }
 
   #parentOf(path: string): { parent: Fd; name: string } {
@@ -48,6 +49,10 @@ class Writer {
         return { said: 'verified', same: this.#folders.every((one) => one.isSame()) ? 1 : 0 };
       case 'open':
         return this.#open(ask);
+      case 'stops':
+        this.#freezer?.close();
+        this.#freezer = new Freezer(ask.versions, takeFiles(this.#channel, 'a freezer'));
+        return { said: 'ready' };
       case 'prepare':
         for (const folder of this.#folders) folder.prepare();
         return { said: 'prepared' };

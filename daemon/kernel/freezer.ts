@@ -1,6 +1,6 @@
 import { constants, openSync, readSync, writeSync } from 'node:fs';
 import type { Hierarchy } from './cgroups.ts';
-import { KernelError } from './errno.ts';
+import { failedWith, KernelError } from './errno.ts';
 import { Fd } from './fd.ts';
 
 /** Files of a control group by which it is stopped and goes on: `cgroup.freeze` and `cgroup.events`, or `freezer.state` twice. */
@@ -31,59 +31,110 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
 /** How long a program may stand still. */
 export const FROZEN_MS_MAX = 200;
 
-/** A control group whose processes can be stopped all at once, for moments. */
-export class Freezer {
-  readonly #words: (typeof WORDS)[1 | 2];
-  readonly #control: Fd;
-  readonly #state: Fd;
+/** An open file of a group that has gone. */
+const hasGone = (error: unknown): boolean => failedWith(error, 'ENODEV', 'ENOENT');
 
-  /** @param control @param state open descriptors, for good: who holds them may freeze this group and no other. */
-  constructor(version: 1 | 2, control: Fd, state: Fd) {
-    this.#words = WORDS[version];
-    this.#control = control;
-    this.#state = state;
+/** The open files of one group. */
+interface Stop {
+  words: (typeof WORDS)[1 | 2];
+  control: Fd;
+  state: Fd;
+}
+
+/** Control groups whose processes can be stopped all at once, for moments. One that has gone stands still. */
+export class Freezer {
+  readonly #stops: readonly Stop[];
+
+  /**
+   * @param versions of the groups; @param files two of each, `control` and `state`, open for good: who holds them may stop these groups
+   * and no other.
+   */
+  constructor(versions: readonly (1 | 2)[], files: readonly Fd[]) {
+    if (files.length !== 2 * versions.length) throw new Error('not two files of each group');
+    this.#stops = versions.map((version, index) => ({
+      words: WORDS[version],
+      control: files[2 * index]!,
+      state: files[2 * index + 1]!,
+    }));
   }
 
-  /** Opens the files of a group, for this process or for a child. */
-  static files({ control, state }: FreezeFiles): [control: Fd, state: Fd] {
-    const first = new Fd(openSync(control, constants.O_WRONLY), control);
+  /** Opens the files of those groups that are there, for this process or for a child. */
+  static open(groups: readonly FreezeFiles[]): { versions: (1 | 2)[]; files: Fd[] } {
+    const versions: (1 | 2)[] = [];
+    const files: Fd[] = [];
+    const open = (path: string, how: number) => files.push(new Fd(openSync(path, how), path));
+    for (const { version, control, state } of groups) {
+      try {
+        open(control, constants.O_WRONLY);
+        open(state, constants.O_RDONLY);
+        versions.push(version);
+      } catch (error) {
+        for (const one of files.splice(2 * versions.length)) one.close();
+        if (hasGone(error)) continue;
+        for (const one of files) one.close();
+        throw error;
+      }
+    }
+    return { versions, files };
+  }
+
+  /** Returns when every process of all groups stands still. Throws ETIMEDOUT, with all of them going on, when one does not in this time. */
+  freeze(withinMs: number): void {
+    const until = performance.now() + withinMs;
     try {
-      return [first, new Fd(openSync(state, constants.O_RDONLY), state)];
+      for (const stop of this.#stops) write(stop.control, stop.words.stop);
+      for (const stop of this.#stops)
+        while (!isStill(stop)) {
+          if (performance.now() > until)
+            throw new KernelError('freeze', 'ETIMEDOUT', stop.control.what);
+          Atomics.wait(sleeper, 0, 0, LOOK_MS);
+        }
     } catch (error) {
-      first.close();
+      this.thaw();
       throw error;
     }
   }
 
-  /** Returns when every process of the group stands still. Throws ETIMEDOUT, with the group going on, when one does not in this time. */
-  freeze(withinMs: number): void {
-    const until = performance.now() + withinMs;
-    this.#write(this.#words.stop);
-    while (!this.#words.stopped.test(this.#read())) {
-      if (performance.now() > until) {
-        this.thaw();
-        throw new KernelError('freeze', 'ETIMEDOUT', this.#control.what);
-      }
-      Atomics.wait(sleeper, 0, 0, LOOK_MS);
-    }
-  }
-
-  /** Lets the group go on. Safe to repeat. */
+  /** Lets all of them go on. Safe to repeat. */
   thaw(): void {
-    this.#write(this.#words.go);
-  }
-
-  #write(word: string): void {
-    writeSync(this.#control.number, word, 0, 'latin1');
-  }
-
-  #read(): string {
-    const text = Buffer.alloc(256);
-    return text.toString('latin1', 0, readSync(this.#state.number, text, 0, text.length, 0));
+    for (const { control, words } of this.#stops) write(control, words.go);
   }
 
   close(): void {
-    this.#control.close();
-    this.#state.close();
+    for (const { control, state } of this.#stops) {
+      control.close();
+      state.close();
+    }
+  }
+}
+
+function write(control: Fd, word: string): void {
+  try {
+    writeSync(control.number, word, 0, 'latin1');
+  } catch (error) {
+    if (!hasGone(error)) throw error;
+  }
+}
+
+function isStill({ state, words }: Stop): boolean {
+  const text = Buffer.alloc(256);
+  try {
+    return words.stopped.test(
+      text.toString('latin1', 0, readSync(state.number, text, 0, text.length, 0)),
+    );
+  } catch (error) {
+    if (hasGone(error)) return true;
+    throw error;
+  }
+}
+
+/** Lets groups go on that somebody stopped who is not there any more. */
+export function letGo(groups: readonly FreezeFiles[]): void {
+  const { versions, files } = Freezer.open(groups);
+  const freezer = new Freezer(versions, files);
+  try {
+    freezer.thaw();
+  } finally {
+    freezer.close();
   }
 }

@@ -1,6 +1,7 @@
 import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { type FreezeFiles, freezeFilesOf } from '../kernel/freezer.ts';
+import { PASSED_MAX } from '../kernel/passed-files.ts';
 import { sharedMappings } from '../kernel/shared-maps.ts';
 import type { Running } from './sync.ts';
 
@@ -27,11 +28,13 @@ export function isPopulated({ version, folder }: ProgramGroup): boolean {
   return events === undefined ? membersOf(folder).length > 0 : /^populated 1$/m.test(events);
 }
 
+/** More are not stopped together. */
+const STOPPED_MAX = PASSED_MAX / 2;
+
 /** The files by which all of these are stopped; undefined where one would go on. */
-export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles | undefined {
-  const [first, ...more] = groups;
-  if (first === undefined || more.length > 0 || !first.freezable) return undefined;
-  return freezeFilesOf(first.version, first.folder);
+export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles[] | undefined {
+  if (groups.length > STOPPED_MAX || !groups.every(({ freezable }) => freezable)) return undefined;
+  return groups.map(({ version, folder }) => freezeFilesOf(version, folder));
 }
 
 /** What runs in these groups, with the files of the file system `device` that it has mapped. */

@@ -2,12 +2,12 @@ import { statSync } from 'node:fs';
 import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { bootId, boottimeMs } from '../kernel/clock.ts';
-import { FROZEN_MS_MAX } from '../kernel/freezer.ts';
+import { FROZEN_MS_MAX, letGo } from '../kernel/freezer.ts';
 import { deviceOf } from '../kernel/walked.ts';
 import type { Store } from '../store/store.ts';
 import { freezeOf, isPopulated, type ProgramGroup, runningIn } from './program-groups.ts';
 import { deleteServed, putServed, type Served } from './served-rows.ts';
-import { deadlines, sync } from './sync.ts';
+import { deadlines, type Running, sync } from './sync.ts';
 import type { Task } from './talk.ts';
 import { WriterChild } from './writer-child.ts';
 
@@ -57,8 +57,6 @@ export class Session {
   #served: Served;
   #memory: string | undefined;
   #writer: WriterChild | undefined;
-  /** The file by which the writer stops the instances. */
-  #stops: string | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   /** When it last came to the disk, or from there, and when that has failed: of the clock that is never set. */
   #savedMs: number;
@@ -190,19 +188,25 @@ export class Session {
     }
   }
 
-  /**
-   * The writer for these groups. The right to stop one is given to it at its start, so that for another one another writer compares what memory
-   * has, and goes on.
-   */
-  async #writerFor(groups: readonly ProgramGroup[]): Promise<WriterChild> {
-    const freeze = freezeOf(groups);
-    const fits = groups.length === 0 || freeze?.control === this.#stops;
-    if (this.#writer !== undefined && !this.#writer.hasEnded && fits) return this.#writer;
-    await this.#writer?.end();
-    this.#writer = await WriterChild.start(this.#task, freeze);
-    this.#stops = freeze?.control;
+  /** A writer that knows what memory has. After one that has ended, another one compares that with the disk. */
+  async #writing(): Promise<WriterChild> {
+    if (this.#writer !== undefined && !this.#writer.hasEnded) return this.#writer;
+    this.#writer = await WriterChild.start(this.#task);
     await this.#open(this.#writer, false);
     return this.#writer;
+  }
+
+  /** What runs now, which the writer may stop then. */
+  async #running(writer: WriterChild): Promise<Running> {
+    const { programs } = this.#served;
+    const groups = programs.filter(isPopulated);
+    const stops = freezeOf(groups);
+    await writer.mayStop(stops ?? []);
+    const { dev } = statSync(this.#memory ?? '', { bigint: true });
+    return {
+      ...runningIn(groups, deviceOf(dev).join(':'), stops !== undefined),
+      hasGrown: () => this.#served.programs !== programs,
+    };
   }
 
   #failed(error: unknown): void {
@@ -215,12 +219,14 @@ export class Session {
   /** Takes up what an earlier daemon has left, or what a boot has. */
   resume(): Promise<void> {
     return this.#next(async () => {
+      // Whoever was writing back may have been killed in the moment in which they stood still.
+      letGo(freezeOf(this.#served.programs.filter(isPopulated)) ?? []);
       const memory = await this.#parts.partitionOf(this.#served);
       this.state = memory === undefined ? 'ending' : 'serving';
       this.#memory = memory;
       try {
         if (memory === undefined) await this.#end();
-        else await this.#writerFor(this.#served.programs.filter(isPopulated));
+        else await this.#writing();
       } catch (error) {
         this.#failed(error);
       }
@@ -236,12 +242,9 @@ export class Session {
 
   async #sync(): Promise<void> {
     try {
-      const groups = this.#served.programs.filter(isPopulated);
-      const writer = await this.#writerFor(groups);
-      const { dev } = statSync(this.#memory ?? '', { bigint: true });
-      const program = runningIn(groups, deviceOf(dev).join(':'), freezeOf(groups) !== undefined);
+      const writer = await this.#writing();
       const begunMs = this.#elapsedMs();
-      const { takenMs } = await sync(writer, program, this.#parts.now);
+      const { takenMs } = await sync(writer, () => this.#running(writer), this.#parts.now);
       this.takenMs = takenMs;
       this.#savedMs = begunMs;
       this.problem = undefined;

@@ -1,20 +1,28 @@
 import type { Answer } from './talk.ts';
 import { type WriterChild, WriterFailed } from './writer-child.ts';
 
-/** How long one step may take. */
-export const deadlines = { openMs: 600_000, copyMs: 60_000, saveMs: 600_000, finishMs: 600_000 };
+/** How long one step may take; `stoppedMs`: one in which the program stands still, which its writer itself keeps much shorter. */
+export const deadlines = {
+  openMs: 600_000,
+  copyMs: 60_000,
+  stoppedMs: 10_000,
+  saveMs: 600_000,
+  finishMs: 600_000,
+};
 
 /** A program that cannot be stopped long enough is tried so often; then the next time counts. */
 const TRIES = 3;
 
-/** The program whose data it is. */
+/** The program whose data it is, with all that runs of it. */
 export interface Running {
   /** Some of it runs. */
   populated: boolean;
-  /** It can be stopped for moments. */
+  /** It can be stopped for moments: the writer has been told which groups. */
   freezable: boolean;
   /** Files that it has mapped to write them, by inode. */
   mapped(): Promise<ReadonlySet<string>>;
+  /** More of it has begun since this was found out: that was not stopped. */
+  hasGrown?(): boolean;
 }
 
 /** What a write-back did. */
@@ -31,29 +39,34 @@ type Taken = Extract<Answer, { said: 'taken' }>;
 /**
  * Writes back what a program has changed in memory, as it is at one moment: copies ahead, stops the program for what is left, lets it go on, and
  * writes. Throws WriterFailed; what was written before counts then.
+ * @param running finds out what runs, before each try.
  */
 export async function sync(
   writer: WriterChild,
-  program: Running,
+  running: () => Promise<Running>,
   now: () => number,
 ): Promise<Synced> {
-  const { takenMs, frozenMs } = await take(writer, program, now);
+  const { takenMs, frozenMs } = await take(writer, running, now);
   const { files, bytes } = await writer.ask({ do: 'save', takenMs }, 'saved', deadlines.saveMs);
   return { takenMs, frozenMs, files, bytes };
 }
 
-async function take(writer: WriterChild, program: Running, now: () => number) {
-  const { populated, freezable } = program;
+async function take(writer: WriterChild, running: () => Promise<Running>, now: () => number) {
   for (let tries = 1; ; tries += 1) {
     await writer.ask({ do: 'prepare' }, 'prepared', deadlines.copyMs);
+    const program = await running();
+    const { populated, freezable } = program;
     const mapped = populated ? [...(await program.mapped())] : [];
     // Bytes that change while they are copied would be torn.
     if (mapped.length > 0 && !freezable)
       throw new WriterFailed('it writes into mapped files, and cannot be stopped', true);
     const takenMs = now();
-    const ask = { do: 'take' as const, mapped, freeze: populated && freezable, running: populated };
+    const freeze = populated && freezable;
+    const deadlineMs = freeze ? deadlines.stoppedMs : deadlines.copyMs;
+    const ask = { do: 'take' as const, mapped, freeze, running: populated };
     try {
-      const { frozenMs }: Taken = await writer.ask(ask, 'taken', deadlines.copyMs);
+      const { frozenMs }: Taken = await writer.ask(ask, 'taken', deadlineMs);
+      if (program.hasGrown?.()) throw new WriterFailed('it starts again and again', true);
       return { takenMs, frozenMs };
     } catch (error) {
       const again = error instanceof WriterFailed && error.late && tries < TRIES;

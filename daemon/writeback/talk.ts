@@ -9,6 +9,8 @@ export type Ask =
    * `N/taken` copies wait.
    */
   | { do: 'open'; memory: string; fill: boolean }
+  /** Groups of these versions are to be stopped from now on: two open files of each come through the descriptor 3. */
+  | { do: 'stops'; versions: (1 | 2)[] }
   /** Copies what was changed, as far as it stands still. */
   | { do: 'prepare' }
   /** Copies the rest, in a moment in which the program is stopped (`freeze`), has ended, or happens to write nothing. */
@@ -23,6 +25,7 @@ export type Answer =
   | { said: 'measured'; names: number; bytes: number }
   | { said: 'verified'; same: 0 | 1 }
   | { said: 'opened'; files: number; bytes: number; skipped: number }
+  | { said: 'ready' }
   | { said: 'prepared' }
   | { said: 'taken'; frozenMs: number }
   /** It would have taken longer than the program may stand still. */
@@ -41,8 +44,6 @@ export interface Task {
     /** Relative to the home; a byte string. */
     path: string;
   }[];
-  /** The program is stopped through the descriptors 3 and 4. */
-  freezer?: 1 | 2;
   /** The longest time for which it may be stopped. */
   frozenMsMax: number;
 }

@@ -1,11 +1,15 @@
 import type { Child } from '../kernel/exec.ts';
-import type { FreezeFiles } from '../kernel/freezer.ts';
+import type { Fd } from '../kernel/fd.ts';
+import { type FreezeFiles, Freezer, letGo } from '../kernel/freezer.ts';
+import { passFiles } from '../kernel/passed-files.ts';
 import { startWriter } from '../kernel/start-writer.ts';
 import type { Answer, Ask, Task } from './talk.ts';
 
 /** Longest line of an answer: a problem and a path. */
 const LINE_MAX = 16_384;
 const PROBLEM_MAX = 400;
+/** What takes no time is answered in this. */
+const ANSWER_MS = 60_000;
 
 type Said = Answer['said'];
 type AnswerTo<T extends Said> = Extract<Answer, { said: T }>;
@@ -43,26 +47,47 @@ export function readAnswer<T extends Said>(line: string, wanted: T): AnswerTo<T>
 /** A child that works on a user's folders, as that user. */
 export class WriterChild {
   readonly #child: Child;
+  readonly #channel: Fd;
+  /** Groups that it may have stopped, and what it knows of. */
+  #stops: readonly FreezeFiles[] = [];
+  #told: string | undefined = '';
   #buffer = '';
   #waiting: ((line: string | undefined) => void) | undefined;
   #ended = false;
 
-  private constructor(child: Child) {
+  private constructor(child: Child, channel: Fd) {
     this.#child = child;
+    this.#channel = channel;
     child.stdout.setEncoding('utf8');
     child.stdout.on('data', (text: string) => this.#take(text));
     child.stdout.on('close', () => {
       this.#ended = true;
+      this.#channel.close();
       this.#deliver(undefined);
     });
   }
 
-  /** Starts it. `freeze`: the group of the programs that it may stop for moments. */
-  static async start(task: Task, freeze?: FreezeFiles): Promise<WriterChild> {
-    const child = await startWriter(task.caller.uid, freeze);
-    const whole: Task = { ...task, ...(freeze && { freezer: freeze.version }) };
-    child.stdin?.write(`${JSON.stringify(whole)}\n`);
-    return new WriterChild(child);
+  static async start(task: Task): Promise<WriterChild> {
+    const { child, channel } = await startWriter(task.caller.uid);
+    child.stdin?.write(`${JSON.stringify(task)}\n`);
+    return new WriterChild(child, channel);
+  }
+
+  /** From now on it may stop these groups for moments, and no others. */
+  async mayStop(groups: readonly FreezeFiles[]): Promise<void> {
+    const paths = groups.map(({ control }) => control).join('\n');
+    if (paths === this.#told) return;
+    this.#told = undefined;
+    if (this.#ended) throw new WriterFailed('its writer has ended');
+    const { versions, files } = Freezer.open(groups);
+    try {
+      passFiles(this.#channel, files);
+    } finally {
+      for (const one of files) one.close();
+    }
+    this.#stops = groups;
+    await this.ask({ do: 'stops', versions }, 'ready', ANSWER_MS);
+    this.#told = paths;
   }
 
   #take(text: string): void {
@@ -95,7 +120,11 @@ export class WriterChild {
     const timer = setTimeout(() => this.#child.kill(), deadlineMs);
     const line = await answered;
     clearTimeout(timer);
-    if (line === undefined) throw new WriterFailed('its writer has ended');
+    if (line === undefined) {
+      // It was killed in the moment in which they stood still: nobody else lets them go on.
+      letGo(this.#stops);
+      throw new WriterFailed('its writer has ended');
+    }
     return readAnswer(line, wanted);
   }
 

@@ -16,8 +16,13 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { partitionName, topFolders } from '../../../daemon/compose/fast-launches.ts';
-import { createGroup, readHierarchies, removeGroup } from '../../../daemon/kernel/cgroups.ts';
-import { freezableIn } from '../../../daemon/kernel/freezer.ts';
+import {
+  createGroup,
+  processesOf,
+  readHierarchies,
+  removeGroup,
+} from '../../../daemon/kernel/cgroups.ts';
+import { freezableIn, freezeFilesOf, letGo } from '../../../daemon/kernel/freezer.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
@@ -60,19 +65,33 @@ echo begun
 while read -r line; do echo "$line" > file; echo "done $(cat other)"; done
 `;
 
+/** Gives up before the whole run is given up, which would leave everything behind. */
 async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  for (;;) {
+  for (const end = performance.now() + 60_000; ; await pause(20)) {
     const found = await look();
     if (found !== undefined) return found;
-    await pause(20);
+    if (performance.now() > end) throw new Error(`not within a minute: ${look}`);
   }
 }
 
+/** Ends what runs in a group of the test, stopped or not, and removes it. */
 async function removeTree(at: string): Promise<void> {
   if (!existsSync(at)) return;
   for (const entry of readdirSync(at, { withFileTypes: true }))
     if (entry.isDirectory()) await removeTree(`${at}/${entry.name}`);
-  await until(() => removeGroup(at) || undefined);
+  for (const version of [1, 2] as const) letGo([freezeFilesOf(version, at)]);
+  await until(() => {
+    for (const pid of processesOf(at)) endProcess(pid);
+    return removeGroup(at) || undefined;
+  });
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** A machine with one application whose data may lie in memory, and a daemon. */
@@ -83,7 +102,10 @@ async function paintMachine(t: ExecutionContext) {
   createGroup(`${hierarchy.at}/${side}`);
   // A daemon that was killed leaves its group for the next one.
   const beside = `${freezableIn(readHierarchies())?.at}/personad-fast`;
-  t.teardown(() => removeTree(beside));
+  t.teardown(async () => {
+    await removeTree(`${beside}/${partitionName('paint', games.uid)}`);
+    removeGroup(beside);
+  });
   const root = privateTree(t, `[partitions]\nuser = "${side}"\n`);
   const disk = `${root}/machine/usr/games/.paint`;
   const program = `${root}/machine/usr/bin/paint`;
@@ -124,7 +146,12 @@ async function start(t: ExecutionContext, root: string, program: string) {
     said += String(piece);
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const line = async () => String((await lines.next()).value);
+  const line = async () => {
+    const late = pause(60_000, undefined, { ref: false }).then(() => {
+      throw new Error('it says nothing');
+    });
+    return String((await Promise.race([lines.next(), late])).value);
+  };
   t.is(await line(), 'begun', said);
   return {
     said: () => said,

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import {
   createGroup,
@@ -7,7 +7,7 @@ import {
   readHierarchies,
   removeGroup,
 } from '../../../daemon/kernel/cgroups.ts';
-import { freezableIn, freezeFilesOf } from '../../../daemon/kernel/freezer.ts';
+import { Freezer, freezableIn, freezeFilesOf, letGo } from '../../../daemon/kernel/freezer.ts';
 import { sharedIn } from '../../../daemon/kernel/shared-maps.ts';
 import { sync } from '../../../daemon/writeback/sync.ts';
 import { WriterFailed } from '../../../daemon/writeback/writer-child.ts';
@@ -27,39 +27,60 @@ const put=(f,n)=>fs.writeSync(f,String(n).padStart(12),0);
 const x=fs.openSync(a,'w'),y=fs.openSync(b,'w');put(x,0);put(y,0);console.log('begun');
 for(let n=1;;n++){put(x,n);put(y,n)}`;
 
-async function groupOf(t: ExecutionContext, { at }: Hierarchy): Promise<string> {
-  const group = `${at}/personad-test-${process.pid}`;
+/** A group that can be stopped, with a program in it that writes into two files. */
+async function grouped(t: ExecutionContext, hierarchy: Hierarchy, name: string, files: string[]) {
+  const { at, version } = hierarchy;
+  const group = `${at}/personad-test-${process.pid}-${name}`;
   createGroup(group);
   t.teardown(() => void removeGroup(group));
-  return group;
+  const program = partner(t, process.execPath, '-e', writer, ...files);
+  t.is(await program.line(), 'begun');
+  await moveProcess(group, program.process.pid!);
+  const stop = freezeFilesOf(version, group);
+  // What is stopped cannot be ended.
+  t.teardown(() => letGo([stop]));
+  return { group, stop, program, files };
+}
+
+/** A folder in memory that a writer keeps, and two files in it for each of these programs. */
+async function servedFiles(t: ExecutionContext, programs: string[], limits = {}) {
+  const home = await servedHome(t, limits);
+  const served = await home.writer();
+  await served.ask({ do: 'open', memory: home.partition, fill: true }, 'opened', 60_000);
+  const files = programs.map((name) => ['a', 'b'].map((one) => `${home.memory}/${name}${one}`));
+  return { home, served, files };
 }
 
 /** A folder in memory with a program that writes in it, in a group of this hierarchy that can be stopped. */
 async function writing(t: ExecutionContext, hierarchy: Hierarchy, limits = {}) {
-  const home = await servedHome(t, limits);
-  const group = await groupOf(t, hierarchy);
-  const served = await home.writer(freezeFilesOf(hierarchy.version, group));
-  await served.ask({ do: 'open', memory: home.partition, fill: true }, 'opened', 60_000);
-  const files = ['a', 'b'].map((one) => `${home.memory}/${one}`);
-  const program = partner(t, process.execPath, '-e', writer, ...files);
-  t.is(await program.line(), 'begun');
-  await moveProcess(group, program.process.pid!);
-  const running = { populated: true, freezable: true, mapped: async () => new Set<string>() };
-  return { home, served, program, files, running };
+  const { home, served, files: of } = await servedFiles(t, [''], limits);
+  const { stop, program, files } = await grouped(t, hierarchy, 'one', of[0]!);
+  await served.mayStop([stop]);
+  return { home, served, stop, program, files };
 }
+
+const mapped = async () => new Set<string>();
+const running = async () => ({ populated: true, freezable: true, mapped });
+
+/** Returns when a file has changed. */
+function untilWritten(file: string): void {
+  const before = readFileSync(file, 'latin1');
+  while (readFileSync(file, 'latin1') === before);
+}
+const stopped = (state: string): boolean =>
+  /^frozen 1$|^FROZEN/m.test(readFileSync(state, 'latin1'));
 
 for (const [name, hierarchy] of ways) {
   const other = () => (hierarchy === undefined ? `no freezer of cgroup ${name}` : undefined);
   when(test, { root: true, other })(
     `cgroup ${name}: a program is taken at one moment`,
     async (t) => {
-      const { home, served, program, files, running } = await writing(t, hierarchy!);
+      const { home, served, program, files } = await writing(t, hierarchy!);
       for (let n = 1; n <= 3; n += 1) t.is((await sync(served, running, () => n)).files, 2);
       // It goes on.
-      const before = readFileSync(files[0]!, 'latin1');
-      while (readFileSync(files[0]!, 'latin1') === before);
+      untilWritten(files[0]!);
       // Without a stop it is the moment of a pause, or none.
-      const unstopped = { ...running, freezable: false };
+      const unstopped = async () => ({ ...(await running()), freezable: false });
       await sync(served, unstopped, () => 4).catch((error) =>
         t.true(error instanceof WriterFailed),
       );
@@ -75,16 +96,92 @@ for (const [name, hierarchy] of ways) {
   when(test, { root: true, other })(
     `cgroup ${name}: a program that would stand still too long goes on, and the generation before stays`,
     async (t) => {
-      const stopped = { frozenMsMax: 0 };
-      const { served, program, running, files } = await writing(t, hierarchy!, stopped);
+      const { served, program, files } = await writing(t, hierarchy!, { frozenMsMax: 0 });
       await t.throwsAsync(
         sync(served, running, () => 1),
         { message: /busy/ },
       );
-      const before = readFileSync(files[0]!, 'latin1');
-      while (readFileSync(files[0]!, 'latin1') === before);
+      untilWritten(files[0]!);
       await program.end();
       t.pass();
+    },
+  );
+
+  when(test, { root: true, other })(
+    `cgroup ${name}: programs in several groups are taken at one moment`,
+    async (t) => {
+      const names = ['one', 'two', 'three'];
+      const { home, served, files } = await servedFiles(t, names);
+      const all = [];
+      for (const [index, one] of names.entries())
+        all.push(await grouped(t, hierarchy!, one, files[index]!));
+      const stops = all.map(({ stop }) => stop);
+      const opened = Freezer.open(stops);
+      const freezer = new Freezer(opened.versions, opened.files);
+      t.teardown(() => freezer.close());
+      freezer.freeze(5000);
+      const read = () => files.flat().map((file) => readFileSync(file, 'latin1'));
+      t.deepEqual(
+        stops.map(({ state }) => stopped(state)),
+        [true, true, true],
+      );
+      t.deepEqual(read(), read());
+      freezer.thaw();
+      for (const [file] of files) untilWritten(file!);
+
+      // More of them begin, and end, under the same writer.
+      for (const now of [stops.slice(0, 1), stops, stops.slice(1)]) {
+        await served.mayStop(now);
+        if (now.length < stops.length) continue;
+        t.is((await sync(served, running, () => 1)).files, 6);
+        for (const [file] of files) untilWritten(file!);
+      }
+      await all[0]!.program.end();
+      removeGroup(all[0]!.group);
+      await served.mayStop(stops);
+      t.is((await sync(served, running, () => 2)).files, 6);
+      await served.end();
+      await (await home.recoverer()).ask({ do: 'finish' }, 'finished', 60_000);
+      for (const one of names) {
+        const [a, b] = ['a', 'b'].map((file) =>
+          Number(readFileSync(`${home.disk}/${one}${file}`, 'latin1')),
+        );
+        t.true(a! > 0);
+        t.true(a === b || a === b! + 1, `${one}: ${a} and ${b}`);
+      }
+    },
+  );
+
+  when(test, { root: true, other })(
+    `cgroup ${name}: whoever is killed while a program stands still, it goes on`,
+    async (t) => {
+      const { home, served, stop, files } = await writing(t, hierarchy!, {
+        memoryBytes: 512 << 20,
+      });
+      // It counts as mapped: it is copied while the program stands still, which takes a while.
+      const big = `${home.memory}/big`;
+      writeFileSync(big, Buffer.alloc(200 << 20, 1));
+      const inode = String(statSync(big).ino);
+      const slow = async () => ({ ...(await running()), mapped: async () => new Set([inode]) });
+      let result: string | undefined;
+      const take = async () => {
+        result = undefined;
+        result = await sync(served, slow, () => 1).then(() => 'taken', String);
+      };
+      let taking = take();
+      // Until it is met standing still.
+      while (!stopped(stop.state)) {
+        await new Promise(setImmediate);
+        if (result === 'taken') taking = take();
+      }
+      await Promise.all([served.end(), taking]);
+      t.regex(result ?? '', /writer has ended/);
+      untilWritten(files[0]!);
+
+      // The writer and the daemon: the next one lets it go on, before anything else.
+      writeFileSync(stop.control, hierarchy!.version === 2 ? '1' : 'FROZEN');
+      letGo([stop]);
+      untilWritten(files[0]!);
     },
   );
 }

@@ -2,7 +2,6 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import type { FreezeFiles } from '../../../daemon/kernel/freezer.ts';
 import { attach } from '../../../daemon/kernel/mounts.ts';
 import { mountTmpfs } from '../../../daemon/kernel/tmpfs.ts';
 import { WriterChild } from '../../../daemon/writeback/writer-child.ts';
@@ -21,7 +20,7 @@ export interface ServedHome {
   partition: string;
   /** What the program sees in its place. */
   memory: string;
-  writer(freeze?: FreezeFiles): Promise<WriterChild>;
+  writer(): Promise<WriterChild>;
   /** A writer that only recovers what is left on the disk. */
   recoverer(): Promise<WriterChild>;
 }
@@ -65,11 +64,15 @@ export async function servedHome(
     disk,
     partition,
     memory,
-    writer: (freeze) => started(WriterChild.start(task, freeze)),
+    writer: () => started(WriterChild.start(task)),
     recoverer: () =>
       started(WriterChild.start({ caller, home, folders: task.folders, frozenMsMax })),
   };
 }
 
 /** What a program that does not run, or cannot be stopped, is to a write-back. */
-export const idle = { populated: false, freezable: false, mapped: async () => new Set<string>() };
+export const idle = async () => ({
+  populated: false,
+  freezable: false,
+  mapped: async () => new Set<string>(),
+});

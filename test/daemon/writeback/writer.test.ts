@@ -270,7 +270,7 @@ for line in sys.stdin:
       t.is(await program.line(), 'done');
     };
     await written('b');
-    const running = { populated: true, freezable: true, mapped };
+    const running = async () => ({ populated: true, freezable: true, mapped });
     t.is((await sync(writer, running, () => 1)).files, 1);
     t.is((await sync(writer, running, () => 2)).files, 0);
     await written('c');
