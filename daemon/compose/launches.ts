@@ -216,6 +216,7 @@ export function openLaunches(parts: LaunchParts) {
     },
     async close(): Promise<void> {
       await fast.sessions.close();
+      secure.close();
       await found.close();
     },
     notices: () => violationNotices(running),

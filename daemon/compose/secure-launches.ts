@@ -2,17 +2,19 @@ import { join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { Request, Rooms } from '../api/rooms.ts';
+import type { Log } from '../changes/log.ts';
 import { type Paths, runPlaces } from '../config/paths.ts';
 import { diskTexts } from '../enclave/enclave-pages.ts';
 import type { Home } from '../enclave/home.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
 import { writeDurably } from '../kernel/files.ts';
-import { besideUsr, bubblewrap } from '../kernel/sandbox-host.ts';
+import { PublicCopy } from '../kernel/public-copy.ts';
+import { besideUsr, bubblewrap, hasOpt } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
 import { type ApartProgram, ApartPrograms, assuranceOf } from '../profiles/apart.ts';
 import type { Obstacles, Way } from '../profiles/launch-plan.ts';
-import { type Grant, secureWay } from '../profiles/secure-way.ts';
+import { type Grant, secureWay, settings } from '../profiles/secure-way.ts';
 import { fastObstacles } from './fast-launches.ts';
 
 /** What applications are kept apart with. */
@@ -24,6 +26,7 @@ export interface SecureParts {
   hasBubblewrap(): boolean;
   home(uid: number, wanted: string | undefined): Promise<Home>;
   now(): number;
+  log: Log;
 }
 
 /** An application that is to be kept apart. */
@@ -46,9 +49,29 @@ export class SecureLaunches {
   readonly #parts: SecureParts;
   readonly #running = new ApartPrograms();
   readonly #besideUsr = besideUsr();
+  readonly #settings: PublicCopy;
+  #saidProblem = false;
 
   constructor(parts: SecureParts) {
     this.#parts = parts;
+    this.#settings = new PublicCopy('/etc', this.#settingsPlace, settings);
+  }
+
+  get #settingsPlace(): string {
+    return join(this.#parts.paths.run, runPlaces.applicationSettings);
+  }
+
+  /** Settings of the machine as they are now, in one folder; undefined where that cannot be had. */
+  #settingsFolder(): string | undefined {
+    try {
+      this.#settings.renew();
+      return this.#settingsPlace;
+    } catch (err) {
+      // It costs a few milliseconds of each start, and no wall.
+      if (!this.#saidProblem) this.#parts.log.warn({ err }, 'cannot copy settings, ignoring');
+      this.#saidProblem = true;
+      return undefined;
+    }
   }
 
   get #filter(): string {
@@ -58,6 +81,11 @@ export class SecureLaunches {
   /** Lays down what every launch needs. */
   async open(): Promise<void> {
     await writeDurably(this.#filter, applicationFilter(), 0o444);
+    this.#settingsFolder();
+  }
+
+  close(): void {
+    this.#settings.close();
   }
 
   /** Why profiles cannot be had by this user. */
@@ -105,6 +133,8 @@ export class SecureLaunches {
       grants,
       executable: executable?.path,
       besideUsr: this.#besideUsr,
+      hasOpt: hasOpt(),
+      settings: this.#settingsFolder(),
       filter: this.#filter,
     });
     const { name, way: lies } = home.enclave;

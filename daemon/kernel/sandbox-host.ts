@@ -1,4 +1,4 @@
-import { accessSync, constants, readlinkSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readlinkSync } from 'node:fs';
 import { failedWith } from './errno.ts';
 
 /** The program that makes sandboxes. */
@@ -26,4 +26,13 @@ export function besideUsr(): BesideUsr {
       return failedWith(error, 'EINVAL') ? [{ path, target: undefined }] : [];
     }
   });
+}
+
+/** True when something was installed in /opt. */
+export function hasOpt(): boolean {
+  try {
+    return readdirSync('/opt').length > 0;
+  } catch {
+    return false;
+  }
 }

@@ -20,12 +20,16 @@ export interface Apart {
   /** The program as the caller has found it. */
   executable?: string | undefined;
   besideUsr: BesideUsr;
+  /** There is something in /opt. */
+  hasOpt: boolean;
+  /** A folder with all of `settings`, and nothing else; absent: each is shown by itself. */
+  settings?: string | undefined;
   /** Where the filter of system calls lies. */
   filter: string;
 }
 
 /** Of /etc, what programs need to run at all, and to look and speak as on this machine. */
-const settings = [
+export const settings: readonly string[] = [
   'X11',
   'alternatives',
   'bash.bashrc',
@@ -110,8 +114,22 @@ function checkExecutable({ app, executable, grants, besideUsr }: Apart): void {
   });
 }
 
-function treeOptions({ besideUsr, grants }: Apart): string[] {
-  const fromEtc = grants.includes('net') ? [...settings, ...netSettings] : settings;
+/**
+ * What is shown of /etc. Each bind costs bubblewrap a reading of the mount table, which is most of the time that it takes: all of it is one where
+ * nothing else of /etc is granted.
+ */
+function settingsOptions({ settings: folder, grants }: Apart): string[] {
+  const net = grants.includes('net');
+  const more = net || foldersOf(grants).some(({ path }) => isIn(path, '/etc'));
+  if (folder !== undefined && !more) return ['--ro-bind', folder, '/etc'];
+  return [...settings, ...(net ? netSettings : [])].flatMap((name) => {
+    const path = `/etc/${name}`;
+    return ['--ro-bind-try', path, path];
+  });
+}
+
+function treeOptions(apart: Apart): string[] {
+  const { besideUsr, hasOpt } = apart;
   return [
     '--ro-bind',
     '/usr',
@@ -119,11 +137,8 @@ function treeOptions({ besideUsr, grants }: Apart): string[] {
     ...besideUsr.flatMap(({ path, target }) =>
       target === undefined ? ['--ro-bind', path, path] : ['--symlink', target, path],
     ),
-    ...['/opt', ...fromEtc.map((name) => `/etc/${name}`)].flatMap((path) => [
-      '--ro-bind-try',
-      path,
-      path,
-    ]),
+    ...(hasOpt ? ['--ro-bind-try', '/opt', '/opt'] : []),
+    ...settingsOptions(apart),
     ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--tmpfs', '/run'],
     ...['--dir', '/var', '--symlink', '../tmp', '/var/tmp', '--symlink', '../run', '/var/run'],
   ];

@@ -72,7 +72,7 @@ function expectClosed(t: ExecutionContext, { state, run }: LiveDaemon): void {
   t.like(lstatSync(`${run}/application.bpf`), { uid: 0, mode: 0o100444 });
   for (const name of readdirSync(run)) {
     const stat = lstatSync(join(run, name));
-    const places = ['slots', 'fast', 'volumes', 'enclaves'];
+    const places = ['slots', 'fast', 'volumes', 'enclaves', 'settings'];
     const open = [...places, 'user.sock', 'control.sock', 'application.bpf'];
     if (open.includes(name)) continue;
     t.is(stat.mode & 0o077, 0, `run/${name} has mode ${(stat.mode & 0o7777).toString(8)}`);

@@ -1,9 +1,18 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
+import { silentLog } from '../../../daemon/changes/log.ts';
 import { SecureLaunches } from '../../../daemon/compose/secure-launches.ts';
 import { choose } from '../../../daemon/profiles/selection.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
@@ -69,6 +78,18 @@ real(
     t.false(existsSync('/tmp/own'));
   },
 );
+
+real('of /etc it sees the same, shown as one folder or name by name', async (t) => {
+  const script = 'cd /etc; find . -type f 2>/dev/null | sort | xargs sha256sum';
+  const whole = await inside(t, script);
+  const byName = new Set(await inside(t, script, ['--net']));
+  t.true(whole.length > 5);
+  t.deepEqual(
+    whole.filter((line) => !byName.has(line)),
+    [],
+  );
+  t.true(readdirSync(join(ground.daemon.run, 'settings')).includes('passwd'));
+});
 
 real('it has its own processes, no network, no privileges, and a filter', async (t) => {
   const lines = await inside(
@@ -192,6 +213,7 @@ test('a machine without bubblewrap, or where users make no namespaces, keeps not
     hasBubblewrap: () => true,
     home: async () => ({ obstacle: 'no enclave' }),
     now: Date.now,
+    log: silentLog,
   };
   for (const [lacking, why] of [
     [{ hasBubblewrap: () => false }, /bwrap is missing: `apt install bubblewrap`/],
