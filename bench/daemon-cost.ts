@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { atMost, type Bar } from './bar.ts';
+import { cpuSeconds } from './cpu-seconds.ts';
 import { startEcho } from './echo.ts';
 import type { Ground } from './ground.ts';
 import { compileFloor, floorFigures, timed } from './programs.ts';
@@ -16,16 +17,6 @@ export async function measureDaemon(ground: Ground, quick: boolean): Promise<Bar
     await toolStart(ground, quick ? 10 : 30),
     ...(await idle(ground, quick ? 10 : 30)),
   ];
-}
-
-/**
- * Processor seconds that the threads of a process have used, to the nanosecond (`schedstat` of proc(5)): an idle daemon uses less in
- * half a minute than a few of the ticks in which `stat` counts. Threads that have ended are left out; the daemon keeps its own.
- */
-function cpuSeconds(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  const used = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'));
-  return used.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e9;
 }
 
 /** Keeps the main thread of a process on one processor, or lets it use all again. */

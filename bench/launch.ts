@@ -1,21 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  createGroup,
-  type Hierarchy,
-  readHierarchies,
-  removeGroup,
-} from '../daemon/kernel/cgroups.ts';
+import { createGroup, readHierarchies } from '../daemon/kernel/cgroups.ts';
 import { atMost, type Bar } from './bar.ts';
 import { catalogueBars } from './catalogue.ts';
+import { foundBars } from './found.ts';
 import { type Ground, openGround } from './ground.ts';
+import { groupsBelow, removeAll } from './launch-groups.ts';
 import { compileFloor, installed, startFloor } from './programs.ts';
 import { median } from './statistics.ts';
 
 /** One line for --list. */
 export const summary =
-  'look-up and import of applications; start of a program through persona-run (standard and secure) and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail';
+  'look-up and import of applications; start of a program through persona-run (standard and secure) and the tool, beside plain exec, bwrap, gamemoderun, cgexec, firejail; how soon one is found that was started without the daemon';
 
 /** Time is measured: the best of three. */
 export const runs = 3;
@@ -100,7 +97,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
       await secure(ground, floor, rounds),
     ];
     await ground.reconnect();
-    return [...(await catalogueBars(ground, quick)), ...starts];
+    return [...(await catalogueBars(ground, quick)), ...starts, ...(await foundBars(quick))];
   } finally {
     await ground.stop();
   }
@@ -192,21 +189,6 @@ async function placed({ dist }: Ground, floor: string, side: string, rounds: num
   } finally {
     await removeAll(memory, side);
   }
-}
-
-const groupsBelow = (at: string): string[] =>
-  readdirSync(at, { withFileTypes: true })
-    .filter((one) => one.isDirectory())
-    .map(({ name }) => `${at}/${name}`);
-
-/** The groups of ended programs; the daemon may remove some of them at the same time. */
-async function removeAll({ at }: Hierarchy, side: string): Promise<void> {
-  const below = (group: string): string[] => [...groupsBelow(group).flatMap(below), group];
-  for (let left = 20; left > 0; left -= 1) {
-    if (below(`${at}/${side}`).every(removeGroup)) return;
-    await pause(SPACE_MS);
-  }
-  throw new Error(`cannot remove the group ${side}`);
 }
 
 async function throughTool({ dist }: Ground, floor: string, rounds: number): Promise<Bar> {

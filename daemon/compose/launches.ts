@@ -10,15 +10,18 @@ import { readGroupMemory } from '../kernel/group-memory.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
-import { Detector, type ViolationPolicy } from '../profiles/detector.ts';
+import { Detector } from '../profiles/detector.ts';
 import { type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { ownGroups } from '../profiles/own-groups.ts';
+import { PastStarts } from '../profiles/past-starts.ts';
 import { Placements } from '../profiles/placements.ts';
+import { ProgramWatch } from '../profiles/program-watch.ts';
 import type { ProfilesRoom } from '../profiles/room.ts';
 import { Running } from '../profiles/running.ts';
 import { scopes, USERS } from '../profiles/scopes.ts';
 import { UserScopes } from '../profiles/user-scopes.ts';
+import type { ViolationPolicy } from '../profiles/violation.ts';
 import { type FastLaunches, fastObstacles } from './fast-launches.ts';
 import type { SecureLaunches } from './secure-launches.ts';
 
@@ -126,12 +129,20 @@ function openRunning({ applications, partitions, settings, log, accountOf }: Lau
   const now = wallMs;
   const placements = new Placements({ groups, running, accountOf, now, log });
   const at = unified?.at ?? '';
+  const policy = settings.values['profiles.violation'] as ViolationPolicy;
   const detector = new Detector({
-    ...{ at, applications, running, accountOf, now, log },
+    ...{ at, applications, running, accountOf, now, log, policy },
     isLaunched: (pid) => placements.isPlacing(pid),
-    policy: settings.values['profiles.violation'] as ViolationPolicy,
   });
   const found = new UserScopes(at, detector);
+  const past = new PastStarts({ applications, accountOf, placements, running, policy, log });
+  const programs = new ProgramWatch({
+    // Where nothing could be done nothing is looked for.
+    sought: async () => (placements.obstacle === undefined ? await applications.sought() : []),
+    open: (path) => applications.openFile(path),
+    found: (pid) => past.take(pid),
+    log,
+  });
   return {
     placements,
     running,
@@ -143,9 +154,13 @@ function openRunning({ applications, partitions, settings, log, accountOf }: Lau
     async start(): Promise<void> {
       await placements.recover();
       if (managed && unified !== undefined) await found.start(USERS);
+      if (managed) return;
+      applications.onChange(() => programs.changed());
+      programs.changed();
     },
     async close(): Promise<void> {
       found.close();
+      await programs.close();
       await detector.close();
       await placements.close();
     },

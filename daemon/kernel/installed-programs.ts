@@ -52,6 +52,23 @@ export function installedFile(root: string, path: string): InstalledProgram | un
   return look(folder, path);
 }
 
+/** A program file that is open, for nothing but its name; who has it closes it. */
+export interface OpenProgram extends Pick<InstalledProgram, 'device' | 'inode'> {
+  file: Fd;
+}
+
+/** The same, opened: for who watches it. */
+export function openInstalled(root: string, path: string): OpenProgram | undefined {
+  using folder = openFolder(root);
+  try {
+    const file = openInRoot(folder, Buffer.from(path.slice(1)).toString('latin1'), OPEN.path);
+    const { dev, ino } = fstatSync(file.number, { bigint: true });
+    return { file, device: `${dev}`, inode: `${ino}` };
+  } catch {
+    return undefined;
+  }
+}
+
 /** When a place was last changed; 0 when there is none. */
 export function modifiedMs(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;

@@ -54,6 +54,11 @@ export function folderOf(pid: number, hierarchy: Hierarchy): string | undefined 
   }
 }
 
+/** The same as its path below the hierarchy. */
+export function groupOf(pid: number, hierarchy: Hierarchy | undefined): string | undefined {
+  return hierarchy && folderOf(pid, hierarchy)?.slice(hierarchy.at.length + 1);
+}
+
 /** The number still names this very process. */
 export function isStill(process: OwnedProcess): boolean {
   const now = processStat(process.pid);

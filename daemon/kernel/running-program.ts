@@ -24,16 +24,20 @@ export function deviceNumber(device: string): bigint {
   );
 }
 
+/** The numbers of the file that a process or thread runs, asking no file system; undefined when it has ended or has no program. */
+export function runningFile(pid: number): Pick<RunningProgram, 'device' | 'inode'> | undefined {
+  const file = statProcLink(`/proc/${pid}/exe`);
+  return file && { device: `${deviceNumber(file.device)}`, inode: `${file.inode}` };
+}
+
 /** What a process runs now, asking no file system; undefined when it has ended or has no program. */
 export function runningProgram(pid: number): RunningProgram | undefined {
-  const link = `/proc/${pid}/exe`;
-  const file = statProcLink(link);
+  const file = runningFile(pid);
   const stat = file && processStat(pid);
   if (stat === undefined) return undefined;
   try {
     const { startTime, uid } = stat;
-    const device = `${deviceNumber(file!.device)}`;
-    return { pid, startTime, uid, path: readlinkSync(link), device, inode: `${file!.inode}` };
+    return { pid, startTime, uid, path: readlinkSync(`/proc/${pid}/exe`), ...file! };
   } catch {
     return undefined;
   }

@@ -10,6 +10,7 @@ import { categoryConfidence, valuesOfCategories } from './category.ts';
 import type { Fragment } from './fragment.ts';
 import type { Program, Recognised } from './identity.ts';
 import type { FileNumbers, Layer } from './layer.ts';
+import type { KnownProgram } from './survey.ts';
 
 /** Finds the file that lies at a path of the machine now; undefined when there is none. */
 export type FileAt = (path: string) => FileNumbers | undefined;
@@ -61,12 +62,17 @@ export class Catalogue {
   /** How the application is recognised when it is started by the first of its executables that is there. */
   started(application: Application): Recognised {
     for (const path of factOf(application, 'executables')?.value ?? []) {
-      const known = this.#layers.map((layer) => layer.at(path)).find(Boolean);
+      const known = this.at(path);
       if (known === undefined) continue;
       const { device, inode, package: owner } = known;
       return { by: 'executable', path, device, inode, ...(owner && { package: owner }) };
     }
     return { by: 'name', name: application.id };
+  }
+
+  /** The program that lay at this path. */
+  at(path: string): KnownProgram | undefined {
+    return this.#layers.map((layer) => layer.at(path)).find(Boolean);
   }
 
   /** What is only known of programs of a name. */
@@ -105,7 +111,7 @@ export class Catalogue {
     for (const layer of this.#layers)
       for (const known of layer.files(program)) this.#add(found, known.path, known.package);
     if (found.length > 0) return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-    const before = this.#layers.map((layer) => layer.at(program.path)).find(Boolean);
+    const before = this.at(program.path);
     const now = before && fileAt(program.path);
     if (now?.device === program.device && now.inode === program.inode)
       this.#add(found, program.path, before?.package);

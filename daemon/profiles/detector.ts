@@ -1,6 +1,6 @@
 import type { Log } from '../changes/log.ts';
 import { accountOf } from '../kernel/accounts.ts';
-import { groupId, processesOf, writeKnob } from '../kernel/cgroups.ts';
+import { processesOf } from '../kernel/cgroups.ts';
 import { runningProgram } from '../kernel/running-program.ts';
 import { weighUserUnit } from '../kernel/user-manager.ts';
 import type { Found } from './catalogue.ts';
@@ -8,11 +8,8 @@ import type { ProfilesRoom } from './room.ts';
 import type { Running } from './running.ts';
 import { type Choice, choose } from './selection.ts';
 import type { ScopeListener, UserScope } from './user-scopes.ts';
+import { stopViolation, toldOf, type ViolationPolicy } from './violation.ts';
 import { weightsOf } from './weights.ts';
-
-/** What is done about a program that runs though it must be kept apart. */
-export const violationPolicies = ['warn', 'freeze', 'kill'] as const;
-export type ViolationPolicy = (typeof violationPolicies)[number];
 
 /** What programs that were found are looked up in, and told to. */
 export interface DetectorParts {
@@ -111,38 +108,18 @@ export class Detector implements ScopeListener {
   }
 
   async #take(scope: UserScope, found: Found): Promise<void> {
-    const { running, now } = this.#parts;
+    const { running, now, at } = this.#parts;
     const choice = choose({ ...found, obstacles: {} });
-    const { profile, rule, why } = choice;
-    // What is only called sensitive may run otherwise.
-    const mustBeApart = profile === 'secure' && rule !== 'sensitive';
-    const violation = mustBeApart ? await this.#stop(scope, choice) : undefined;
+    const violation = await stopViolation(`${at}/${scope.group}`, choice, this.#parts);
     running.begin({
       app: found.application.id,
       ...scope,
-      // Whatever it should be: it runs as everything does.
-      profile: 'standard',
-      rule,
-      reason:
-        profile === 'standard' || mustBeApart
-          ? why
-          : `${why}; the next start through personad will be`,
+      ...toldOf(choice),
       sinceMs: now(),
       by: 'found',
       ...(violation !== undefined && { violation }),
     });
     if (violation === undefined) this.#weigh(scope, choice);
-  }
-
-  /** What must be kept apart runs beside everything else. Returns what was done about it. */
-  async #stop({ group }: UserScope, { why }: Choice): Promise<string> {
-    const { policy, log, at } = this.#parts;
-    log.warn({ group, policy, why }, 'a program runs that must be kept apart');
-    const knob = { warn: undefined, freeze: 'cgroup.freeze', kill: 'cgroup.kill' }[policy];
-    const done = { warn: 'it goes on', freeze: 'it is frozen', kill: 'it was ended' }[policy];
-    if (knob !== undefined && groupId(`${at}/${group}`) !== undefined)
-      await writeKnob(`${at}/${group}`, knob, '1');
-    return `must be kept apart (${why}), and was started past personad; ${done}`;
   }
 
   /** Asks the user's manager for the weights of the group. One after the other, and never for more than can wait. */

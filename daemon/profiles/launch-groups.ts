@@ -22,6 +22,8 @@ export interface LaunchGroups {
   put(group: string, process: OwnedProcess, weights: Weights): Promise<boolean>;
   /** Removes the group when it is empty. False when it is not. */
   drop(group: string): Promise<boolean>;
+  /** The group that a process is in: anybody's; undefined when it has ended. */
+  of(pid: number): string | undefined;
   /** Where the group is. */
   folder(group: string): string;
   /** Groups that an earlier daemon has made. */

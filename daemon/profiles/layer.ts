@@ -5,7 +5,8 @@ import type { KnownProgram } from './survey.ts';
 /** The numbers of a file. */
 export type FileNumbers = Pick<Program, 'device' | 'inode'>;
 
-const fileKey = ({ device, inode }: FileNumbers) => `${device}:${inode}`;
+/** A file as the key of a map. */
+export const fileKey = ({ device, inode }: FileNumbers) => `${device}:${inode}`;
 
 function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const known = map.get(key);

@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { groupId, type Hierarchy, readKnob, writeKnob } from '../kernel/cgroups.ts';
-import { dropGroup, groupsIn, makeGroups, placeProcess } from '../kernel/placed-process.ts';
+import {
+  dropGroup,
+  groupOf,
+  groupsIn,
+  makeGroups,
+  placeProcess,
+} from '../kernel/placed-process.ts';
 import type { Weights } from '../kernel/scope-unit.ts';
 import type { LaunchGroup, LaunchGroups } from './launch-groups.ts';
 
@@ -30,6 +36,7 @@ export function ownGroups(hierarchy: Hierarchy | undefined, side: string): Launc
   return {
     obstacle,
     folder,
+    of: (pid) => groupOf(pid, hierarchy),
     refusal: () => undefined,
     name: (app, account) =>
       `${side}/personad-user-${account}/app-${app}-${randomBytes(6).toString('hex')}`,

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises';
 import type { Log } from '../changes/log.ts';
 import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { boottimeMs } from '../kernel/clock.ts';
@@ -41,6 +41,8 @@ export interface PlacementParts {
 /** A program that starts: what its group is to have, and what it is known to run as. */
 export interface Start extends Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason'> {
   weights: Weights;
+  /** Absent: it was started through the daemon. */
+  by?: RunningApplication['by'];
 }
 
 /** What becomes of one launch. */
@@ -53,6 +55,7 @@ const forgotten = (app: string, sinceMs: number) => ({
   rule: 'unknown',
   reason: 'it was started before this daemon was',
   sinceMs,
+  by: 'launch' as const,
 });
 
 /**
@@ -99,7 +102,6 @@ export class Placements {
         ...(known ?? forgotten(app, this.#parts.now())),
         group,
         account,
-        by: 'launch',
       });
       this.#watch(group);
     }
@@ -163,6 +165,30 @@ export class Placements {
     return this.#placing.has(pid);
   }
 
+  /** Resolves when every program whose start was answered by now has been put where it belongs. */
+  async settled(): Promise<void> {
+    await turn();
+    await this.#running;
+  }
+
+  /** The group that a process is in, which may be one of ours. */
+  groupOf(pid: number): string | undefined {
+    return this.#parts.groups.of(pid);
+  }
+
+  /** Where a group is. */
+  folder(group: string): string {
+    return this.#parts.groups.folder(group);
+  }
+
+  /** More is known of what runs in a group of ours. */
+  tell(group: string, more: Partial<RunningApplication>): void {
+    const known = this.#parts.running.in(group);
+    if (known === undefined) return;
+    this.#parts.running.begin({ ...known, ...more });
+    writeStart(this.folder(group), { ...known, ...more });
+  }
+
   /** Removes what is empty. Groups of programs that run stay, and are taken up by the next daemon. */
   async close(): Promise<void> {
     this.#stopped = true;
@@ -192,10 +218,10 @@ export class Placements {
       // Its daemon ends: it stays where it is, as without one.
       if (this.#stopped) return void this.#groups.delete(group);
       if (!(await groups.put(group, process, weights))) return await this.#drop(group);
-      const known = { ...start, sinceMs: this.#parts.now() };
+      const known = { by: 'launch' as const, ...start, sinceMs: this.#parts.now() };
       writeStart(groups.folder(group), known);
       const account = this.#groups.get(group) ?? 0;
-      this.#parts.running.begin({ ...known, group, account, by: 'launch' });
+      this.#parts.running.begin({ ...known, group, account });
       this.#watch(group);
     } catch (error) {
       await this.#drop(group);

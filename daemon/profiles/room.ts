@@ -6,13 +6,20 @@ import type { Paths } from '../config/paths.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 import type { Child } from '../kernel/exec.ts';
-import { installedFile, modifiedMs } from '../kernel/installed-programs.ts';
+import {
+  installedFile,
+  modifiedMs,
+  type OpenProgram,
+  openInstalled,
+} from '../kernel/installed-programs.ts';
 import { type SurveyTask, startSurveyor } from '../kernel/survey-child.ts';
 import type { Store } from '../store/store.ts';
 import type { Source } from './application.ts';
 import { Catalogue, type FileAt } from './catalogue.ts';
-import { Layer } from './layer.ts';
+import type { Program } from './identity.ts';
+import { fileKey, Layer } from './layer.ts';
 import { readSurvey } from './read-survey.ts';
+import { soughtIn } from './sought.ts';
 import { StatedFacts } from './stated.ts';
 import { EVERYBODY } from './stated-rows.ts';
 import { emptySurvey, type Survey, watchedPlaces } from './survey.ts';
@@ -87,6 +94,7 @@ export class ProfilesRoom {
   readonly #users = new Map<number, Surveyed>();
   readonly #stated: StatedFacts;
   readonly #children = new Set<Child>();
+  #changed: () => void = () => undefined;
   #closed = false;
 
   constructor(parts: ProfilesParts) {
@@ -104,6 +112,28 @@ export class ProfilesRoom {
     const { root } = this.#parts.paths;
     const own = root === undefined ? '/' : join(root, 'machine');
     return existsSync(own) ? own : '/';
+  }
+
+  /** Opens the file that lies at a path of the machine now, where only packages write. */
+  openFile(path: string): OpenProgram | undefined {
+    return systemPlace.test(path) ? openInstalled(this.machine, path) : undefined;
+  }
+
+  /** Has somebody told when more, or something else, is known than before. */
+  onChange(changed: () => void): void {
+    this.#changed = changed;
+  }
+
+  /** The programs for which something is to be done whoever starts them, of everybody of whom something is known. What was stated anew is read first. */
+  async sought(): Promise<Program[]> {
+    const found = new Map<string, Program>();
+    for (const uid of [nobody.uid, ...this.#users.keys()]) {
+      const gid = accountOf(uid)?.gid ?? uid;
+      const isRead = this.#users.get(uid)?.dirty === false;
+      const catalogue = isRead ? this.known(uid) : await this.catalogue({ uid, gid, groups: [] });
+      for (const program of await soughtIn(catalogue)) found.set(fileKey(program), program);
+    }
+    return [...found.values()];
   }
 
   /** All that is known to this user now, without waiting for anything that was not read yet: for a launch. */
@@ -169,6 +199,7 @@ export class ProfilesRoom {
     const surveyed = owner === EVERYBODY ? this.#machine : this.#users.get(owner);
     // Programs that were named are to be looked for.
     if (surveyed !== undefined) surveyed.dirty = true;
+    this.#changed();
   }
 
   /** Ends what is still being read. */
@@ -238,6 +269,7 @@ export class ProfilesRoom {
     surveyed.work = (async () => {
       try {
         surveyed.take(await this.#read(await startSurveyor(task, deadlineMs), allowed));
+        this.#changed();
       } catch (err) {
         surveyed.failed = true;
         surveyed.seen = '';

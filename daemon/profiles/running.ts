@@ -29,6 +29,11 @@ export class Running {
     this.#all.delete(group);
   }
 
+  /** What runs in a group. */
+  in(group: string): RunningApplication | undefined {
+    return this.#all.get(group);
+  }
+
   /** Those of a user, or of everybody, the last started first. */
   list(account?: number): RunningApplication[] {
     return [...this.#all.values()]

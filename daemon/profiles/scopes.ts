@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { groupId, type Hierarchy, readKnob } from '../kernel/cgroups.ts';
-import { folderOf, groupsIn } from '../kernel/placed-process.ts';
+import { folderOf, groupOf, groupsIn } from '../kernel/placed-process.ts';
 import { endEmptyScope, escapeUnit, placeInScope, unescapeUnit } from '../kernel/scope-unit.ts';
 import { busRuns } from '../kernel/system-bus.ts';
 import type { LaunchGroup, LaunchGroups } from './launch-groups.ts';
@@ -21,6 +21,7 @@ export function scopes(hierarchy: Hierarchy | undefined): LaunchGroups {
   const folder = (group: string): string => `${hierarchy?.at ?? ''}/${group}`;
   return {
     folder,
+    of: (pid) => groupOf(pid, hierarchy),
     obstacle() {
       if (hierarchy === undefined) return 'systemd makes no groups of cgroup version 2 here';
       return busRuns() ? undefined : 'systemd cannot be asked: the system bus does not run';

@@ -4,14 +4,16 @@ import { profiles } from './application.ts';
 import type { RunningApplication } from './running.ts';
 
 /** What a group says of the program that was put into it: for the next daemon. Only root can write it. */
-type Start = Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason' | 'sinceMs'>;
+type Start = Omit<RunningApplication, 'group' | 'account'>;
 
 const NAME = 'trusted.personad.start';
 
 /** Writes it down at the group itself, with which it ends. Groups of version 1 mostly keep nothing. */
 export function writeStart(folder: string, start: Start): void {
+  const { app, profile, rule, reason, sinceMs, by, violation } = start;
+  const text = JSON.stringify({ app, profile, rule, reason, sinceMs, by, violation });
   try {
-    writeXattr(folder, NAME, Buffer.from(JSON.stringify(start)).toString('latin1'));
+    writeXattr(folder, NAME, Buffer.from(text).toString('latin1'));
   } catch (error) {
     if (!failedWith(error, 'EOPNOTSUPP', 'ENOENT', 'ENODEV', 'ENOSPC')) throw error;
   }
@@ -22,12 +24,12 @@ export function readStart(folder: string): Start | undefined {
   try {
     const text = readXattrs(folder).find(([name]) => name === NAME)?.[1];
     if (text === undefined) return undefined;
-    const { app, profile, rule, reason, sinceMs } = JSON.parse(
-      Buffer.from(text, 'latin1').toString(),
-    ) as Start;
+    const start = JSON.parse(Buffer.from(text, 'latin1').toString()) as Start;
+    const { app, profile, rule, reason, sinceMs, by, violation } = start;
     const texts = [app, rule, reason].every((one) => typeof one === 'string');
     if (!texts || !profiles.includes(profile) || !Number.isFinite(sinceMs)) return undefined;
-    return { app, profile, rule, reason, sinceMs };
+    const told = typeof violation === 'string' ? { violation } : {};
+    return { app, profile, rule, reason, sinceMs, by: by === 'found' ? by : 'launch', ...told };
   } catch {
     return undefined;
   }

@@ -17,10 +17,11 @@ import {
 import { deviceNumber, runningProgram } from '../../../daemon/kernel/running-program.ts';
 import type { FactValues } from '../../../daemon/profiles/application.ts';
 import { Catalogue } from '../../../daemon/profiles/catalogue.ts';
-import { Detector, type ViolationPolicy } from '../../../daemon/profiles/detector.ts';
+import { Detector } from '../../../daemon/profiles/detector.ts';
 import { Layer } from '../../../daemon/profiles/layer.ts';
 import { Running } from '../../../daemon/profiles/running.ts';
 import { scopeLimits, UserScopes } from '../../../daemon/profiles/user-scopes.ts';
+import type { ViolationPolicy } from '../../../daemon/profiles/violation.ts';
 import { removeGroup } from '../../support/container-life.ts';
 import { when } from '../../support/needs.ts';
 

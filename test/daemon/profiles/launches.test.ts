@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
-import { createGroup, processesOf, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import { processesOf } from '../../../daemon/kernel/cgroups.ts';
 import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
@@ -20,8 +19,9 @@ import type { Answer } from '../../../ipc/methods/index.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { answered, launched, launcherNeeds } from '../../ctl/launch-plans.ts';
 import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
-import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
+import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
+import { leavesOf, sideGroup, until } from './side-group.ts';
 
 const start = {
   app: 'x',
@@ -42,33 +42,6 @@ test.before(() => {
   compileLauncher(launcher);
 });
 test.after.always(() => rmSync(folder, { recursive: true, force: true }));
-
-/** A group that stands for the side of all users; gone with the test, when what was in it has ended. */
-function sideGroup(t: ExecutionContext, name: string) {
-  const hierarchy = memoryHierarchy()!;
-  const side = `persona-test-${name}-${process.pid}`;
-  const at = `${hierarchy.at}/${side}`;
-  t.teardown(() => removeTree(at));
-  createGroup(at);
-  return { hierarchy, side, at };
-}
-
-async function removeTree(at: string): Promise<void> {
-  if (!existsSync(at)) return;
-  for (const entry of readdirSync(at, { withFileTypes: true }))
-    if (entry.isDirectory()) await removeTree(`${at}/${entry.name}`);
-  // A process that was killed leaves its group within moments.
-  await until(() => removeGroup(at));
-}
-
-/** Waits for what has to come; the deadline of the test ends it otherwise. */
-async function until<T>(look: () => T | undefined | false): Promise<T> {
-  for (;;) {
-    const found = look();
-    if (found !== undefined && found !== false) return found;
-    await pause(10);
-  }
-}
 
 /** A program that runs until the test has ended. `begin` comes back when it has said a line. */
 async function running(t: ExecutionContext, ...words: string[]) {
@@ -92,15 +65,6 @@ async function endOf(child: ChildProcess): Promise<void> {
 }
 
 const waits = ['sh', '-c', 'echo begun; read line'];
-const leavesOf = (at: string): string[] =>
-  readdirSync(at, { withFileTypes: true })
-    .filter((one) => one.isDirectory())
-    .flatMap((user) =>
-      readdirSync(`${at}/${user.name}`, { withFileTypes: true })
-        .filter((one) => one.isDirectory())
-        .map((leaf) => `${at}/${user.name}/${leaf.name}`),
-    );
-
 grouped('only the very process is placed, with what it has forked', async (t) => {
   const { hierarchy, at } = sideGroup(t, 'one');
   const child = await running(
