@@ -148,8 +148,20 @@ export const applicationCommands = (): readonly Command[] => [
       'Folders of an application with the profile `fast` lie in memory while it runs. By itself everything is written back at least every 30 seconds, and when it has ended. `status` shows since when what was written is in memory only.',
     ],
     operands: [{ ...app, optional: true }],
-    flags: [],
-    examples: [['personactl app sync', '']],
+    flags: [
+      {
+        name: 'within',
+        value: 'SECONDS',
+        summary: 'Wait no longer (at most 100); what is not on the disk then is named.',
+      },
+    ],
+    examples: [
+      ['personactl app sync', ''],
+      [
+        'personactl app sync --within 25',
+        'as the service personad-save does before the machine sleeps',
+      ],
+    ],
     load: async () => (await import('../run/app-sync.ts')).sync,
   },
   {

@@ -71,10 +71,14 @@ export class FastLaunches {
   }
 
   readonly methods: Pick<Rooms, 'app.sync'> = {
-    'app.sync': async ({ app }, { caller }) => {
+    'app.sync': async ({ app, withinMs }, { caller }) => {
       const owner = caller.uid === 0 ? undefined : caller.uid;
-      await this.sessions.syncNow(owner, app);
-      return { applications: this.pages(owner, app) };
+      const late = await this.sessions.syncNow(owner, app, withinMs);
+      const problem = `it is not on the disk within ${(withinMs ?? 0) / 1000} s, and goes on being written`;
+      const applications = this.pages(owner, app).map((page) =>
+        late.has(partitionName(page.app, page.owner.uid)) ? { ...page, problem } : page,
+      );
+      return { applications };
     },
   };
 

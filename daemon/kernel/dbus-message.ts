@@ -4,7 +4,8 @@ export type DbusValue =
   | { type: 'u'; value: number }
   | { type: 't'; value: number }
   | { type: 'b'; value: boolean }
-  | { type: 'au'; value: readonly number[] };
+  | { type: 'au'; value: readonly number[] }
+  | { type: 'as'; value: readonly string[] };
 
 /** A call of a method. */
 export interface DbusCall {
@@ -105,9 +106,10 @@ export class DbusWriter {
     if (type === 'u') return this.u32(value);
     if (type === 't') return this.u64(value);
     if (type === 'b') return this.u32(value ? 1 : 0);
-    if (type !== 'au') return this.text(value);
+    if (type === 's' || type === 'o') return this.text(value);
     return this.array(4, () => {
-      for (const one of value) this.u32(one);
+      if (type === 'au') for (const one of value) this.u32(one);
+      else for (const one of value) this.text(one);
     });
   }
 

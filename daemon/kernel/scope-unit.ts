@@ -13,6 +13,9 @@ const JOBS = `type='signal',sender='${MANAGER.destination}',interface='${MANAGER
 /** A manager that answers does so in some milliseconds; a busy one gets this long. */
 const DEADLINE_MS = 4_000;
 
+/** The unit of this daemon. */
+const SERVICE = 'personad.service';
+
 /** What a group of programs is to have beside others: properties of systemd, absent where nothing is asked for. */
 export interface Weights {
   /** 1 to 10000; every group starts with 100. */
@@ -47,6 +50,8 @@ function propertiesOf({ slice, description, weights }: ScopeUnit, pid: number) {
     ['Description', { type: 's', value: description }],
     ['Slice', { type: 's', value: slice }],
     ['PIDs', { type: 'au', value: [pid] }],
+    // At shutdown it ends before the daemon, which then has the last word of what it wrote in memory.
+    ['After', { type: 'as', value: [SERVICE] }],
     ['CollectMode', { type: 's', value: 'inactive-or-failed' }],
     // Without it no further process may be attached.
     ['Delegate', { type: 'b', value: true }],

@@ -219,12 +219,12 @@ export class Session {
   /** Takes up what an earlier daemon has left, or what a boot has. */
   resume(): Promise<void> {
     return this.#next(async () => {
-      // Whoever was writing back may have been killed in the moment in which they stood still.
-      letGo(freezeOf(this.#served.programs.filter(isPopulated)) ?? []);
-      const memory = await this.#parts.partitionOf(this.#served);
-      this.state = memory === undefined ? 'ending' : 'serving';
-      this.#memory = memory;
       try {
+        // Whoever was writing back may have been killed in the moment in which they stood still.
+        letGo(freezeOf(this.#served.programs.filter(isPopulated)) ?? []);
+        const memory = await this.#parts.partitionOf(this.#served);
+        this.state = memory === undefined ? 'ending' : 'serving';
+        this.#memory = memory;
         if (memory === undefined) await this.#end();
         else await this.#writing();
       } catch (error) {

@@ -139,9 +139,22 @@ export class Sessions {
     );
   }
 
-  /** Writes back now: all, those of one user, or one application. Problems are shown by `pages`. */
-  async syncNow(owner?: number, app?: string): Promise<void> {
-    await Promise.all(this.#of(owner, app).map((one) => one.syncNow().catch(() => undefined)));
+  /**
+   * Writes back now: all, those of one user, or one application. Problems are shown by `pages`. After `withinMs` it waits no longer, and
+   * answers the names of those that are still being written.
+   */
+  async syncNow(owner?: number, app?: string, withinMs?: number): Promise<ReadonlySet<string>> {
+    const sessions = this.#of(owner, app);
+    const late = new Set(sessions.map(({ wanted }) => wanted.name));
+    const all = Promise.all(
+      sessions.map(async (one) => {
+        await one.syncNow().catch(() => undefined);
+        late.delete(one.wanted.name);
+      }),
+    );
+    if (withinMs === undefined) await all;
+    else await Promise.race([all, pause(withinMs, undefined, { ref: false })]);
+    return new Set(late);
   }
 
   pages(owner?: number, app?: string): SessionPage[] {

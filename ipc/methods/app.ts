@@ -178,7 +178,11 @@ export const appMethods = {
   'app.sync': sync(
     'any',
     "Writes back now what the caller's applications have in memory only; those of all users for root.",
-    { app: v.optional(id) },
+    {
+      app: v.optional(id),
+      /** Answers after this time; what is not on the disk by then is told, and goes on. */
+      withinMs: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100_000))),
+    },
     { applications: v.array(servedPage) },
     { timeoutMs: 110_000 },
   ),

@@ -180,6 +180,19 @@ async function startFast(t: ExecutionContext, machine: Awaited<ReturnType<typeof
   }
 }
 
+/** The process that writes back for this daemon. */
+function writerOf(daemon: number): number {
+  const isIt = (pid: string): boolean => {
+    const told = (name: string) => readFileSync(`/proc/${pid}/${name}`, 'latin1');
+    try {
+      return told('cmdline').includes('writer') && told('status').includes(`PPid:\t${daemon}\n`);
+    } catch {
+      return false;
+    }
+  };
+  return Number(readdirSync('/proc').find((name) => /^\d+$/.test(name) && isIt(name)));
+}
+
 live(
   'an application works in memory, two instances share it, and at the end the disk has all',
   async (t) => {
@@ -197,6 +210,13 @@ live(
     t.is(applications[0]?.problem, undefined);
     t.true(existsSync(`${root}/machine/usr/games/.persona-.paint/1.generation`));
     t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+    const writer = writerOf(machine.daemon.child.pid!);
+    process.kill(writer, 'SIGSTOP');
+    t.teardown(() => endProcess(writer));
+    const late = await client.call('app.sync', { withinMs: 50 });
+    t.regex(late.applications[0]?.problem ?? '', /not on the disk within 0.05 s/);
+    process.kill(writer, 'SIGCONT');
+    t.is((await client.call('app.sync', {})).applications[0]?.problem, undefined);
     const name = partitionName('paint', games.uid);
     await t.throwsAsync(client.call('fast.rm', { name, wait: true }), { code: 'in-use' });
     await two.end();
