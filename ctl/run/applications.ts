@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Params } from '../../ipc/methods/index.ts';
 import type { ApplicationPage, Explanation } from '../../ipc/methods/shapes.ts';
-import { formatSize, parseSize } from '../../ipc/values.ts';
+import { formatDuration, formatSize, parseSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
 import { columns, facts, indented } from '../print/columns.ts';
@@ -12,11 +12,12 @@ import { moment } from '../print/time.ts';
 import { usageError } from '../usage-error.ts';
 
 type Fact = ApplicationPage['facts'][number];
-type FactName = Fact['fact'];
+/** A fact that somebody can say. */
+type Statable = keyof NonNullable<Params<'app.set'>['set']>;
 type Profile = Explanation['profile'];
 
 /** The option of `app set` that says a fact. */
-const optionOf: Record<FactName, string> = {
+const optionOf: Record<Statable, string> = {
   name: 'name',
   categories: 'category',
   profile: 'profile',
@@ -31,9 +32,19 @@ const optionOf: Record<FactName, string> = {
   lossOk: 'loss-ok',
   executables: 'executable',
 };
-const factNames = Object.keys(optionOf) as FactName[];
+const factNames = Object.keys(optionOf) as Statable[];
+/** What a fact is called: as its option, where it has one. */
+const titleOf: Record<Fact['fact'], string> = {
+  ...optionOf,
+  typicalMemory: 'memory, on average',
+  processors: 'processors',
+  coldRead: 'read at a cold start',
+  startTime: 'start',
+};
 
-function valueText({ value }: Fact): string {
+function valueText({ fact, value }: Fact): string {
+  if (fact === 'processors') return `${value}`;
+  if (fact === 'startTime') return formatDuration(Number(value));
   if (typeof value === 'number') return formatSize(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   return Array.isArray(value) ? value.join(', ') : value;
@@ -72,7 +83,7 @@ export async function list(call: Call): Promise<undefined> {
 function factRow(fact: Fact, counts: boolean, style: Style): Safe[] {
   const { fact: name, source, from, confidence, dateMs } = fact;
   const cells = [
-    counts ? optionOf[name] : '',
+    counts ? titleOf[name] : '',
     valueText(fact),
     source,
     `${Math.round(confidence * 100)} %`,
@@ -127,7 +138,7 @@ function listOf(title: string, lines: readonly Safe[], style: Style): Safe[] {
 
 function explanationLines(one: Explanation, style: Style): Safe[] {
   const { id, profile, refused, rule, why, evidence, suggestions, wouldChange } = one;
-  const { cpu, memoryBytes, served, pinned } = one;
+  const { cpu, memoryBytes, served, pinned, measured } = one;
   return [
     joined([style.bold(id), profileText(profile, refused, style)], '  '),
     ...indented(
@@ -152,7 +163,15 @@ function explanationLines(one: Explanation, style: Style): Safe[] {
       'Evidence',
       evidence.map(
         ({ fact, value, source, from, confidence }) =>
-          say`- ${optionOf[fact]} ${value}: ${source}, ${Math.round(confidence * 100)} % sure, ${from}`,
+          say`- ${titleOf[fact]} ${value}: ${source}, ${Math.round(confidence * 100)} % sure, ${from}`,
+      ),
+      style,
+    ),
+    ...listOf(
+      'Measured, of your runs',
+      measured.map(
+        (fact) =>
+          say`- ${titleOf[fact.fact]} ${valueText(fact)}: ${Math.round(fact.confidence * 100)} % sure, ${fact.from}, the last ${moment(fact.dateMs)}`,
       ),
       style,
     ),

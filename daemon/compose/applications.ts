@@ -89,6 +89,7 @@ function explained(
       }),
     },
     ...choice,
+    measured: pageOf(application).facts.filter(({ source }) => source === 'measured'),
   };
 }
 

@@ -7,12 +7,14 @@ import type { Settings } from '../config/settings.ts';
 import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
 import { boottimeMs, wallMs } from '../kernel/clock.ts';
 import { readGroupMemory } from '../kernel/group-memory.ts';
+import { readGroupUse } from '../kernel/group-use.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { Detector } from '../profiles/detector.ts';
 import { type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
+import { Measuring } from '../profiles/measuring.ts';
 import { ownGroups } from '../profiles/own-groups.ts';
 import { PastStarts } from '../profiles/past-starts.ts';
 import { Placements } from '../profiles/placements.ts';
@@ -34,6 +36,8 @@ export interface LaunchParts {
   fast: FastLaunches;
   log: Log;
   accountOf(uid: number): number;
+  /** Why nothing may be written down, or undefined. */
+  degraded: string | undefined;
 }
 
 type Asked = Parameters<Rooms['launch.plan']>[0];
@@ -120,12 +124,23 @@ async function inMemory(
 }
 
 /** What is known of programs that run: those that were started through the daemon, and those that were found. */
-function openRunning({ applications, partitions, settings, log, accountOf }: LaunchParts) {
+function openRunning(parts: LaunchParts) {
+  const { applications, partitions, settings, log, accountOf, degraded } = parts;
   const managed = managerRuns();
   const unified = unifiedHierarchy();
   const { places } = partitions;
   const groups = managed ? scopes(unified) : ownGroups(hierarchyOf(places), places.groups.user);
-  const running = new Running();
+  const version = managed ? 2 : (hierarchyOf(places)?.version ?? 2);
+  const measuring = new Measuring({
+    use: (group) => readGroupUse(groups.folder(group), version),
+    learn: async (account, app, run) => {
+      if (degraded === undefined) await applications.needs.learn(account, app, run);
+    },
+    nowMs: boottimeMs,
+    log,
+  });
+  partitions.loop.alongside(() => measuring.look());
+  const running = new Running(measuring);
   const now = wallMs;
   const placements = new Placements({ groups, running, accountOf, now, log });
   const at = unified?.at ?? '';
@@ -146,9 +161,8 @@ function openRunning({ applications, partitions, settings, log, accountOf }: Lau
   return {
     placements,
     running,
-    version: managed ? 2 : (hierarchyOf(places)?.version ?? 2),
+    version,
     memoryOf(group: string): number | undefined {
-      const version = places.memory?.version ?? 2;
       return readGroupMemory(groups.folder(group), version)?.currentBytes;
     },
     async start(): Promise<void> {
@@ -162,6 +176,7 @@ function openRunning({ applications, partitions, settings, log, accountOf }: Lau
       found.close();
       await programs.close();
       await detector.close();
+      await measuring.close();
       await placements.close();
     },
   };
@@ -200,7 +215,8 @@ export function openLaunches(parts: LaunchParts) {
       const { profile, rule, reason } = plan;
       const { application, recognised } = launch;
       const known = recognised.by === 'nothing' ? app : application.id;
-      const start = { app: known, profile, rule, reason, weights };
+      const byFile = recognised.by === 'executable';
+      const start = { app: known, profile, rule, reason, recognised: byFile, weights };
       if (memoryBytes !== undefined) {
         const expiresAtMs = boottimeMs() + hintLifeMs;
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
@@ -213,7 +229,7 @@ export function openLaunches(parts: LaunchParts) {
       const all = running.list(caller.uid === 0 ? undefined : parts.accountOf(caller.uid));
       const obstacle = placements.obstacle;
       return {
-        applications: all.slice(0, LIST_MAX).map(({ account, ...one }) => {
+        applications: all.slice(0, LIST_MAX).map(({ account, recognised: _known, ...one }) => {
           const memoryBytes = memoryOf(one.group);
           return { ...one, owner: account, ...(memoryBytes !== undefined && { memoryBytes }) };
         }),

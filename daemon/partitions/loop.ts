@@ -72,6 +72,7 @@ export class MemoryLoop {
   #due = false;
   #looks = 0;
   #seenMs = 0;
+  #beside: () => void = () => undefined;
 
   constructor(parts: LoopParts, choice: Choice) {
     this.#parts = parts;
@@ -116,6 +117,11 @@ export class MemoryLoop {
     return this.#choice.manage && this.obstacle === undefined;
   }
 
+  /** Calls this after each turn: what else is looked at once in a while needs no timer of its own. It never throws. */
+  alongside(look: () => void): void {
+    this.#beside = look;
+  }
+
   start(): void {
     this.#started = true;
     void this.tick().finally(() => this.#wait());
@@ -125,7 +131,11 @@ export class MemoryLoop {
     clearTimeout(this.#timer);
     if (this.#stopped || !this.#started) return;
     const quietMs = this.#parts.nowMs() - this.#sawMs;
-    const next = () => void this.tick().finally(() => this.#wait());
+    const next = () =>
+      void this.tick().finally(() => {
+        this.#beside();
+        this.#wait();
+      });
     this.#timer = setTimeout(next, tickMs(this.manages, quietMs)).unref();
   }
 

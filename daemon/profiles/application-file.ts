@@ -1,7 +1,7 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import { parseFragment } from '../config/fragments.ts';
 import { applicationIdPattern, type Origin } from './application.ts';
-import { BadFact, checkFact, factNames, factWritten, writtenName } from './fact-values.ts';
+import { BadFact, checkFact, factWritten, statableNames, writtenName } from './fact-values.ts';
 import type { Found, Fragment, SourceText } from './fragment.ts';
 
 /**
@@ -22,7 +22,7 @@ export function parseApplicationFile(
     if (!applicationIdPattern.test(id)) refuse(`${JSON.stringify(id)} is not an application's id`);
     else if (name === undefined)
       refuse(
-        `${key.slice(at + 1)} is no fact; there are: ${factNames.map(writtenName).join(', ')}`,
+        `${key.slice(at + 1)} is no fact; there are: ${statableNames.map(writtenName).join(', ')}`,
       );
     else {
       try {

@@ -42,9 +42,22 @@ export interface FactValues {
   lossOk: boolean;
   /** Absolute paths of the programs that it is started by. */
   executables: readonly string[];
+  /** Memory that it has on average, in bytes. */
+  typicalMemory: number;
+  /** Processors that it keeps busy on average: 0.5 is half of one. */
+  processors: number;
+  /** What its start reads from disks when nothing of it is in memory, in bytes. */
+  coldRead: number;
+  /** From its start until it first comes to rest, in milliseconds. */
+  startTime: number;
 }
 
 export type FactName = keyof FactValues;
+
+/** Facts that are measured, and that nobody can say. */
+export const measuredOnly = ['typicalMemory', 'processors', 'coldRead', 'startTime'] as const;
+type MeasuredOnly = (typeof measuredOnly)[number];
+export type StatableName = Exclude<FactName, MeasuredOnly>;
 
 /** Where a fact is from. */
 export interface Origin {

@@ -33,9 +33,12 @@ interface Owned {
 /** What several surveys know together, as one user may see it. Nothing here touches the machine, but by `fileAt`. */
 export class Catalogue {
   readonly #layers: readonly Layer[];
+  readonly #measured: Layer | undefined;
 
-  constructor(layers: readonly Layer[]) {
+  /** @param measured what was measured of applications that others make known: by itself it makes none known. */
+  constructor(layers: readonly Layer[], measured?: Layer) {
     this.#layers = layers;
+    this.#measured = measured;
   }
 
   /** Every application that is known by an id, sorted. */
@@ -56,7 +59,7 @@ export class Catalogue {
     // An id is the word of a package; only where it has no program it stands for the name of one.
     const names = new Set((executables ?? [id]).map(lastPart));
     const named = [...names].flatMap((name) => this.#layers.flatMap((layer) => layer.ofName(name)));
-    return { id, facts: factsOf([...own, ...named]) };
+    return { id, facts: factsOf([...own, ...named, ...(this.#measured?.ofId(id) ?? [])]) };
   }
 
   /** How the application is recognised when it is started by the first of its executables that is there. */

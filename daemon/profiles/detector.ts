@@ -117,6 +117,7 @@ export class Detector implements ScopeListener {
       ...toldOf(choice),
       sinceMs: now(),
       by: 'found',
+      recognised: true,
       ...(violation !== undefined && { violation }),
     });
     if (violation === undefined) this.#weigh(scope, choice);

@@ -3,7 +3,9 @@ import {
   cpuNeeds,
   type FactName,
   type FactValues,
+  measuredOnly,
   profiles,
+  type StatableName,
   securityLevels,
 } from './application.ts';
 
@@ -44,6 +46,11 @@ function bytes(value: unknown): number {
     return bad('a size such as "512M"');
   }
 }
+
+const amount = (value: unknown): number =>
+  typeof value === 'number' && Number.isFinite(value) && value >= 0
+    ? value
+    : bad('a number that is not negative');
 
 const flag = (value: unknown): boolean =>
   typeof value === 'boolean' ? value : bad('true or false');
@@ -87,12 +94,22 @@ const checks: { [K in FactName]: (value: unknown) => FactValues[K] } = {
   temporary: listOf(folder, 'folders'),
   lossOk: flag,
   executables: listOf(program, 'paths'),
+  typicalMemory: bytes,
+  processors: amount,
+  coldRead: bytes,
+  startTime: amount,
 };
 
 /** All facts, in the order in which they are shown. */
 export const factNames = Object.keys(checks) as readonly FactName[];
 
-export const isFactName = (name: string): name is FactName => Object.hasOwn(checks, name);
+/** Those that somebody can say: what is only measured is nobody's word. */
+export const statableNames = factNames.filter(
+  (name): name is StatableName => !measuredOnly.some((one) => one === name),
+);
+
+export const isStatable = (name: string): name is StatableName =>
+  statableNames.some((one) => one === name);
 
 /** `value` as that of a fact. Throws BadFact. */
 export function checkFact<K extends FactName>(name: K, value: unknown): FactValues[K] {
@@ -103,5 +120,5 @@ export function checkFact<K extends FactName>(name: K, value: unknown): FactValu
 export const writtenName = (name: FactName): string => (name === 'lossOk' ? 'loss_ok' : name);
 
 /** The fact that is written so, or undefined. */
-export const factWritten = (written: string): FactName | undefined =>
-  factNames.find((name) => writtenName(name) === written);
+export const factWritten = (written: string): StatableName | undefined =>
+  statableNames.find((name) => writtenName(name) === written);

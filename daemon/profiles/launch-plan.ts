@@ -28,7 +28,7 @@ export interface LaunchPlan extends Way {
   reason: string;
   /** For `fast`: what is to lie in memory. The way is made of it. */
   served: ServedFolder[];
-  /** Memory that is known to be needed soon; nothing that the user's own metadata says counts here. */
+  /** Memory that is known to be needed soon: what others than the user say, or what several runs of his have come to. */
   memoryBytes?: number;
   /** What its group is to have beside others. */
   weights: Weights;
@@ -43,6 +43,22 @@ export interface Launch {
   obstacles: Obstacles;
 }
 
+/** Surer than one run. */
+const ANNOUNCED_CONFIDENCE_MIN = 0.5;
+
+/** Memory to announce, and memory that may be protected: of a program that is known by its file, and not on the word of its user. */
+function memoryOf({ application, recognised }: Launch): { announced?: number; granted?: number } {
+  const [first, ...more] = application.facts.memory ?? [];
+  if (recognised.by !== 'executable' || first === undefined || first.source === 'user') return {};
+  if (first.source !== 'measured') return { announced: first.value, granted: first.value };
+  // What he has run himself never raises what others grant him.
+  const others = more.find(({ source }) => source !== 'user' && source !== 'measured');
+  return {
+    ...(first.confidence >= ANNOUNCED_CONFIDENCE_MIN && { announced: first.value }),
+    ...(others && { granted: Math.min(first.value, others.value) }),
+  };
+}
+
 /** As it always has been. */
 const plain = (): Way => ({ argv: [], environment: { set: {}, unset: [] }, notices: [] });
 
@@ -50,20 +66,17 @@ const plain = (): Way => ({ argv: [], environment: { set: {}, unset: [] }, notic
  * The plan for one launch, without what its profile puts before the command. `standard` leaves the program as it is: what is done for it is
  * done by its group. Throws `profile-unavailable` when it must not start. Pure.
  */
-export function planLaunch({ application, recognised, wish, obstacles }: Launch): LaunchPlan {
+export function planLaunch(launch: Launch): LaunchPlan {
+  const { application, recognised, wish, obstacles } = launch;
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
-  const { profile, rule, why, refused, memoryBytes, served } = choice;
+  const { profile, rule, why, refused, served } = choice;
   if (refused !== undefined)
     throw new PersonaError('profile-unavailable', {
       app: application.id,
       profile,
       reason: refused,
     });
-  const told = choice.evidence.find(({ fact }) => fact === 'memory');
-  const announced =
-    recognised.by === 'executable' && told !== undefined && told.source !== 'user'
-      ? memoryBytes
-      : undefined;
+  const { announced, granted } = memoryOf(launch);
   const givenUp = profile === 'fast' && served.length === 0;
   const reason = givenUp ? `${why}, and none of its folders may lie in memory` : why;
   const runs = givenUp ? 'standard' : profile;
@@ -75,6 +88,6 @@ export function planLaunch({ application, recognised, wish, obstacles }: Launch)
     notices: wish !== undefined && wish !== runs ? [reason] : [],
     served,
     ...(announced === undefined ? {} : { memoryBytes: announced }),
-    weights: weightsOf(choice.cpu, announced),
+    weights: weightsOf(choice.cpu, granted),
   };
 }

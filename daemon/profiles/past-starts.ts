@@ -65,7 +65,7 @@ export class PastStarts {
       return;
     }
     const weights = weightsOf(choice.cpu, undefined);
-    const start = { app, ...toldOf(choice), by: 'found', weights } as const;
+    const start = { app, ...toldOf(choice), by: 'found', recognised: true, weights } as const;
     const placed = await placements.place(app, program, start);
     if (placed.state === 'follows') await this.#stop(placed.group, choice);
   }

@@ -39,7 +39,8 @@ export interface PlacementParts {
 }
 
 /** A program that starts: what its group is to have, and what it is known to run as. */
-export interface Start extends Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason'> {
+export interface Start
+  extends Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason' | 'recognised'> {
   weights: Weights;
   /** Absent: it was started through the daemon. */
   by?: RunningApplication['by'];

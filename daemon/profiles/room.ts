@@ -18,6 +18,7 @@ import type { Source } from './application.ts';
 import { Catalogue, type FileAt } from './catalogue.ts';
 import type { Program } from './identity.ts';
 import { fileKey, Layer } from './layer.ts';
+import { MeasuredNeeds } from './measured-needs.ts';
 import { readSurvey } from './read-survey.ts';
 import { soughtIn } from './sought.ts';
 import { StatedFacts } from './stated.ts';
@@ -89,6 +90,7 @@ export class ProfilesRoom {
   readonly now: () => number;
   readonly accountOf: (uid: number) => number;
   readonly fileAt: FileAt;
+  readonly needs: MeasuredNeeds;
   readonly #parts: ProfilesParts;
   readonly #machine = new Surveyed();
   readonly #users = new Map<number, Surveyed>();
@@ -100,6 +102,7 @@ export class ProfilesRoom {
   constructor(parts: ProfilesParts) {
     this.#parts = parts;
     this.#stated = new StatedFacts(parts.store);
+    this.needs = new MeasuredNeeds(parts.store, parts.now);
     this.store = parts.store;
     this.now = parts.now;
     this.accountOf = parts.accountOf;
@@ -139,11 +142,17 @@ export class ProfilesRoom {
   /** All that is known to this user now, without waiting for anything that was not read yet: for a launch. */
   known(uid: number): Catalogue {
     const user = this.#users.get(uid);
-    return new Catalogue([
+    const layers = [
       ...this.#stated.layers(uid),
       ...(user === undefined ? [] : [user.layer]),
       this.#machine.layer,
-    ]);
+    ];
+    return new Catalogue(layers, this.needs.layer(this.accountOf(uid)));
+  }
+
+  /** Reads what is in the database. */
+  async #load(uid: number): Promise<void> {
+    await Promise.all([this.#stated.load(uid), this.needs.load(this.accountOf(uid))]);
   }
 
   /**
@@ -151,7 +160,7 @@ export class ProfilesRoom {
    * the launches that follow.
    */
   async forLaunch(asker: Asker): Promise<Catalogue> {
-    await this.#stated.load(asker.uid);
+    await this.#load(asker.uid);
     const seenMs = this.#users.get(asker.uid)?.atMs ?? Number.NEGATIVE_INFINITY;
     if (boottimeMs() - Math.min(seenMs, this.#machine.atMs) >= launchFreshMs)
       this.catalogue(asker).catch((err: unknown) => this.#failed(err));
@@ -173,14 +182,14 @@ export class ProfilesRoom {
 
   /** The same, after everything was read that was never read or has changed. What cannot be read is told by `surveys`. */
   async catalogue(asker: Asker): Promise<Catalogue> {
-    await this.#stated.load(asker.uid);
+    await this.#load(asker.uid);
     await Promise.all([this.#readMachine(), this.#readUser(asker)]);
     return this.known(asker.uid);
   }
 
   /** Reads all of it again: the machine's part, too, where `all` is asked for or it has changed. */
   async readAgain(asker: Asker, all: boolean): Promise<Survey[]> {
-    await this.#stated.load(asker.uid);
+    await this.#load(asker.uid);
     const user = this.#users.get(asker.uid);
     if (user !== undefined) user.dirty = true;
     if (all) this.#machine.dirty = true;

@@ -13,20 +13,34 @@ export interface RunningApplication {
   sinceMs: number;
   /** It was started through the daemon, or found running. */
   by: 'launch' | 'found';
+  /** It is known by its file. Absent where that was forgotten. */
+  recognised?: boolean;
   /** What it should have been, and what was done about it. */
   violation?: string;
+}
+
+/** Who hears of what begins and ends. */
+export interface RunListener {
+  began(one: RunningApplication): void;
+  ended(group: string): void;
 }
 
 /** All applications that are known to run, each by its group. Who adds some keeps limits. */
 export class Running {
   readonly #all = new Map<string, RunningApplication>();
+  readonly #listener: RunListener | undefined;
+
+  constructor(listener?: RunListener) {
+    this.#listener = listener;
+  }
 
   begin(one: RunningApplication): void {
     this.#all.set(one.group, one);
+    this.#listener?.began(one);
   }
 
   end(group: string): void {
-    this.#all.delete(group);
+    if (this.#all.delete(group)) this.#listener?.ended(group);
   }
 
   /** What runs in a group. */

@@ -2,7 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
 import { type AnyTask, defineTask, type Json } from '../changes/task.ts';
 import { applicationIdPattern, type FactName } from './application.ts';
-import { BadFact, checkFact, factNames, isFactName, writtenName } from './fact-values.ts';
+import { BadFact, checkFact, isStatable, statableNames, writtenName } from './fact-values.ts';
 import type { ProfilesRoom } from './room.ts';
 import { deleteStated, EVERYBODY, putStated } from './stated-rows.ts';
 
@@ -33,8 +33,8 @@ interface StateParams {
 }
 
 function factNamed(name: string): FactName {
-  if (isFactName(name)) return name;
-  const reason = `there are: ${factNames.map(writtenName).join(', ')}`;
+  if (isStatable(name)) return name;
+  const reason = `there are: ${statableNames.map(writtenName).join(', ')}`;
   throw new PersonaError('bad-value', { name: JSON.stringify(name), reason });
 }
 

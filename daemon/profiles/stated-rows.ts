@@ -1,6 +1,6 @@
 import type { Row, Store, Tx } from '../store/store.ts';
 import type { FactName } from './application.ts';
-import { BadFact, checkFact, isFactName } from './fact-values.ts';
+import { BadFact, checkFact, isStatable } from './fact-values.ts';
 import type { Fragment, Values } from './fragment.ts';
 
 /** The owner of what root has said for everybody. */
@@ -17,7 +17,7 @@ export interface Stated {
 
 function statedOf({ owner, app, fact, value, date }: Row): Stated[] {
   const name = String(fact);
-  if (!isFactName(name)) return [];
+  if (!isStatable(name)) return [];
   try {
     const checked = checkFact(name, JSON.parse(String(value)));
     return [

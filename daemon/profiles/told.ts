@@ -1,5 +1,5 @@
 import { applicationIdPattern, type FactName, type Source } from './application.ts';
-import { BadFact, checkFact, isFactName } from './fact-values.ts';
+import { BadFact, checkFact, isStatable } from './fact-values.ts';
 import type { Fragment, Problem, Values } from './fragment.ts';
 import type { Preset } from './importers/tuned.ts';
 import { type Count, emptySurvey, type KnownProgram, type Survey } from './survey.ts';
@@ -22,7 +22,7 @@ const isTexts = (value: unknown): value is string[] => Array.isArray(value) && v
 function valuesOf(raw: Raw): Values {
   const values: { [K in FactName]?: unknown } = {};
   for (const [name, value] of Object.entries(raw)) {
-    if (!isFactName(name)) throw new BadFact(`be a fact, not ${name}`);
+    if (!isStatable(name)) throw new BadFact(`be a fact, not ${name}`);
     values[name] = checkFact(name, value);
   }
   return values as Values;

@@ -9,11 +9,11 @@ const protectedBytesMax = 1024 ** 3;
 
 /**
  * What the group of an application is to have beside others. Only what others than its user say may raise it, as `cpu` and
- * `announcedBytes` do already. Pure.
+ * `grantedBytes` do already. Pure.
  */
-export function weightsOf(cpu: Choice['cpu'], announcedBytes: number | undefined): Weights {
+export function weightsOf(cpu: Choice['cpu'], grantedBytes: number | undefined): Weights {
   if (cpu === 'background') return background;
   if (cpu === 'normal') return {};
-  if (announcedBytes === undefined) return high;
-  return { ...high, memoryLow: Math.min(announcedBytes, protectedBytesMax) };
+  if (grantedBytes === undefined) return high;
+  return { ...high, memoryLow: Math.min(grantedBytes, protectedBytesMax) };
 }

@@ -9,6 +9,7 @@ import { enclavesMigration } from './migrations/007-enclaves.ts';
 import { enclaveSleepMigration } from './migrations/008-enclave-sleep.ts';
 import { applicationsMigration } from './migrations/009-applications.ts';
 import { servedMigration } from './migrations/010-served.ts';
+import { needsMigration } from './migrations/011-needs.ts';
 import type { Driver } from './store.ts';
 
 /** One step of the schema. Never edited once released. */
@@ -29,6 +30,7 @@ export const migrations: readonly Migration[] = [
   enclaveSleepMigration,
   applicationsMigration,
   servedMigration,
+  needsMigration,
 ];
 
 /** Marks the file as ours: `pers` in ASCII. */

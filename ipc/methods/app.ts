@@ -4,7 +4,7 @@ import { count, uid } from './values.ts';
 
 const profile = v.picklist(['standard', 'fast', 'secure']);
 const source = v.picklist(['admin', 'user', 'measured', 'imported', 'category']);
-const fact = v.picklist([
+const statable = [
   'name',
   'categories',
   'profile',
@@ -18,7 +18,9 @@ const fact = v.picklist([
   'temporary',
   'lossOk',
   'executables',
-]);
+] as const;
+/** What may be said of an application, and what is only measured. */
+const fact = v.picklist([...statable, 'typicalMemory', 'processors', 'coldRead', 'startTime']);
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const texts = v.pipe(v.array(text), v.maxLength(64));
 /** The id of an application, as its desktop entry is called. */
@@ -55,7 +57,7 @@ const facts = v.strictObject({
   executables: v.optional(texts),
 });
 
-/** One fact: of all that is said of it, the first counts. */
+/** One fact: of all that is said of it, the first counts. Bytes, milliseconds, processors. */
 const knownFact = v.strictObject({
   fact,
   value: v.union([v.string(), v.number(), v.boolean(), v.array(v.string())]),
@@ -90,6 +92,8 @@ export const explanation = v.strictObject({
   why: v.string(),
   refused: v.optional(v.string()),
   evidence: v.array(v.strictObject({ fact, value: v.string(), ...origin })),
+  /** What runs of it by the caller have come to. */
+  measured: v.array(knownFact),
   suggestions: v.array(v.strictObject({ profile, why: v.string() })),
   wouldChange: v.array(v.string()),
   cpu: v.picklist(['background', 'normal', 'high']),
@@ -171,7 +175,7 @@ export const appMethods = {
       everybody: v.optional(v.boolean()),
       set: v.optional(facts),
       /** Facts of which nothing is said any more. */
-      unset: v.optional(v.pipe(v.array(fact), v.maxLength(16))),
+      unset: v.optional(v.pipe(v.array(v.picklist(statable)), v.maxLength(16))),
     },
     { application: applicationPage },
   ),

@@ -541,6 +541,20 @@ export const apart: NonNullable<Answer<'launch.plan'>['assurance']> = {
   reach: ['root: everything'],
 };
 
+const measured = {
+  source: 'measured' as const,
+  from: '4 runs',
+  confidence: 0.67,
+  dateMs: nowMs - 60 * minute,
+};
+const measuredFacts: ApplicationPage['facts'] = [
+  { fact: 'memory', value: 1_610_612_736, ...measured },
+  { fact: 'typicalMemory', value: 805_306_368, ...measured },
+  { fact: 'processors', value: 0.25, ...measured },
+  { fact: 'coldRead', value: 314_572_800, ...measured },
+  { fact: 'startTime', value: 2_340, ...measured },
+];
+
 export const application: ApplicationPage = {
   id: 'firefox-esr',
   facts: [
@@ -554,6 +568,7 @@ export const application: ApplicationPage = {
       confidence: 0.6,
     },
     { fact: 'memory', value: 2_147_483_648, ...stated, from: 'personactl app set' },
+    measuredFacts[0]!,
     { fact: 'lossOk', value: false, ...stated, from: 'personactl app set' },
     {
       fact: 'executables',
@@ -562,6 +577,7 @@ export const application: ApplicationPage = {
       from: entryFile,
       confidence: 0.9,
     },
+    ...measuredFacts.slice(1),
   ],
 };
 
@@ -581,6 +597,7 @@ export const explanation: Explanation = {
       confidence: 0.5,
     },
   ],
+  measured: measuredFacts,
   suggestions: [{ profile: 'secure', why: 'categories of the entry calls it sensitive' }],
   wouldChange: ['`personactl app set firefox-esr --profile PROFILE`'],
   cpu: 'normal',

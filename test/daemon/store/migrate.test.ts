@@ -34,6 +34,7 @@ const rows: Record<number, string> = {
   8: `UPDATE enclaves SET opened = 1, boot = 'b', before_sleep = 1;`,
   9: `INSERT INTO application_facts (owner, app, fact, value, date) VALUES (5, 'paint', 'memory', '7', 1);`,
   10: `INSERT INTO served (name, owner, app, boot, detail) VALUES ('app-5-1', 5, 'paint', 'b', '{}');`,
+  11: `INSERT INTO application_needs (owner, app, runs, date, detail) VALUES (5, 'paint', 1, 1, '[]');`,
 };
 
 function place(t: ExecutionContext): string {

@@ -1,0 +1,149 @@
+import type { Log } from '../changes/log.ts';
+import type { GroupUse } from '../kernel/group-use.ts';
+import {
+  figuresOf,
+  firstSeen,
+  type RunFigures,
+  type RunSoFar,
+  seenAgain,
+  startLookMs,
+} from './run-figures.ts';
+import type { RunningApplication } from './running.ts';
+
+/** How much is measured at once. */
+export const measuringLimits = {
+  allMax: 256,
+  perUserMax: 64,
+  /** Runs that are looked at in one turn: the others have theirs in the next one. */
+  perTurnMax: 32,
+};
+
+/** What has started is looked at each second; the longer it lasts, the less often. */
+const lookEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 10, 1_000), 30_000);
+/** What it has come to is written down when its start is over, and then so often: a run may last for weeks. */
+const learnEveryMs = 10 * 60_000;
+
+/** What runs are measured with. */
+export interface MeasuringParts {
+  /** What a group uses; undefined when nothing runs in it. */
+  use(group: string): GroupUse | undefined;
+  /** Takes what a run has come to so far. */
+  learn(account: number, app: string, run: RunFigures & { sinceMs: number }): Promise<void>;
+  /** Milliseconds since boot. */
+  nowMs(): number;
+  log: Log;
+  limits?: Partial<typeof measuringLimits>;
+}
+
+/** A run that is measured. */
+interface Measured {
+  one: RunningApplication;
+  run: RunSoFar | undefined;
+  dueMs: number;
+  learnMs: number;
+}
+
+/**
+ * Runs of applications, measured while they last. Nothing is looked at while nothing runs; what has started is looked at in the turns of
+ * who looks at the machine anyway (`look`).
+ */
+export class Measuring {
+  readonly #parts: MeasuringParts;
+  readonly #limits: typeof measuringLimits;
+  readonly #runs = new Map<string, Measured>();
+  readonly #learning = new Set<Promise<void>>();
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(parts: MeasuringParts) {
+    this.#parts = parts;
+    this.#limits = { ...measuringLimits, ...parts.limits };
+  }
+
+  /** Runs that are measured now. */
+  get count(): number {
+    return this.#runs.size;
+  }
+
+  /** An application runs. Measured is only one that is known by its file: what goes by a name may be anything. */
+  began(one: RunningApplication): void {
+    if (this.#closed || one.recognised !== true || this.#runs.has(one.group)) return;
+    const mine = [...this.#runs.values()].filter((run) => run.one.account === one.account);
+    if (this.#runs.size >= this.#limits.allMax || mine.length >= this.#limits.perUserMax) return;
+    const nowMs = this.#parts.nowMs();
+    const measured = { one, run: undefined, dueMs: nowMs, learnMs: nowMs };
+    this.#runs.set(one.group, measured);
+    this.#lookAt(measured, nowMs);
+    this.#wait();
+  }
+
+  /** Nothing runs in this group any more. */
+  ended(group: string): void {
+    const measured = this.#runs.get(group);
+    if (measured === undefined) return;
+    this.#runs.delete(group);
+    this.#learn(measured);
+  }
+
+  /** Looks at those that are due. Returns at once when there are none. */
+  look(): void {
+    if (this.#runs.size === 0) return;
+    const nowMs = this.#parts.nowMs();
+    const due = [...this.#runs.values()].filter(({ dueMs }) => dueMs <= nowMs);
+    due.sort((a, b) => a.dueMs - b.dueMs);
+    for (const measured of due.slice(0, this.#limits.perTurnMax)) this.#lookAt(measured, nowMs);
+  }
+
+  /** Looks at all for the last time, and writes down what they have come to. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const measured of [...this.#runs.values()]) {
+      this.#lookAt(measured, this.#parts.nowMs());
+      this.ended(measured.one.group);
+    }
+    await Promise.all(this.#learning);
+  }
+
+  #lookAt(measured: Measured, nowMs: number): void {
+    const { one, run } = measured;
+    try {
+      const use = this.#parts.use(one.group);
+      // Who keeps the groups tells of its end.
+      if (use !== undefined)
+        measured.run = run === undefined ? firstSeen(use, nowMs) : seenAgain(run, use, nowMs);
+    } catch (err) {
+      this.#runs.delete(one.group);
+      this.#parts.log.warn({ err, group: one.group }, 'cannot measure an application, ignoring');
+    }
+    const { startingMs, firstMs = nowMs } = measured.run ?? {};
+    const starts = startingMs !== undefined;
+    // A timer may come a little early.
+    measured.dueMs = nowMs + (starts ? 0.8 * startLookMs : lookEveryMs(nowMs - firstMs));
+    if (!starts && nowMs >= measured.learnMs) this.#learn(measured);
+  }
+
+  #learn(measured: Measured): void {
+    const { one, run } = measured;
+    const figures = run && figuresOf(run);
+    if (run === undefined || figures === undefined) return;
+    measured.learnMs = run.lastMs + learnEveryMs;
+    const { account, app, sinceMs } = one;
+    const learning = this.#parts.learn(account, app, { ...figures, sinceMs }).catch((err) => {
+      this.#parts.log.warn({ err, app }, 'cannot keep what was measured of an application');
+    });
+    this.#learning.add(learning);
+    void learning.finally(() => this.#learning.delete(learning));
+  }
+
+  /** What starts is looked at more often than the machine. */
+  #wait(): void {
+    if (this.#closed || this.#timer !== undefined) return;
+    if (![...this.#runs.values()].some(({ run }) => run?.startingMs !== undefined)) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.look();
+      this.#wait();
+    }, startLookMs).unref();
+  }
+}
