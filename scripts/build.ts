@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
 import { manualPages } from '../ctl/manual.ts';
 import { version } from '../daemon/version.ts';
-import { compileLauncher } from './launcher.ts';
+import { compileNative, type NativeProgram, nativePrograms } from './launcher.ts';
 
 const root = dirname(import.meta.dirname);
 const { values, positionals } = parseArgs({
@@ -67,7 +67,6 @@ const module = (banner: string): BuildOptions => ({
 });
 
 const toolName = 'personactl.cjs';
-const launcherName = 'persona-run';
 
 /** Name of the file -> its source and the way it is built. */
 const programs: Readonly<Record<string, readonly [entry: string, options: BuildOptions]>> = {
@@ -85,7 +84,8 @@ const programs: Readonly<Record<string, readonly [entry: string, options: BuildO
 
 async function buildProgram(name: string, folder: string): Promise<void> {
   if (name === toolName) return buildTool(folder);
-  if (name === launcherName) return buildLauncher(folder);
+  const native = nativePrograms.find((one) => one === name);
+  if (native !== undefined) return buildNative(native, folder);
   const [entry, options] = programs[name] ?? [];
   if (entry === undefined) throw new Error(`there is no program ${name}`);
   const outfile = join(folder, name);
@@ -93,9 +93,9 @@ async function buildProgram(name: string, folder: string): Promise<void> {
   chmodSync(outfile, 0o755);
 }
 
-function buildLauncher(folder: string): void {
-  if (!compileLauncher(join(folder, launcherName)))
-    console.error(`${launcherName} is not built: there is no C compiler`);
+function buildNative(program: NativeProgram, folder: string): void {
+  if (!compileNative(program, join(folder, program)))
+    console.error(`${program} is not built: there is no C compiler`);
 }
 
 /** The tool is a loader, its two programs, and the compiled code of each. */
@@ -165,7 +165,7 @@ if (positionals.length > 0) {
   // A daemon that runs from the folder finds its programs at every moment but one.
   const next = `${folder}.next-${process.pid}`;
   try {
-    const names = [launcherName, toolName, ...Object.keys(programs)];
+    const names = [...nativePrograms, toolName, ...Object.keys(programs)];
     await Promise.all(names.map((name) => buildProgram(name, next)));
     writeManuals(next);
     rmSync(folder, { recursive: true, force: true });

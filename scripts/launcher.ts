@@ -1,24 +1,40 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-const source = join(dirname(import.meta.dirname), 'ctl/native/persona-run.c');
+/** Programs in C, each of one source. */
+export const nativePrograms = ['persona-run', 'persona-confine'] as const;
+export type NativeProgram = (typeof nativePrograms)[number];
+
+const sources = join(dirname(import.meta.dirname), 'ctl/native');
 
 /** One file without libraries: the same source and compiler give the same bytes, wherever they lie. */
 const released = ['-static', '-s', '-Wl,--build-id=none'];
 
 /**
- * Compiles the native launcher. False where there is no C compiler: `personactl run` does the same then, only later.
+ * Compiles a native program. False where there is no C compiler: without the launcher `personactl run` does the same, only later.
  * `flags` in place of the released ones are for its tests.
  */
-export function compileLauncher(into: string, flags: readonly string[] = released): boolean {
+export function compileNative(
+  program: NativeProgram,
+  into: string,
+  flags: readonly string[] = released,
+): boolean {
   const words = ['-std=c11', '-O2', '-Wall', '-Wextra', '-Wconversion', ...flags];
   mkdirSync(dirname(into), { recursive: true });
+  // Whoever runs the one that lies there goes on with it.
+  const fresh = `${into}.${process.pid}`;
+  const source = join(sources, `${program}.c`);
   try {
-    execFileSync('cc', [...words, '-o', into, source], { stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync('cc', [...words, '-o', fresh, source], { stdio: ['ignore', 'ignore', 'inherit'] });
+    renameSync(fresh, into);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
 }
+
+/** Compiles the native launcher. */
+export const compileLauncher = (into: string, flags?: readonly string[]): boolean =>
+  compileNative('persona-run', into, flags);

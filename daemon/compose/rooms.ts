@@ -6,6 +6,7 @@ import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import type { FastParts } from '../fast/room.ts';
 import { wallMs } from '../kernel/clock.ts';
+import { landlockHere } from '../kernel/landlock.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import { hasBubblewrap } from '../kernel/sandbox-host.ts';
 import type { BootState } from '../kernel/secure-boot.ts';
@@ -211,7 +212,7 @@ async function launchesOver(
   },
 ) {
   const able = ableOf(parts);
-  const machine = { able, hasBubblewrap };
+  const machine = { able, hasBubblewrap, landlock: landlockHere };
   const secure = new SecureLaunches({ ...parts, ...machine, home: enclaves.home, now: wallMs });
   await secure.open();
   const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);

@@ -9,6 +9,7 @@ import type { Home } from '../enclave/home.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
 import { writeDurably } from '../kernel/files.ts';
+import type { Landlock } from '../kernel/landlock.ts';
 import { PublicCopy } from '../kernel/public-copy.ts';
 import { besideUsr, bubblewrap, hasOpt } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
@@ -24,6 +25,7 @@ export interface SecureParts {
   able(id: string): boolean;
   /** Whether the program that makes sandboxes is there, now. */
   hasBubblewrap(): boolean;
+  landlock(): Landlock;
   home(uid: number, wanted: string | undefined): Promise<Home>;
   now(): number;
   log: Log;
@@ -37,12 +39,17 @@ export interface SecureAsked {
   executable?: { path: string } | undefined;
 }
 
-type SecureLaunch = Pick<ApartProgram, 'app' | 'uid' | 'grants' | 'enclave' | 'disk'>;
+type SecureLaunch = Pick<ApartProgram, 'app' | 'uid' | 'grants' | 'enclave' | 'disk' | 'landlock'>;
 type Caller = Pick<Request['caller'], 'uid' | 'pid'>;
 type Assurance = NonNullable<Answer<'launch.plan'>['assurance']>;
 
 const refused = (app: string, reason: string) =>
   new PersonaError('profile-unavailable', { app, profile: 'secure', reason });
+
+/** A kernel that can confine is not left unused. */
+const isLacking = ({ version, program }: Landlock) => version > 0 && program === undefined;
+const noConfiner =
+  'persona-confine is missing, by which the kernel confines it: install personad again, or `npm run build`';
 
 /** Where the profile `secure` is made of an enclave, bubblewrap, a filter of system calls, and the word of who asks. */
 export class SecureLaunches {
@@ -100,6 +107,7 @@ export class SecureLaunches {
     if (!this.#parts.hasBubblewrap()) return `${bubblewrap} is missing: \`apt install bubblewrap\``;
     if (!this.#parts.able('user-namespaces'))
       return 'users may make no namespaces here: `personactl doctor` says what to do';
+    if (isLacking(this.#parts.landlock())) return noConfiner;
     const full = this.#running.full(uid);
     if (full !== undefined) return full;
     const home = await this.#parts.home(uid, enclave);
@@ -125,6 +133,9 @@ export class SecureLaunches {
   ): Promise<{ way: Way; launch: SecureLaunch }> {
     const home = await this.#parts.home(uid, enclave);
     if ('obstacle' in home) throw refused(app, home.obstacle);
+    const landlock = this.#parts.landlock();
+    if (isLacking(landlock)) throw refused(app, noConfiner);
+    const { version, program } = landlock;
     const way = secureWay({
       app,
       uid,
@@ -136,9 +147,11 @@ export class SecureLaunches {
       hasOpt: hasOpt(),
       settings: this.#settingsFolder(),
       filter: this.#filter,
+      confine: version === 0 ? undefined : program,
     });
     const { name, way: lies } = home.enclave;
-    return { way, launch: { app, uid, grants, enclave: name, disk: diskTexts[lies] } };
+    const launch = { app, uid, grants, enclave: name, disk: diskTexts[lies], landlock: version };
+    return { way, launch };
   }
 
   /** From here on the caller is that application. Throws `profile-unavailable` when it has gone. */

@@ -36,6 +36,12 @@ export function programFile(program: ChildProgram): string {
     : fileURLToPath(new URL(`./${program}.mjs`, import.meta.url));
 }
 
+/** A program of ours in C: beside the daemon's own when built; in a checkout where `npm run build` puts it. */
+export function nativeProgram(name: 'persona-confine'): string {
+  const place = fromSource ? `../../dist/${name}` : `./${name}`;
+  return fileURLToPath(new URL(place, import.meta.url));
+}
+
 /**
  * A confined child is nobody's: what it runs must be readable for everybody, however private the folder around it.
  * Throws KernelError EACCES with the way out.

@@ -14,6 +14,8 @@ export interface ApartProgram {
   /** How the enclave's files lie on the disk. */
   disk: string;
   grants: readonly Grant[];
+  /** Version of Landlock that keeps it; 0: none. */
+  landlock: number;
 }
 
 /** Applications of one user that run apart: more than anybody starts by hand. */
@@ -50,7 +52,7 @@ export class ApartPrograms {
 }
 
 const grantTexts: Record<Extract<Grant, string>, string> = {
-  net: 'the network of the machine, and what listens on it: services of this machine and abstract sockets of the session too',
+  net: 'the network of the machine, and what listens on it: services of this machine too',
   display: 'the display: by X11 it can see and type into every window',
   sound: 'sound: it can hear microphones',
   gpu: 'the graphics devices and their drivers',
@@ -58,18 +60,34 @@ const grantTexts: Record<Extract<Grant, string>, string> = {
   agent: 'the SSH agent: it can sign in as the user',
 };
 
+/** From this version on it keeps programs from abstract sockets of others, and from signals to them. */
+const scopedFrom = 6;
+
+const landlockText = (version: number): string =>
+  version === 0
+    ? 'not used: this kernel has none'
+    : `used (version ${version}): it reads what it is shown, and writes to its home, /tmp, /run and what it shares, whatever else became visible${version < scopedFrom ? '' : '; no abstract sockets, no signals to others'}`;
+
 /** What was granted, each with what it amounts to. */
-function grantedTexts(grants: readonly Grant[]): string[] {
+function grantedTexts(grants: readonly Grant[], landlock: number): string[] {
+  const open = grants.includes('net') && landlock < scopedFrom;
   const given = Object.entries(grantTexts).filter(([name]) => grants.includes(name as 'net'));
   const folders = foldersOf(grants).map(
     ({ path, write }) => `${path}, to ${write ? 'read and write' : 'read'}`,
   );
-  return [...given.map(([, text]) => text), ...folders];
+  const sockets = open ? ['abstract sockets of the session, through the network'] : [];
+  return [...given.map(([, text]) => text), ...sockets, ...folders];
 }
 
 /** Who an application is kept apart from by what, and from whom not: said as it is. Pure. */
 export function assuranceOf(
-  { uid, enclave, disk, grants }: Pick<ApartProgram, 'uid' | 'enclave' | 'disk' | 'grants'>,
+  {
+    uid,
+    enclave,
+    disk,
+    grants,
+    landlock,
+  }: Pick<ApartProgram, 'uid' | 'enclave' | 'disk' | 'grants' | 'landlock'>,
   memory: MemoryProtection,
 ) {
   return {
@@ -81,13 +99,13 @@ export function assuranceOf(
       'system calls: mounts, namespaces, tracing, keys, and others with a history of holes are refused; 32-bit programs are ended',
       'environment: variables of known names only; descriptors: the three standard streams only, and the terminal behind them, into which it cannot type',
     ],
-    granted: grantedTexts(grants),
+    granted: grantedTexts(grants, landlock),
     disk: `enclave ${enclave}: ${disk}`,
     hardware: memory.hardware,
     hardwareUsed: false as const,
     memory: memory.encryption,
     swap: memory.swap,
-    landlock: 'not used',
+    landlock: landlockText(landlock),
     reach: [
       'root: everything',
       `other programs of uid ${uid}: the enclave at its path while it is open, the application's memory where the machine lets them trace it, what it shows and reads on the terminal`,

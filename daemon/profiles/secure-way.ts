@@ -26,6 +26,8 @@ export interface Apart {
   settings?: string | undefined;
   /** Where the filter of system calls lies. */
   filter: string;
+  /** The program that lets the kernel keep it to paths; absent where the kernel cannot. */
+  confine?: string | undefined;
 }
 
 /** Of /etc, what programs need to run at all, and to look and speak as on this machine. */
@@ -71,6 +73,8 @@ const programs = ['/usr', '/opt'];
 /** Whose content is the machine itself: shown through a grant they would lead around everything else. */
 const machineFolders = ['/proc', '/sys', '/dev'];
 const sandboxHome = '/home/user';
+/** Where a program of ours is found inside that does not lie in /usr. */
+const confineInside = '/persona-confine';
 
 const isIn = (path: string, folder: string): boolean =>
   path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
@@ -144,16 +148,43 @@ function treeOptions(apart: Apart): string[] {
   ];
 }
 
+/** The program that confines it, at a path that is there inside, and what shows it there. */
+function confineAt({ confine }: Apart): { path: string; options: string[] } | undefined {
+  if (confine === undefined) return undefined;
+  if (isIn(confine, '/usr')) return { path: confine, options: [] };
+  return { path: confineInside, options: ['--ro-bind', confine, confineInside] };
+}
+
+/**
+ * The same walls once more, of another make: Landlock keeps it to these paths, whatever else its mounts came to show. Names of the root can be
+ * seen. What listens on its own loopback is its own: TCP is the matter of its network.
+ */
+function confineWords(apart: Apart, path: string): string[] {
+  const { besideUsr, grants, account } = apart;
+  const shown = foldersOf(grants);
+  const beside = besideUsr.filter(({ target }) => target === undefined).map((one) => one.path);
+  const reads = [...programs, '/etc', ...beside, ...shown.map((one) => one.path)];
+  const shared = shown.filter(({ write }) => write).map((one) => one.path);
+  const writes = [homeInside(account), '/tmp', '/run', '/dev/shm', ...shared];
+  return [
+    ...[path, '--see', '/', '--use', '/proc', '--use', '/dev'],
+    ...reads.flatMap((one) => ['--read', one]),
+    ...writes.flatMap((one) => ['--write', one]),
+    '--',
+  ];
+}
+
 /**
  * How an application is started apart from everything else, by bubblewrap as its user: own user, mount, pid, ipc, uts and cgroup
  * namespaces, own net unless granted, programs of the machine to read, an enclave as home, nothing else of the machine's files; a filter of
- * system calls, an environment of known names. Throws `profile-unavailable` and `bad-value` for what cannot be had like this. Pure.
+ * system calls, Landlock, an environment of known names. Throws `profile-unavailable` and `bad-value` for what cannot be had like this. Pure.
  */
 export function secureWay(apart: Apart): Way {
   const { uid, account, home, grants, filter } = apart;
   checkExecutable(apart);
   const inside = homeInside(account);
   const name = account?.name ?? 'user';
+  const confine = confineAt(apart);
   const argv = [
     bubblewrap,
     ...[
@@ -168,7 +199,9 @@ export function secureWay(apart: Apart): Way {
     ...sessionOptions(sessionOf(grants), uid),
     ...['--bind', home, inside],
     ...folderOptions(apart),
+    ...(confine?.options ?? []),
     ...['--remount-ro', '/', '--chdir', inside, '--seccomp', '3', '--'],
+    ...(confine === undefined ? [] : confineWords(apart, confine.path)),
   ];
   const set = { HOME: inside, PATH, USER: name, LOGNAME: name, SHELL: '/bin/sh' };
   const way = {

@@ -25,6 +25,9 @@ export interface Making {
 const lib = 'usr/lib/personad';
 const doc = 'usr/share/doc/personad';
 const launcher = 'persona-run';
+/** Lies beside the daemon's own, which tells sandboxes where. */
+const confiner = 'persona-confine';
+const native: ReadonlySet<string> = new Set([launcher, confiner]);
 
 /** Where each file of systemd/ is installed, by the end of its name. */
 const systemFolders: readonly [end: string, place: (name: string) => string][] = [
@@ -65,7 +68,7 @@ export function fillTree(making: Making): void {
 /** Programs, with the runtime of the package in place of whatever Node a machine has. Source maps stay behind. */
 function putPrograms(staging: Staging, dist: string): void {
   for (const entry of readdirSync(dist, { withFileTypes: true })) {
-    if (!entry.isFile() || entry.name.endsWith('.map') || entry.name === launcher) continue;
+    if (!entry.isFile() || entry.name.endsWith('.map') || native.has(entry.name)) continue;
     const bytes = readFileSync(join(dist, entry.name));
     const shebang = '#!/usr/bin/env node\n';
     const runs = bytes.toString('latin1', 0, shebang.length) === shebang;
@@ -73,8 +76,9 @@ function putPrograms(staging: Staging, dist: string): void {
     const content = runs ? Buffer.concat([own, bytes.subarray(shebang.length)]) : bytes;
     staging.write(`${lib}/dist/${entry.name}`, content, runs ? 0o755 : 0o644);
   }
-  // Without a C compiler there is none, and a package is not to lack it.
+  // Without a C compiler there are none, and a package is not to lack them.
   staging.copy(join(dist, launcher), `usr/bin/${launcher}`, 0o755);
+  staging.copy(join(dist, confiner), `${lib}/dist/${confiner}`, 0o755);
   staging.link('personactl-run.1.gz', `usr/share/man/man1/${launcher}.1.gz`);
   staging.link('../lib/personad/dist/personactl.cjs', 'usr/bin/personactl');
   for (const name of readdirSync(join(dist, 'man/man1')))

@@ -85,6 +85,7 @@ when(test, needs)('it holds what runs, and nothing else', async (t) => {
   for (const path of [
     'usr/bin/personactl',
     'usr/bin/persona-run',
+    'usr/lib/personad/dist/persona-confine',
     'usr/share/man/man1/persona-run.1.gz',
     'usr/lib/sysusers.d/personad.conf',
     'usr/lib/tmpfiles.d/personad.conf',

@@ -1,7 +1,8 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compileLauncher } from '../../scripts/launcher.ts';
+import { nativeProgram } from '../../daemon/kernel/program-files.ts';
+import { compileLauncher, compileNative } from '../../scripts/launcher.ts';
 import { type Launched, launched } from '../ctl/launch-plans.ts';
 import {
   asUser,
@@ -39,6 +40,15 @@ export const becoming = (uid: number): string[] => [
   ...['--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--'],
 ];
 
+/** The daemon of a checkout finds it where `npm run build` puts it. */
+function compileConfiner(): void {
+  const into = nativeProgram('persona-confine');
+  const source = join(import.meta.dirname, '../../ctl/native/persona-confine.c');
+  const built = statSync(into, { throwIfNoEntry: false });
+  if (built === undefined || built.mtimeMs < statSync(source).mtimeMs)
+    compileNative('persona-confine', into);
+}
+
 /** Opens it; it ends with its scope. */
 export async function apartGround(scope: Scope): Promise<ApartGround> {
   const folder = mkdtempSync(join(tmpdir(), 'personad-test-'));
@@ -46,6 +56,7 @@ export async function apartGround(scope: Scope): Promise<ApartGround> {
   chmodSync(folder, 0o755);
   const launcher = join(folder, 'persona-run');
   compileLauncher(launcher);
+  compileConfiner();
   const daemon = await startLive(scope, privateTree(scope));
   const ask: ApartGround['ask'] = async (uid, ...asked) => {
     const [given] = await asUser(uid, [group.gid], daemon.run, [asked]);

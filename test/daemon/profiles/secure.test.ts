@@ -14,6 +14,7 @@ import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { SecureLaunches } from '../../../daemon/compose/secure-launches.ts';
+import { landlockVersion } from '../../../daemon/kernel/landlock.ts';
 import { choose } from '../../../daemon/profiles/selection.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { longScope, users } from '../../security/live-daemon.ts';
@@ -110,6 +111,22 @@ real('it has its own processes, no network, no privileges, and a filter', async 
     ...Array.from({ length: 6 }, () => '1'),
     `${me} 1`,
   ]);
+});
+
+when(test, {
+  ...apartNeeds,
+  other: () => (landlockVersion() < 3 ? 'needs Landlock, version 3' : apartNeeds.other()),
+})('Landlock keeps it where its mounts do not, and it can use what it was given', async (t) => {
+  // That folder is a tmpfs of its own, which it could write to.
+  const lines = await inside(
+    t,
+    `touch /dev/new 2>&1 | grep -c denied; echo a > /dev/shm/x; mkdir -p /run/a /tmp/b && mv /tmp/b /tmp/c && cp /usr/bin/true ~/own && ~/own && echo used
+     { echo by name > /dev/stdout; } | cat; : > /dev/null; mv own other && rm other; ls / | tr '\\n' ' '`,
+  );
+  t.deepEqual(lines.slice(0, 3), ['1', 'used', 'by name']);
+  const asked = { app: 'x', profile: 'secure', dryRun: true };
+  const plan = (await ground.ask(me, 'launch.plan', asked)).result as Answer<'launch.plan'>;
+  t.regex(plan.assurance?.landlock ?? '', /^used \(version \d+\): it reads what it is shown/);
 });
 
 real('tricks of the environment do not get in, not even as far as the sandbox', async (t) => {
@@ -211,6 +228,7 @@ test('a machine without bubblewrap, or where users make no namespaces, keeps not
     paths: { run: '/nonexistent' },
     able: () => true,
     hasBubblewrap: () => true,
+    landlock: () => ({ version: 7, program: '/usr/bin/persona-confine' }),
     home: async () => ({ obstacle: 'no enclave' }),
     now: Date.now,
     log: silentLog,
@@ -218,6 +236,8 @@ test('a machine without bubblewrap, or where users make no namespaces, keeps not
   for (const [lacking, why] of [
     [{ hasBubblewrap: () => false }, /bwrap is missing: `apt install bubblewrap`/],
     [{ able: () => false }, /no namespaces here: `personactl doctor`/],
+    [{ landlock: () => ({ version: 1, program: undefined }) }, /persona-confine is missing/],
+    [{ landlock: () => ({ version: 0, program: undefined }) }, /^no enclave$/],
     [{}, /^no enclave$/],
   ] as const) {
     const secure = new SecureLaunches({ ...whole, ...lacking });
