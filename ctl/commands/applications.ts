@@ -195,7 +195,7 @@ export const applicationCommands = (): readonly Command[] => [
     about: [
       'Writes an entry of your own beside that of the machine, in ~/.local/share/applications: the same, but started by `persona-run`. It is taken off again by --disable. An entry that you wrote or edited yourself is left alone.',
       'Where the launcher is gone, the application starts as it always has.',
-      'With --shell functions are printed that do the same for commands that are typed, to be read by the shell as it starts. Without a daemon there are none.',
+      'With --shell functions are printed that do the same for commands that are typed, to be read by the shell as it starts. Without a daemon there are none; a function of your own is left alone, and scripts are.',
     ],
     operands: [{ name: 'APP', summary: 'Id of the application.', optional: true }],
     flags: [

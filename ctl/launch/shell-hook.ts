@@ -32,28 +32,61 @@ export function hookedCommands(
   return [...found].filter(([, app]) => app !== '').map(([command, app]) => ({ app, command }));
 }
 
-const posix = ({ app, command }: HookedCommand): string =>
-  `function ${command} {
-  if command -v persona-run >/dev/null 2>&1; then persona-run ${app} -- ${command} "$@"
-  else command ${command} "$@"; fi
-}`;
+/** Asks for a program that lies in a folder of PATH, whatever else has its name. */
+const lookUp: Record<HookShell, string> = {
+  bash: 'type -P',
+  zsh: 'whence -p',
+  fish: 'command -s',
+};
 
-const fish = ({ app, command }: HookedCommand): string =>
-  `function ${command} --wraps ${command}
-  if command -sq persona-run; persona-run ${app} -- ${command} $argv
-  else; command ${command} $argv; end
+/** Where the launcher or the program is gone, a command is what it always was: the shell says that it is not found. */
+function functionOf(shell: HookShell, { app, command }: HookedCommand): string {
+  const there = (program: string) => `${lookUp[shell]} ${program} >/dev/null 2>&1`;
+  const launch = `persona-run ${app} -- ${command}`;
+  if (shell === 'fish')
+    return `if not functions -q ${command}
+  function ${command}
+    if ${there('persona-run')}; and ${there(command)}; ${launch} $argv
+    else; command ${command} $argv; end
+  end
 end`;
+  return `if ! typeset -f ${command} >/dev/null; then function ${command} {
+  if ${there('persona-run')} && ${there(command)}; then ${launch} "$@"
+  else command ${command} "$@"; fi
+} fi`;
+}
+
+/** The names of functions of ours are known by what they do: one that somebody has written since is his. */
+function unhook(shell: HookShell, names: string): string {
+  if (shell === 'fish')
+    return `function personad_unhook
+  for name in ${names}
+    if functions $name | string match -q '*persona-run*'; functions -e $name; end
+  end
+  functions -e personad_unhook
+end`;
+  return `function personad_unhook {
+  local name
+  for name in ${names}; do
+    case "$(typeset -f "$name")" in *persona-run*) unset -f "$name" ;; esac
+  done
+  unset -f personad_unhook
+}`;
+}
 
 /**
- * Functions that start these commands through the launcher, and `personad_unhook`, which takes them off. Where the launcher is gone, a command is
- * what it always was. Pure.
+ * Functions that start these commands through the launcher, and `personad_unhook`, which takes them off; read again they replace those of before.
+ * Only in a shell that somebody types into, and never in the place of a function of his own. Pure.
  */
 export function shellHook(shell: HookShell, all: readonly HookedCommand[]): string {
   const names = all.map(({ command }) => command).join(' ');
-  const functions = all.map(shell === 'fish' ? fish : posix);
-  const off =
+  const functions = all.map((one) => functionOf(shell, one));
+  const [begin, end] =
     shell === 'fish'
-      ? `function personad_unhook\n  functions --erase ${names} personad_unhook\nend`
-      : `function personad_unhook { unset -f ${names} personad_unhook; }`;
-  return `${[...functions, off].join('\n')}\n`;
+      ? ['if status is-interactive\nfunctions -q personad_unhook; and personad_unhook', 'end']
+      : [
+          'if [[ $- == *i* ]]; then\nif typeset -f personad_unhook >/dev/null; then personad_unhook; fi',
+          'fi',
+        ];
+  return `${[begin, ...functions, unhook(shell, names), end].join('\n')}\n`;
 }

@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { hookEntry, hookOf } from '../../ctl/launch/desktop-entry.ts';
-import { hookedCommands, hookShells, shellHook } from '../../ctl/launch/shell-hook.ts';
+import { hookedCommands, hookShells } from '../../ctl/launch/shell-hook.ts';
+import { when } from '../support/needs.ts';
 import { temporaryFolder } from '../support/temp.ts';
 import { fakeDaemon } from './fake-daemon.ts';
 import { personactl } from './tool.ts';
@@ -160,30 +161,133 @@ const line = (id: string, rule: string, ...executables: string[]) => ({
   executables,
 });
 
-test('a shell has functions for commands whose profile was stated, and loses them again', async (t) => {
-  const { launcher } = desktop(t);
-  const path = `${join(launcher, '..')}:/usr/bin:/bin`;
-  const { root } = await fakeDaemon(t, {
-    'app.list': () => ({
-      applications: [
-        line('org.editor.Editor', 'stated', '/usr/bin/editor'),
-        line('other', 'suggested', '/usr/bin/other'),
-        line('odd', 'stated', '/usr/bin/$(touch odd)', '/usr/bin/cd', '/usr/bin/a b'),
-      ],
-      more: 0,
-    }),
+/** How each shell reads a text as one that somebody types into (never taking the terminal of the tests), and defines what it finds in a test. */
+const shells = {
+  bash: {
+    argv: ['setsid', '-w', 'bash', '--norc', '-i', '-c'],
+    quiet: ['bash', '-c'],
+    isFunction: (name: string) => `typeset -f ${name} >/dev/null && echo function || echo none`,
+    own: (name: string, says: string) => `function ${name} { echo ${says}; }`,
+    alias: (name: string, text: string) => `shopt -s expand_aliases; alias ${name}='${text}'`,
+    notFound: 'command_not_found_handle() { echo "$1" >~/asked; return 127; }',
+  },
+  zsh: {
+    argv: ['setsid', '-w', 'zsh', '-f', '-i', '-c'],
+    quiet: ['zsh', '-f', '-c'],
+    isFunction: (name: string) => `typeset -f ${name} >/dev/null && echo function || echo none`,
+    own: (name: string, says: string) => `function ${name} { echo ${says}; }`,
+    alias: (name: string, text: string) => `alias ${name}='${text}'`,
+    notFound: 'command_not_found_handler() { echo "$1" >~/asked; return 127; }',
+  },
+  fish: {
+    argv: ['setsid', '-w', 'fish', '--no-config', '-i', '-c'],
+    quiet: ['fish', '--no-config', '-c'],
+    isFunction: (name: string) => `functions -q ${name}; and echo function; or echo none`,
+    own: (name: string, says: string) => `function ${name}; echo ${says}; end`,
+    alias: (name: string, text: string) => `alias ${name} '${text}'`,
+    notFound: 'function fish_command_not_found; echo $argv[1] >~/asked; end',
+  },
+} as const;
+
+for (const shell of hookShells) {
+  const typed = when(test, { tools: [shell] });
+  const { argv, quiet, isFunction, own, alias, notFound } = shells[shell];
+
+  /** The text that the tool prints for this shell, and how the shell runs lines after it. */
+  const hooked = async (t: ExecutionContext) => {
+    const { root: machine, launcher } = desktop(t);
+    const { root } = await fakeDaemon(t, {
+      'app.list': () => ({
+        applications: [
+          line('org.sketch.Sketch', 'stated', '/usr/bin/sketch'),
+          line('other', 'suggested', '/usr/bin/other'),
+          line('odd', 'stated', '/usr/bin/$(touch odd)', '/usr/bin/cd', '/usr/bin/a b'),
+        ],
+        more: 0,
+      }),
+    });
+    const { out, status } = await personactl({ root }, 'app', 'hook', '--shell', shell);
+    t.is(status, 0);
+    writeFileSync(join(launcher, '../sketch'), '#!/bin/sh\nprintf "%s|" sketch "$@"\n');
+    chmodSync(join(launcher, '../sketch'), 0o755);
+    const file = join(machine, 'hook');
+    writeFileSync(file, out);
+    const env = { PATH: `${join(launcher, '..')}:/usr/bin:/bin`, HOME: join(machine, 'home') };
+    const says = (words: readonly string[], lines: string[]) => {
+      const [program = '', ...args] = words;
+      // Read line by line, as what is typed is.
+      const script = join(machine, 'lines');
+      writeFileSync(
+        script,
+        `${lines.join('\n').replaceAll('HOOK', `source ${file}`)}
+`,
+      );
+      return spawnSync(program, [...args, `source ${script}`], {
+        ...{ env, input: '', timeout: 20_000 },
+        encoding: 'utf8',
+      }).stdout;
+    };
+    const gone = (name: string) => rmSync(join(launcher, '..', name));
+    /** What a shell has asked others for, since it found no such command. */
+    const asked = () => readFileSync(join(machine, 'home/asked'), 'utf8');
+    return {
+      out,
+      gone,
+      asked,
+      typed: (...lines: string[]) => says(argv, lines),
+      ran: (...lines: string[]) => says(quiet, lines),
+    };
+  };
+
+  typed(
+    `${shell}: a stated command starts through the launcher, and as ever without it`,
+    async (t) => {
+      const { out, gone, asked, typed: type } = await hooked(t);
+      t.notRegex(out, /other|odd/);
+      const call = `sketch "a b" '$x' '*'`;
+      t.is(type('HOOK', call), 'launcher|org.sketch.Sketch|--|sketch|a b|$x|*|');
+      t.is(type('HOOK', 'HOOK', call), 'launcher|org.sketch.Sketch|--|sketch|a b|$x|*|', 'twice');
+      t.is(type('HOOK', 'personad_unhook', call), 'sketch|a b|$x|*|');
+      const both = [isFunction('sketch'), isFunction('personad_unhook')];
+      t.is(type('HOOK', ...both), 'function\nfunction\n');
+      t.is(type('HOOK', 'personad_unhook', ...both), 'none\nnone\n');
+      gone('persona-run');
+      t.is(type('HOOK', call), 'sketch|a b|$x|*|');
+      // What is not installed any more is not found, and whoever knows of packages is asked.
+      gone('sketch');
+      t.is(type(notFound, 'HOOK', 'sketch x'), '');
+      t.is(asked(), 'sketch\n');
+    },
+  );
+
+  typed(`${shell}: the program alone gone is not found, with the launcher there`, async (t) => {
+    const { gone, asked, typed: type } = await hooked(t);
+    gone('sketch');
+    t.is(type(notFound, 'HOOK', 'sketch x'), '');
+    t.is(asked(), 'sketch\n');
   });
-  const { out, status } = await personactl({ root }, 'app', 'hook', '--shell', 'bash');
-  t.is(status, 0);
-  t.notRegex(out, /other|odd/);
-  const type = 'type -t editor';
-  const script = `${out}\neditor "a b" '$x'; echo; personad_unhook; ${type}; type -t personad_unhook`;
-  const typed = (text: string) =>
-    spawnSync('bash', ['-eu', '-c', text], { env: { PATH: path }, encoding: 'utf8' }).stdout;
-  t.is(typed(script), 'launcher|org.editor.Editor|--|editor|a b|$x|\nfile\n');
-  rmSync(launcher);
-  t.is(typed(`${out}\neditor "a b"`), 'editor|a b|', 'without the launcher');
-});
+
+  typed(`${shell}: functions and aliases of its user stay his`, async (t) => {
+    const { typed: type } = await hooked(t);
+    t.is(
+      type(own('sketch', 'mine'), 'HOOK', 'sketch', 'personad_unhook', 'sketch'),
+      'mine\nmine\n',
+    );
+    t.is(type('HOOK', own('sketch', 'mine'), 'personad_unhook', 'sketch'), 'mine\n');
+    const aliased = type(alias('sketch', 'sketch --new'), 'HOOK', 'sketch x');
+    // fish makes a function of an alias.
+    const by = shell === 'fish' ? '' : 'launcher|org.sketch.Sketch|--|';
+    t.is(aliased, `${by}sketch|--new|x|`);
+  });
+
+  typed(`${shell}: scripts are left alone`, async (t) => {
+    const { ran, typed: type } = await hooked(t);
+    t.is(ran('HOOK', 'sketch x', isFunction('personad_unhook')), 'sketch|x|none\n');
+    const script = `${quiet.join(' ')} 'sketch x'`;
+    t.is(type('HOOK', script), 'sketch|x|');
+    t.is(type('HOOK', 'env sketch x'), 'sketch|x|');
+  });
+}
 
 test('without a daemon a shell starts with no functions, and says why', async (t) => {
   const root = temporaryFolder(t);
@@ -201,7 +305,10 @@ test('nothing that an application is called reaches a shell as more than a word'
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (id, name) => {
       const commands = hookedCommands([{ id, executables: [`/usr/bin/${name}`] }]);
-      return hookShells.every((shell) => /^[\w\s.+"$@;{}>&/-]*$/.test(shellHook(shell, commands)));
+      // All else in the text is ours.
+      return commands.every(({ app, command }) =>
+        [app, command].every((one) => /^[\w.+-]+$/.test(one)),
+      );
     }),
   );
   const twice = [

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { when } from '../support/needs.ts';
+import { temporaryFolder } from '../support/temp.ts';
 import { fakeDaemon } from './fake-daemon.ts';
 import * as samples from './samples.ts';
 import { personactl } from './tool.ts';
@@ -72,7 +73,9 @@ test('a daemon that does not answer is not waited for', async (t) => {
 for (const shell of ['bash', 'zsh', 'fish'])
   when(test, { tools: [shell] })(`the script for ${shell} is sound`, async (t) => {
     const { out } = await personactl({}, 'completion', shell);
-    execFileSync(shell, ['-n'], { input: out });
+    const file = join(temporaryFolder(t), 'script');
+    writeFileSync(file, out);
+    execFileSync(shell, ['-n', file]);
     t.regex(out, /personactl __complete/);
   });
 
