@@ -2,17 +2,22 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Programs in C, each of one source. */
-export const nativePrograms = ['persona-run', 'persona-confine'] as const;
-export type NativeProgram = (typeof nativePrograms)[number];
+/** Programs in C, each of one source, and the folders where these lie. */
+const folders = {
+  'persona-run': 'ctl/native',
+  'persona-confine': 'ctl/native',
+  'lease-guard': 'daemon/native',
+} as const;
+export type NativeProgram = keyof typeof folders;
+export const nativePrograms = Object.keys(folders) as NativeProgram[];
 
-const sources = join(dirname(import.meta.dirname), 'ctl/native');
+const root = dirname(import.meta.dirname);
 
 /** One file without libraries: the same source and compiler give the same bytes, wherever they lie. */
 const released = ['-static', '-s', '-Wl,--build-id=none'];
 
 /**
- * Compiles a native program. False where there is no C compiler: without the launcher `personactl run` does the same, only later.
+ * Compiles a native program. False where there is no C compiler: others do the same, only later, or not at all.
  * `flags` in place of the released ones are for its tests.
  */
 export function compileNative(
@@ -24,7 +29,7 @@ export function compileNative(
   mkdirSync(dirname(into), { recursive: true });
   // Whoever runs the one that lies there goes on with it.
   const fresh = `${into}.${process.pid}`;
-  const source = join(sources, `${program}.c`);
+  const source = join(root, folders[program], `${program}.c`);
   try {
     execFileSync('cc', [...words, '-o', fresh, source], { stdio: ['ignore', 'ignore', 'inherit'] });
     renameSync(fresh, into);

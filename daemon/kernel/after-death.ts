@@ -3,9 +3,8 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { childGroup } from './child-group.ts';
 import { CLEAN_ENV } from './exec.ts';
-import { findProgram } from './probe-host.ts';
 
-/** What is to run: an absolute path and an argument list. */
+/** A program that reads its input to the end, and then does what there is to do: an absolute path and an argument list. */
 export interface LastProgram {
   file: string;
   args: readonly string[];
@@ -17,25 +16,24 @@ export interface AfterDeath {
   pid: number;
   /** Settles when it waits no more, for whatever reason. */
   gone: Promise<void>;
-  /** Ends it without the program being run. */
+  /** Writes to its input. Resolves when the kernel has it, also when it has gone meanwhile. */
+  tell(text: string): Promise<void>;
+  /** Ends it before it has done anything. */
   callOff(): Promise<void>;
 }
 
-/** The waiter takes one megabyte; the program that follows it is node. */
+/** The waiter takes one megabyte; the program that may follow it is node. */
 const LIMITS = { memoryBytes: 512 << 20, processes: 64 };
 
 /**
- * Runs a program when this process has ended, however it ended. `xargs` waits: it reads its input to the end, and then
- * starts what it was told to, once. The input is a pipe whose other end no other process has. It has a session of its own,
- * so that a terminal does not end both, and a group below the root of each hierarchy that lets us make one, so that whoever
- * ends all of a group does not end it, too.
+ * Starts a program that learns by the end of its input that this process has ended, however it ended: its input is a pipe whose
+ * other end no other process has. It has a session of its own, so that a terminal does not end both, and a group below the root of
+ * each hierarchy that lets us make one, so that whoever ends all of a group does not end it, too.
  */
 export async function runAfterDeath({ file, args, env }: LastProgram): Promise<AfterDeath> {
-  const xargs = findProgram('xargs');
-  if (xargs === undefined) throw new Error('xargs is not installed (package findutils)');
   const group = await childGroup('guard', LIMITS);
   try {
-    const child = spawn(xargs, [file, ...args], {
+    const child = spawn(file, args, {
       cwd: '/',
       env: { ...CLEAN_ENV, ...env },
       detached: true,
@@ -61,6 +59,7 @@ export async function runAfterDeath({ file, args, env }: LastProgram): Promise<A
     return {
       pid,
       gone,
+      tell: (text) => new Promise((resolve) => pipe.write(text, () => resolve())),
       async callOff() {
         child.kill('SIGKILL');
         await gone;

@@ -37,3 +37,10 @@ export function valueIn(text: string, { knob, device }: KnobName): string | unde
 export function textFor(value: string, { knob, device }: KnobName): string {
   return knob === 'io.cost.qos' ? `${device} ${value}` : value;
 }
+
+/** What the kernel says of a knob that a value was written to. Pure. */
+export function saidBy(value: string, { knob }: KnobName): string {
+  const bytes = knob.startsWith('memory.') ? bytesOf(value) : undefined;
+  if (bytes === undefined || value === 'max') return value;
+  return String((bytes / pageBytes) * pageBytes);
+}

@@ -124,6 +124,17 @@ export class Leases {
     });
   }
 
+  /** In the book, and known to the guard, before a knob is written. */
+  async #keep(lease: Lease): Promise<void> {
+    await this.#parts.book.put(lease);
+    await this.#parts.guard?.know(this.all());
+  }
+
+  async #drop(lease: Lease): Promise<void> {
+    await this.#parts.book.drop(lease);
+    await this.#parts.guard?.know(this.all());
+  }
+
   #turn<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#tail.then(work);
     this.#tail = mine.catch(() => undefined);
@@ -153,7 +164,7 @@ export class Leases {
       if (before !== undefined && !isOurs(before, now)) {
         // What an earlier write leaves is known only when it has returned.
         if (this.#late.has(leaseKey(knob))) return { state: 'blocked' };
-        await book.drop(before);
+        await this.#drop(before);
         return { state: 'foreign', found: now };
       }
       if (before !== undefined && sameValue(value, before.old, knob))
@@ -163,7 +174,7 @@ export class Leases {
         return { state: 'foreign', found: now };
       const lease = before ? { ...before, wanted: value } : this.#leaseOf(knob, held, now, value);
       await this.#parts.guard?.watch();
-      await book.put(lease);
+      await this.#keep(lease);
       return await this.#write(lease, held, value);
     } finally {
       held.close();
@@ -197,7 +208,6 @@ export class Leases {
   }
 
   async #write(lease: Lease, held: HeldGroup, value: string): Promise<Written> {
-    const { book } = this.#parts;
     let failure: unknown;
     try {
       await this.#put(lease, held, value);
@@ -210,12 +220,12 @@ export class Leases {
       return { state: 'blocked' };
     }
     if (read !== undefined && sameValue(read, value, lease)) {
-      await book.put({ ...lease, read });
+      await this.#keep({ ...lease, read });
       return { state: 'written', value: read };
     }
     // Nothing of ours is there: neither is a lease.
     if (read === undefined) await this.#giveBack(lease);
-    else if (lease.read === undefined && sameValue(read, lease.old, lease)) await book.drop(lease);
+    else if (lease.read === undefined && sameValue(read, lease.old, lease)) await this.#drop(lease);
     const reason = failure instanceof Error ? failure.message : `it reads ${read ?? 'nothing'} now`;
     return {
       state: 'refused',
@@ -262,7 +272,9 @@ export class Leases {
       const pending = this.#late.has(key);
       const now = readOf(held, lease);
       const back = now === undefined || sameValue(now, lease.old, lease);
-      if (!back && isOurs(lease, now)) await this.#put(lease, held, lease.old);
+      // The guard of a daemon that was killed has written the knob, and systemd does not know.
+      const put = back ? lease.unit !== undefined : isOurs(lease, now);
+      if (put) await this.#put(lease, held, lease.old);
       else if (!back && !pending) return now;
       if (!pending) break;
       // It may undo that, and what it leaves is known only when it has returned.
@@ -275,21 +287,20 @@ export class Leases {
   }
 
   async #giveBack(lease: Lease): Promise<Returned> {
-    const { book } = this.#parts;
     const held = this.#hold(lease);
     try {
       if (held === undefined || readOf(held, lease) === undefined) {
         if (lease.boot === this.#parts.boot) await this.#forget(lease);
-        await book.drop(lease);
+        await this.#drop(lease);
         return { lease, state: 'gone' };
       }
       const other = await this.#writeBack(lease, held);
       if (other !== undefined) {
-        await book.drop(lease);
+        await this.#drop(lease);
         return { lease, state: 'changed-since', detail: other };
       }
       this.#removeDropIn(lease);
-      await book.drop(lease);
+      await this.#drop(lease);
       return { lease, state: 'restored' };
     } catch (error) {
       return {

@@ -4,11 +4,12 @@ import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
 import { boottimeMs, wallMs } from '../kernel/clock.ts';
 import { type DiskSharing, diskSharing } from '../kernel/disk-sharing.ts';
+import { nativeProgram } from '../kernel/program-files.ts';
 import type { Store } from '../store/store.ts';
 import { type HistoryRow, historySteps, meansOf, type Sample } from './history.ts';
 import { readHistory } from './history-rows.ts';
 import { type IoSettings, type IoShare, IoShares, ioWishes } from './io-shares.ts';
-import { restoreAfterDeath } from './lease-guard.ts';
+import { guardLeases } from './lease-guard.ts';
 import type { Returned } from './leases.ts';
 import { MemoryLoop, reportReturned } from './loop.ts';
 import { lookAtMachine, openGlance } from './machine-look.ts';
@@ -70,7 +71,10 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
   const { values } = settings;
   const groups = { user: values['partitions.user'], system: values['partitions.system'] };
   const places = findPlaces(groups, values['partitions.hard_limits'] === 'on');
-  const leases = openLeases(paths.run, service ? undefined : restoreAfterDeath(paths));
+  const leases = openLeases(
+    paths.run,
+    guardLeases({ paths, service, native: nativeProgram('lease-guard') }),
+  );
   if (leases.problem !== undefined) log.error({}, leases.problem);
   reportReturned(await leases.releaseAll(), log);
   const kept = degraded === undefined ? store : undefined;

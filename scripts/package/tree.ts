@@ -27,7 +27,8 @@ const doc = 'usr/share/doc/personad';
 const launcher = 'persona-run';
 /** Lies beside the daemon's own, which tells sandboxes where. */
 const confiner = 'persona-confine';
-const native: ReadonlySet<string> = new Set([launcher, confiner]);
+const guard = 'lease-guard';
+const native: ReadonlySet<string> = new Set([launcher, confiner, guard]);
 
 /** Where each file of systemd/ is installed, by the end of its name. */
 const systemFolders: readonly [end: string, place: (name: string) => string][] = [
@@ -78,7 +79,8 @@ function putPrograms(staging: Staging, dist: string): void {
   }
   // Without a C compiler there are none, and a package is not to lack them.
   staging.copy(join(dist, launcher), `usr/bin/${launcher}`, 0o755);
-  staging.copy(join(dist, confiner), `${lib}/dist/${confiner}`, 0o755);
+  for (const name of [confiner, guard])
+    staging.copy(join(dist, name), `${lib}/dist/${name}`, 0o755);
   staging.link('personactl-run.1.gz', `usr/share/man/man1/${launcher}.1.gz`);
   staging.link('../lib/personad/dist/personactl.cjs', 'usr/bin/personactl');
   for (const name of readdirSync(join(dist, 'man/man1')))

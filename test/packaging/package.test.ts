@@ -86,6 +86,7 @@ when(test, needs)('it holds what runs, and nothing else', async (t) => {
     'usr/bin/personactl',
     'usr/bin/persona-run',
     'usr/lib/personad/dist/persona-confine',
+    'usr/lib/personad/dist/lease-guard',
     'usr/share/man/man1/persona-run.1.gz',
     'usr/lib/sysusers.d/personad.conf',
     'usr/lib/tmpfiles.d/personad.conf',

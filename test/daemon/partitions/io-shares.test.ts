@@ -240,6 +240,24 @@ test('systemd turns the controller on for a group that lacks it; where it does n
   t.deepEqual([...kept], []);
 });
 
+test('systemd is told of a value that the guard of a killed daemon has already given back', async (t) => {
+  const { root, open, write } = fixture(t);
+  const { units, kept } = manager(root, true);
+  kept.set('user.slice', '100');
+  const knob = {
+    root,
+    version: 2,
+    controller: 'io',
+    group: 'user.slice',
+    knob: 'io.weight',
+  } as const;
+  await open(units).set(knob, '300');
+  t.deepEqual([...kept], [['user.slice', '300']]);
+  write('user.slice/io.weight', 'default 100');
+  t.like(await open(units).releaseAll(), [{ state: 'restored' }]);
+  t.deepEqual([...kept], [['user.slice', '100']]);
+});
+
 test('what another program has set, before or since, is left alone for a while', async (t) => {
   const { shares, leases, states, read, write } = fixture(t);
   write('system.slice/io.weight', 'default 80\n');

@@ -1,20 +1,31 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { createGroup, readKnob, removeGroup, writeKnob } from '../../../daemon/kernel/cgroups.ts';
 import { removeOrphanGroups } from '../../../daemon/kernel/child-group.ts';
+import { compileNative } from '../../../scripts/launcher.ts';
 import { memory1Needs, memoryHierarchy } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
-const program = fileURLToPath(new URL('leasing-child.ts', import.meta.url));
+const leaser = fileURLToPath(new URL('leasing-child.ts', import.meta.url));
 const soft = 'memory.soft_limit_in_bytes';
 const hard = 'memory.limit_in_bytes';
 
-const version1 = when(test, { ...memory1Needs, tools: ['xargs'] });
+const needs = { ...memory1Needs, tools: ['xargs'] };
+const version1 = when(test, needs);
+const compiled = when(test, { ...needs, tools: ['xargs', 'cc'] });
+
+const built = mkdtempSync(join(tmpdir(), 'personad-test-'));
+const native = join(built, 'lease-guard');
+test.before(() => {
+  compileNative('lease-guard', native);
+});
+test.after.always(() => rmSync(built, { recursive: true, force: true }));
 
 /** Throws when it does not come true: what is waited for is bound to 5 s. */
 async function within5s(what: string, question: () => boolean): Promise<void> {
@@ -26,13 +37,14 @@ async function within5s(what: string, question: () => boolean): Promise<void> {
 }
 
 /** A process with leases on a real group of the test. */
-function leasing(t: ExecutionContext, name: string) {
+function leasing(t: ExecutionContext, name: string, program?: string) {
   const { at } = memoryHierarchy(1)!;
   const group = `persona-test-${name}-${process.pid}`;
   const folder = `${at}/${group}`;
   const root = temporaryFolder(t);
   createGroup(folder);
-  const child = partner(t, process.execPath, '--no-warnings', program, root, at, group);
+  const words = ['--no-warnings', leaser, root, at, group, ...(program ? [program] : [])];
+  const child = partner(t, process.execPath, ...words);
   t.teardown(async () => {
     await child.end();
     await within5s('the guard has ended', () => !existsSync(join(root, 'run/leases.json')));
@@ -53,8 +65,8 @@ function leasing(t: ExecutionContext, name: string) {
   return { child, ask, guards, value, folder, file: join(root, 'run/leases.json') };
 }
 
-version1('a daemon that is killed has its knobs given back within 5 s', async (t) => {
-  const { child, ask, guards, value, file } = leasing(t, 'guard');
+async function givesBack(t: ExecutionContext, name: string, program?: string): Promise<void> {
+  const { child, ask, guards, value, file } = leasing(t, name, program);
   const free = [value(soft), value(hard)];
   t.deepEqual(guards(), [], 'without a lease there is no guard');
   t.like(await ask('soft 8192'), { answer: { state: 'written' } });
@@ -74,6 +86,30 @@ version1('a daemon that is killed has its knobs given back within 5 s', async (t
   t.log(`given back ${Math.round(performance.now() - killed)} ms after SIGKILL`);
   await within5s('no lease is left', () => !existsSync(file));
   await within5s('the guard has ended', () => !existsSync(`/proc/${guard}`));
+}
+version1('a daemon that is killed has its knobs given back within 5 s', (t) =>
+  givesBack(t, 'guard'),
+);
+compiled('the same by the native guard', (t) => givesBack(t, 'native', native));
+
+compiled('the native guard needs nothing but itself to give back', async (t) => {
+  const { child, ask, guards, value, file } = leasing(t, 'alone', native);
+  const free = [value(soft), value(hard)];
+  await ask('soft 8192');
+  await ask('hard 67108864');
+  await ask('soft 12289');
+  const [guard] = guards();
+  const status = readFileSync(`/proc/${guard}/status`, 'latin1');
+  const kib = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
+  t.true(kib('VmLck') > 0, 'its memory is locked');
+  // What follows it finds a book that says nothing: nobody else has given back.
+  rmSync(file);
+  writeFileSync(file, 'no leases');
+  await child.end();
+  await within5s('both knobs are free', () => value(soft) === free[0] && value(hard) === free[1]);
+  await within5s('the guard has ended', () => !existsSync(`/proc/${guard}`));
+  await within5s('the book was none', () => existsSync(`${file}.damaged`));
 });
 
 version1('with nothing leased there is no guard, and one that was ended is replaced', async (t) => {

@@ -1,18 +1,18 @@
 // A process with leases and the guard of a daemon that no service manager started. Arguments: the folder of the private tree,
-// the hierarchy, the group. Each line of its input is an order, answered by a line.
+// the hierarchy, the group, the native guard if there is one. Each line of its input is an order, answered by a line.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathsOf, statePlaces } from '../../../daemon/config/paths.ts';
 import { lockFile } from '../../../daemon/kernel/files.ts';
-import { restoreAfterDeath } from '../../../daemon/partitions/lease-guard.ts';
+import { guardLeases } from '../../../daemon/partitions/lease-guard.ts';
 import { openLeases } from '../../../daemon/partitions/restore.ts';
 
-const [root = '', at = '', group = ''] = process.argv.slice(2);
+const [root = '', at = '', group = '', native] = process.argv.slice(2);
 const paths = pathsOf(root);
 for (const folder of [paths.run, paths.state]) mkdirSync(folder, { recursive: true });
 const lock = await lockFile(join(paths.state, statePlaces.lock));
-const guard = restoreAfterDeath(paths);
+const guard = guardLeases({ paths, native });
 const leases = openLeases(paths.run, guard);
 const place = { root: at, version: 1, controller: 'memory', group } as const;
 
