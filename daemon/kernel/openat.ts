@@ -1,4 +1,4 @@
-import { constants, readdirSync } from 'node:fs';
+import { chmodSync, constants, readdirSync } from 'node:fs';
 import { failedWith, withDetail } from './errno.ts';
 import { Fd } from './fd.ts';
 import { declareInt, declareSyscall } from './libc.ts';
@@ -118,6 +118,12 @@ export function unlinkIn(dir: Fd, name: string, folder = false): void {
 /** Renames `name` of `from` to `newName` of `to`. Neither may hold a slash. */
 export function renameIn(from: Fd, name: string, to: Fd, newName: string): void {
   renameat(from.number, cBytes(name), to.number, cBytes(newName));
+}
+
+/** Sets the mode of the file or folder `name` of `dir`, also of one that cannot be opened. */
+export function chmodIn(dir: Fd, name: string, mode: number): void {
+  using place = openBeneath(dir, name, { flags: constants.O_NOFOLLOW | O_PATH, sameMount: true });
+  chmodSync(place.path, mode);
 }
 
 /** Makes the folder `name` in `dir`. */

@@ -1,3 +1,4 @@
+import { failedWith } from '../kernel/errno.ts';
 import type { Change, Witness } from './delta.ts';
 import type { Disk, Seen } from './disk.ts';
 import type { Generation } from './manifest.ts';
@@ -12,9 +13,9 @@ const KEPT_NAME_MAX = 200;
 
 /** What became of a generation. */
 export interface Applied {
-  /** Names in the box of what others had written at names that were to be replaced. */
+  /** Names in the box: of what others had written at names that were to be replaced, and of what may not be written at its name. */
   kept: string[];
-  /** Names that were to go and stayed: others have changed them, or put something into them. */
+  /** Names that stayed as they were: others have changed them, or put something into them, or they are not the user's to change. */
   stayed: string[];
 }
 
@@ -27,31 +28,92 @@ const isWhat = (seen: Seen, was: Witness | null): boolean =>
   seen.inode === was.inode &&
   (seen.type === 'folder' || (seen.size === was.size && seen.mtimeNs === was.mtimeNs));
 
+/** What applying a generation leaves to be done at its end. */
+interface Work {
+  applied: Applied;
+  /** Folders to be synced. */
+  touched: Set<string>;
+  /** Folders that their owner may write in for now, and the mode that each is to have. */
+  modes: Map<string, number>;
+}
+
+/** What the owner needs to change what is in a folder. */
+const OPEN_MODE = 0o700;
+
+const mayNot = (error: unknown): boolean => failedWith(error, 'EACCES', 'EPERM');
+
 /** Makes the folder what the generation says, durably. May be done any number of times, also after any part of it was done. */
 export function applyGeneration(disk: Disk, generation: Generation): Applied {
   const applied: Applied = { kept: [], stayed: [] };
-  const touched = new Set<string>();
+  const work: Work = { applied, touched: new Set(), modes: new Map() };
   generation.changes.forEach((change, index) => {
-    const { path } = change;
-    touched.add(above(path));
-    if (change.type === 'gone') {
-      takeAway(disk, change, applied);
-      return;
+    const aside = `${KEPT}${generation.takenMs}-${index}`;
+    try {
+      applyOpened(disk, change, aside, work);
+    } catch (error) {
+      // In memory all is the user's own, on the disk a folder may be somebody else's.
+      if (!mayNot(error)) throw error;
+      if (change.type === 'file') keepBlob(disk, change, `${aside}-new`, applied);
+      else applied.stayed.push(change.path);
     }
-    if (change.type === 'folder') touched.add(path);
-    const seen = disk.look(path);
-    if (seen !== undefined && isDone(disk, change, seen)) return;
-    if (seen !== undefined && !mayReplace(change, seen)) {
-      const name = `${KEPT}${generation.takenMs}-${index}-${last(path).slice(0, KEPT_NAME_MAX)}`;
-      disk.moveOut(path, name);
-      applied.kept.push(name);
-    }
-    makeParents(disk, above(path), touched);
-    put(disk, change);
   });
-  for (const path of touched) if (disk.look(path)?.type === 'folder') disk.syncFolder(path);
+  const isFolder = (path: string) => disk.look(path)?.type === 'folder';
+  const folders = [...work.touched, ...work.modes.keys()].filter(isFolder);
+  // The deepest first: nobody may go through some of them then.
+  for (const [path, mode] of [...work.modes].sort(([a], [b]) => (a < b ? 1 : -1)))
+    if (isFolder(path)) disk.setMode(path, mode);
+  for (const path of new Set(folders)) disk.syncFolder(path);
   disk.syncBox();
   return applied;
+}
+
+const namedFor = (aside: string, path: string): string =>
+  `${aside}-${last(path).slice(0, KEPT_NAME_MAX)}`;
+
+function keepBlob(
+  disk: Disk,
+  { path, blob }: Extract<Change, { type: 'file' }>,
+  aside: string,
+  { kept }: Applied,
+): void {
+  const name = namedFor(aside, path);
+  if (disk.inodeInBox(name) === undefined) disk.linkInBox(blob, name);
+  kept.push(name);
+}
+
+/** Applies a change; in a folder that its owner has closed to himself, it is open until the end. */
+function applyOpened(disk: Disk, change: Change, aside: string, work: Work): void {
+  try {
+    applyChange(disk, change, aside, work);
+  } catch (error) {
+    if (!mayNot(error)) throw error;
+    const folder = above(change.path);
+    const { type, mode = 0 } = disk.look(folder) ?? {};
+    if (type !== 'folder' || (mode & OPEN_MODE) === OPEN_MODE) throw error;
+    disk.setMode(folder, mode | OPEN_MODE);
+    if (!work.modes.has(folder)) work.modes.set(folder, mode);
+    applyChange(disk, change, aside, work);
+  }
+}
+
+/** @param aside the beginning of a name in the box for what others have written there. */
+function applyChange(disk: Disk, change: Change, aside: string, work: Work): void {
+  const { path } = change;
+  work.touched.add(above(path));
+  if (change.type === 'gone') {
+    takeAway(disk, change, work.applied);
+    return;
+  }
+  if (change.type === 'folder') work.touched.add(path);
+  const seen = disk.look(path);
+  if (seen !== undefined && isDone(disk, change, seen)) return;
+  if (seen !== undefined && !mayReplace(change, seen)) {
+    const name = namedFor(aside, path);
+    disk.moveOut(path, name);
+    work.applied.kept.push(name);
+  }
+  makeParents(disk, above(path), work.touched);
+  put(disk, change, work.modes);
 }
 
 function takeAway(disk: Disk, { path, was }: Change, { stayed }: Applied): void {
@@ -87,11 +149,13 @@ function makeParents(disk: Disk, path: string, touched: Set<string>): void {
   touched.add(above(path)).add(path);
 }
 
-function put(disk: Disk, change: Change): void {
+function put(disk: Disk, change: Change, modes: Work['modes']): void {
   const { path, type } = change;
   if (type === 'folder') {
-    if (disk.look(path) === undefined) disk.makeFolder(path, change.mode);
-    else disk.setMode(path, change.mode);
+    const mode = change.mode | OPEN_MODE;
+    if (disk.look(path) === undefined) disk.makeFolder(path, mode);
+    else disk.setMode(path, mode);
+    if (mode !== change.mode) modes.set(path, change.mode);
     return;
   }
   if (disk.inodeInBox(ASIDE) !== undefined) disk.removeInBox(ASIDE);

@@ -9,7 +9,9 @@ import {
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { digestOfContent } from '../kernel/file-copy.ts';
+import { syncFileSystemOf } from '../kernel/files.ts';
 import {
+  chmodIn,
   linkIn,
   makeFolderIn,
   namesIn,
@@ -195,8 +197,11 @@ export class FolderDisk implements Disk {
   }
 
   setMode(path: string, mode: number): void {
-    using folder = this.#folder(path);
-    fchmodSync(folder.number, mode);
+    if (path === '') fchmodSync(this.#root.number, mode);
+    else {
+      using folder = this.#folder(above(path));
+      chmodIn(folder, last(path), mode);
+    }
   }
 
   remove(path: string): void {
@@ -214,8 +219,14 @@ export class FolderDisk implements Disk {
   }
 
   syncFolder(path: string): void {
-    using folder = this.#folder(path);
-    fsyncSync(folder.number);
+    try {
+      using folder = this.#folder(path);
+      fsyncSync(folder.number);
+    } catch (error) {
+      // Its user may not read it.
+      if (!failedWith(error, 'EACCES')) throw error;
+      syncFileSystemOf(this.box);
+    }
   }
 
   close(): void {

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { copyContent, copyMetadata } from '../kernel/file-copy.ts';
-import { namesIn, OPEN, openBeneath, unlinkIn } from '../kernel/openat.ts';
+import { chmodIn, namesIn, OPEN, openBeneath, unlinkIn } from '../kernel/openat.ts';
 import { TreeWatch } from '../kernel/tree-watch.ts';
 import type { Now } from './delta.ts';
 import { seenIn } from './folder-disk.ts';
@@ -15,6 +15,9 @@ const READ = OPEN.read | OPEN.nonBlocking;
 const inside = (path: string, name: string): string => (path === '' ? name : `${path}/${name}`);
 const above = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), 0));
 const last = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+
+/** What the owner needs to read a file, and to look into a folder. */
+const READABLE = { file: 0o400, folder: 0o500, symlink: 0 };
 
 /** What was there a moment ago is not, or is something else: an event tells of it, or will. */
 const isGone = (error: unknown): boolean =>
@@ -81,7 +84,10 @@ export class MemoryFolder {
       this.#forget(path);
       return;
     }
-    const { type, inode, mode, target } = seen;
+    const { type, inode, target } = seen;
+    // What the program hides from its own user would be hidden from us, and never come to the disk.
+    const mode = seen.mode | READABLE[type];
+    if (mode !== seen.mode) chmodIn(folder, last(path), mode);
     const isKnown = before?.type === type && before.inode === inode;
     if (before !== undefined && !isKnown) this.#forget(path);
     this.set(path, { type, inode, mode, ...(target === undefined ? {} : { target }) });
@@ -134,7 +140,8 @@ export class MemoryFolder {
       if (path !== undefined && (name !== '' || path !== ''))
         seen.add(name === '' ? path : inside(path, name));
     }
-    for (const path of seen) {
+    // Folders before what is in them.
+    for (const path of [...seen].sort()) {
       this.moved = true;
       try {
         using folder = openBeneath(this.root, above(path), { flags: OPEN.folder, sameMount: true });

@@ -220,6 +220,47 @@ root('a folder that becomes a link leads a write-back nowhere else', async (t) =
   t.is(readFileSync(`${outside}/file`, 'latin1'), 'untouched');
 });
 
+root('what nobody may write, or not even read, comes to the disk all the same', async (t) => {
+  const home = await servedHome(t);
+  const { disk, memory } = home;
+  for (const name of ['shut', 'theirs']) mkdirSync(`${disk}/${name}`);
+  for (const name of ['shut/file', 'shut/gone', 'theirs/file'])
+    writeFileSync(`${disk}/${name}`, 'old');
+  execFileSync('chown', ['-R', `${uid}:${uid}`, disk]);
+  chmodSync(`${disk}/shut`, 0o555);
+  chownSync(`${disk}/theirs`, 0, 0);
+  const writer = await home.writer();
+  await open(home, writer);
+  // As a program does that opens a folder of its own for a moment.
+  rmSync(`${memory}/shut/gone`);
+  for (const name of ['shut/file', 'shut/more', 'theirs/file', 'hidden'])
+    writeFileSync(`${memory}/${name}`, `new ${name}`);
+  mkdirSync(`${memory}/fresh/in`, { recursive: true });
+  writeFileSync(`${memory}/fresh/in/file`, 'new fresh');
+  execFileSync('chown', ['-R', `${uid}:${uid}`, memory]);
+  chmodSync(`${memory}/fresh/in`, 0o555);
+  chmodSync(`${memory}/fresh`, 0);
+  chmodSync(`${memory}/hidden`, 0);
+  await save(writer);
+  t.like(await finish(writer), { kept: 1, stayed: 0 });
+  const text = (path: string) => readFileSync(`${disk}/${path}`, 'latin1');
+  const mode = (path: string) => statSync(`${disk}/${path}`).mode & 0o777;
+  t.deepEqual(readdirSync(`${disk}/shut`), ['file', 'more']);
+  t.is(text('shut/file'), 'new shut/file');
+  t.is(mode('shut'), 0o555);
+  t.is(text('fresh/in/file'), 'new fresh');
+  t.is(mode('fresh/in'), 0o555);
+  t.is(mode('fresh'), 0o500, 'its user may read it');
+  t.is(text('hidden'), 'new hidden');
+  t.is(mode('hidden'), 0o400);
+  // The folder is not the user's: what he wrote there is beside it.
+  t.is(text('theirs/file'), 'old');
+  const [aside] = readdirSync(boxOf(home));
+  t.is(readFileSync(`${boxOf(home)}/${aside}`, 'latin1'), 'new theirs/file');
+  // All is said and done: it may start again.
+  await finish(await home.recoverer());
+});
+
 root('with a full disk the generation before stays, and the next try has everything', async (t) => {
   const home = await servedHome(t, { diskBytes: 4 << 20 });
   const writer = await home.writer();

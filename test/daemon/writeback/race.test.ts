@@ -1,0 +1,90 @@
+import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { openFolder } from '../../../daemon/kernel/openat.ts';
+import { FolderDisk } from '../../../daemon/writeback/folder-disk.ts';
+import { recoverBox } from '../../../daemon/writeback/generations.ts';
+import { ServedFolder } from '../../../daemon/writeback/served-folder.ts';
+import { partner } from '../../support/mount-scratch.ts';
+import { when } from '../../support/needs.ts';
+import { temporaryFolder } from '../../support/temp.ts';
+
+/** Puts a link in the place of a folder, and the folder back, so many times; who is written back may have made another one meanwhile. */
+const swapper = `const fs=require('fs');const [,home,times]=process.argv;process.chdir(home);
+const may=(what)=>{try{what();return true}catch{return false}};
+console.log('begun');
+for(let n=0;n<times;n++){
+ may(()=>fs.renameSync('app/sub','was'));may(()=>fs.symlinkSync(home+'/outside','app/sub'));
+ may(()=>fs.unlinkSync('app/sub'));
+ if(!may(()=>fs.renameSync('was','app/sub')))fs.rmSync('was',{recursive:true,force:true})}
+console.log('done')`;
+const SWAPS = 100_000;
+
+// As root, whom no mode keeps out: as a user, the writer could do less.
+when(test, { root: true })(
+  'a folder that becomes a link 10^5 times leads nowhere else',
+  async (t) => {
+    const home = temporaryFolder(t);
+    for (const folder of ['app/sub', 'outside', 'memory/data', 'memory/taken'])
+      mkdirSync(join(home, folder), { recursive: true });
+    for (const folder of ['app/sub', 'outside']) writeFileSync(`${home}/${folder}/file`, 'old');
+    using parent = openFolder(home);
+
+    /** From the disk into memory, changed there, and back. */
+    const round = (text: string): void => {
+      const memory = `${home}/memory`;
+      for (const name of ['data', 'taken']) {
+        rmSync(`${memory}/${name}`, { recursive: true });
+        mkdirSync(`${memory}/${name}`);
+      }
+      const disk = new FolderDisk(parent, 'app');
+      try {
+        recoverBox(disk);
+      } finally {
+        disk.close();
+      }
+      const served = new ServedFolder({
+        ...{ parent, name: 'app' },
+        memory: openFolder(`${memory}/data`),
+        taken: openFolder(`${memory}/taken`),
+      });
+      try {
+        served.fill();
+        // Where the link itself came into memory, only the program would follow it.
+        if (lstatSync(`${memory}/data/sub`).isDirectory())
+          for (const name of ['file', 'more']) writeFileSync(`${memory}/data/sub/${name}`, text);
+        served.prepare();
+        served.take([], Number.POSITIVE_INFINITY, false);
+        served.save(1);
+        served.finish();
+      } finally {
+        served.close();
+      }
+    };
+
+    const program = partner(t, process.execPath, '-e', swapper, home, String(SWAPS));
+    t.is(await program.line(), 'begun');
+    let ended = false;
+    const done = program.line().then(() => {
+      ended = true;
+    });
+    const met = new Map<string, number>();
+    while (!ended) {
+      let how = 'written';
+      try {
+        round('new');
+      } catch (error) {
+        how = String((error as NodeJS.ErrnoException).code ?? error);
+      }
+      met.set(how, (met.get(how) ?? 0) + 1);
+      await new Promise(setImmediate);
+    }
+    await done;
+    t.log([...met].map(([how, count]) => `${how}: ${count}`).join(', '));
+    t.deepEqual(readdirSync(`${home}/outside`), ['file']);
+    t.is(readFileSync(`${home}/outside/file`, 'latin1'), 'old');
+    mkdirSync(`${home}/app/sub`, { recursive: true });
+    round('last');
+    t.is(readFileSync(`${home}/app/sub/file`, 'latin1'), 'last');
+  },
+);
