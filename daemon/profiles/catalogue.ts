@@ -84,8 +84,8 @@ export class Catalogue {
   }
 
   /**
-   * The application that a program is: by the file itself; where a package was updated, by the path at which the machine has this very file now.
-   * Failing that, by its name.
+   * The application that a program is: by the file itself; where a package was updated, or nobody has read yet which files there are, by the
+   * path at which the machine has this very file now. Failing that, by its name.
    */
   find(program: Program, fileAt: FileAt): Found {
     const own = this.#byFile(program, fileAt);
@@ -115,7 +115,8 @@ export class Catalogue {
       for (const known of layer.files(program)) this.#add(found, known.path, known.package);
     if (found.length > 0) return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
     const before = this.at(program.path);
-    const now = before && fileAt(program.path);
+    const isSaid = this.#layers.some((layer) => layer.startedBy(program.path).length > 0);
+    const now = isSaid ? fileAt(program.path) : undefined;
     if (now?.device === program.device && now.inode === program.inode)
       this.#add(found, program.path, before?.package);
     return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));

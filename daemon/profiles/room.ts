@@ -17,6 +17,7 @@ import type { Store } from '../store/store.ts';
 import type { Source } from './application.ts';
 import { Catalogue, type FileAt } from './catalogue.ts';
 import type { Program } from './identity.ts';
+import { isGeneric } from './importers/exec-line.ts';
 import { fileKey, Layer } from './layer.ts';
 import { MeasuredNeeds } from './measured-needs.ts';
 import { readSurvey } from './read-survey.ts';
@@ -106,8 +107,10 @@ export class ProfilesRoom {
     this.store = parts.store;
     this.now = parts.now;
     this.accountOf = parts.accountOf;
-    this.fileAt = (path) =>
-      systemPlace.test(path) ? installedFile(this.machine, path) : undefined;
+    this.fileAt = (path) => {
+      const found = systemPlace.test(path) ? installedFile(this.machine, path) : undefined;
+      return found !== undefined && !isGeneric(found.real) ? found : undefined;
+    };
   }
 
   /** The folder that stands for the root of the machine: its own, or one in a private tree. */

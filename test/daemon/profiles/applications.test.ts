@@ -305,6 +305,38 @@ rooted('a launch is of the application whose file it is, whatever it is called',
 });
 
 rooted(
+  'a program of a package that was stated is known by its file before any list is read; one that runs others never is',
+  async (t) => {
+    const { root, write } = smallMachine(t);
+    for (const name of ['tool', 'python3', 'other'])
+      write(`machine/usr/bin/${name}`, '#!/bin/true\n', { mode: 0o755 });
+    const first = await startSilent(root);
+    for (const app of ['tool', 'python3']) {
+      const set = { executables: [`/usr/bin/${app}`], cpu: 'background' as const };
+      await mustDo(first, (methods) => methods['app.set']({ app, set }, gamesRequest));
+    }
+    await first.stop();
+    const plan = async (app: string, executable: ReturnType<typeof file>) => {
+      // Each is the first launch of a daemon: nothing was read before.
+      const daemon = await startSilent(root);
+      const request = { ...gamesRequest, dryRun: true };
+      const { rule } = await methodsOf(daemon)['launch.plan'](
+        { app, executable, dryRun: true },
+        request,
+      );
+      await daemon.stop();
+      return rule;
+    };
+    t.is(await plan('tool', file(root, 'usr/bin/tool')), 'nothing-said');
+    t.is(
+      await plan('tool', { ...file(root, 'usr/bin/other'), path: '/usr/bin/tool' }),
+      'name-only',
+    );
+    t.is(await plan('python3', file(root, 'usr/bin/python3')), 'name-only');
+  },
+);
+
+rooted(
   'what was stated counts from the first launch on, also for files that were named',
   async (t) => {
     const { root, write } = smallMachine(t);
