@@ -27,7 +27,7 @@ export interface ApartGround {
   daemon: LiveDaemon;
   launcher: string;
   /** Makes and opens an enclave of this user, and answers where it is. */
-  enclave(name: string, uid?: number, open?: boolean): Promise<string>;
+  enclave(name: string, uid?: number, open?: boolean, bytes?: number): Promise<string>;
   /** What the daemon gives a user. */
   ask(uid: number, ...asked: Parameters<typeof asUser>[3][number]): Promise<Given>;
   /** Starts the launcher as a user, and waits for its end. */
@@ -50,14 +50,14 @@ function compileConfiner(): void {
 }
 
 /** Opens it; it ends with its scope. */
-export async function apartGround(scope: Scope): Promise<ApartGround> {
+export async function apartGround(scope: Scope, root = privateTree(scope)): Promise<ApartGround> {
   const folder = mkdtempSync(join(tmpdir(), 'personad-test-'));
   scope.teardown(() => rmSync(folder, { recursive: true, force: true }));
   chmodSync(folder, 0o755);
   const launcher = join(folder, 'persona-run');
   compileLauncher(launcher);
   compileConfiner();
-  const daemon = await startLive(scope, privateTree(scope));
+  const daemon = await startLive(scope, root);
   const ask: ApartGround['ask'] = async (uid, ...asked) => {
     const [given] = await asUser(uid, [group.gid], daemon.run, [asked]);
     return given ?? {};
@@ -66,8 +66,8 @@ export async function apartGround(scope: Scope): Promise<ApartGround> {
     daemon,
     launcher,
     ask,
-    async enclave(name, uid = users.owner, open = true) {
-      const shape = { name, bytes: 16 * MiB, key: 'passphrase', secret: 'TICKET', wait: true };
+    async enclave(name, uid = users.owner, open = true, bytes = 16 * MiB) {
+      const shape = { name, bytes, key: 'passphrase', secret: 'TICKET', wait: true };
       const given = [await ask(uid, 'enclave.create', shape, passphrase)];
       const opened = { enclave: name, secret: 'TICKET', wait: true };
       if (open) given.push(await ask(uid, 'enclave.open', opened, passphrase));

@@ -16,19 +16,13 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { partitionName, topFolders } from '../../../daemon/compose/fast-launches.ts';
-import {
-  createGroup,
-  processesOf,
-  readHierarchies,
-  removeGroup,
-} from '../../../daemon/kernel/cgroups.ts';
-import { freezableIn, freezeFilesOf, letGo } from '../../../daemon/kernel/freezer.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
 import { privateTree, startLive } from '../../security/live-daemon.ts';
-import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
+import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
+import { endProcess, userSide } from '../../support/program-groups.ts';
 
 const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
 const live = when(test, {
@@ -74,39 +68,9 @@ async function until<T>(look: () => Promise<T | undefined> | T | undefined): Pro
   }
 }
 
-/** Ends what runs in a group of the test, stopped or not, and removes it. */
-async function removeTree(at: string): Promise<void> {
-  if (!existsSync(at)) return;
-  for (const entry of readdirSync(at, { withFileTypes: true }))
-    if (entry.isDirectory()) await removeTree(`${at}/${entry.name}`);
-  for (const version of [1, 2] as const) letGo([freezeFilesOf(version, at)]);
-  await until(() => {
-    for (const pid of processesOf(at)) endProcess(pid);
-    return removeGroup(at) || undefined;
-  });
-}
-
-function endProcess(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
 /** A machine with one application whose data may lie in memory, and a daemon. */
 async function paintMachine(t: ExecutionContext) {
-  const hierarchy = memoryHierarchy()!;
-  const side = `persona-test-fast-${process.pid}`;
-  t.teardown(() => removeTree(`${hierarchy.at}/${side}`));
-  createGroup(`${hierarchy.at}/${side}`);
-  // A daemon that was killed leaves its group for the next one.
-  const beside = `${freezableIn(readHierarchies())?.at}/personad-fast`;
-  t.teardown(async () => {
-    await removeTree(`${beside}/${partitionName('paint', games.uid)}`);
-    removeGroup(beside);
-  });
-  const root = privateTree(t, `[partitions]\nuser = "${side}"\n`);
+  const root = privateTree(t, userSide(t, games.uid, ['paint']));
   const disk = `${root}/machine/usr/games/.paint`;
   const program = `${root}/machine/usr/bin/paint`;
   for (const folder of [disk, `${root}/machine/usr/bin`]) mkdirSync(folder, { recursive: true });
@@ -124,7 +88,7 @@ async function paintMachine(t: ExecutionContext) {
   };
   await client.call('app.set', { app: 'paint', everybody: true, set, wait: true });
   const pages = async () => (await client.call('daemon.status', {})).inMemory ?? [];
-  return { root, side, disk, program, daemon, client, pages };
+  return { root, disk, program, daemon, client, pages };
 }
 
 /** Starts the application by the launcher; `said` is what the launcher had to say. */
