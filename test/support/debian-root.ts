@@ -13,15 +13,17 @@ export interface DebianRoot {
   include?: readonly string[];
 }
 
-/** One root per suite for all tests: systemd as PID 1, and what the project's own package depends on. */
+/** One root per suite for all tests: systemd as PID 1, what the project's own package depends on, and two applications. */
 export const installedPackages: readonly string[] = [
   'bubblewrap',
   'dbus',
   'e2fsprogs',
   'erofs-utils',
+  'git',
   'libnss-systemd',
   'mount',
   'rsync',
+  'sqlite3',
   'systemd',
   'systemd-container',
   'systemd-sysv',
