@@ -41,7 +41,7 @@ export function oraclePolicy(machine: SimulatedMachine): Policy<null> {
   };
 }
 
-/** Of the memory: a smaller change is not worth the writes of one who may not write often. */
+/** The band with which it writes as seldom as a policy may: some ten times an hour. */
 const BAND = 0.05;
 /** Heats of the working set. */
 const WORKING = 3;
@@ -49,8 +49,9 @@ const WORKING = 3;
 /**
  * The same knowledge with few writes: shares change only when memory is short, a side's working set is not covered, and
  * the change is worth it. It tells what few writes cost, whatever is known.
+ * @param band of the memory: a smaller change is not worth its writes
  */
-export function rareOraclePolicy(machine: SimulatedMachine): Policy<{ part: number }> {
+export function rareOraclePolicy(machine: SimulatedMachine, band = BAND): Policy<{ part: number }> {
   return {
     name: 'rare-oracle',
     summary: 'For comparison: knows as much as the oracle, and writes seldom.',
@@ -67,7 +68,7 @@ export function rareOraclePolicy(machine: SimulatedMachine): Policy<{ part: numb
       const covered =
         working('user') <= state.part * room && working('system') <= (1 - state.part) * room;
       const due = !covered && room - held < 0.03 * totalBytes;
-      const part = due && Math.abs(wanted - state.part) > BAND ? wanted : state.part;
+      const part = due && Math.abs(wanted - state.part) > band ? wanted : state.part;
       const goals = goalsOf({ user: part * room, system: (1 - part) * room });
       return { state: { part }, goals, why: [] };
     },

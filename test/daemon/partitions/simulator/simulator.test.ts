@@ -1,6 +1,8 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { type Side, sides } from '../../../../daemon/partitions/observation.ts';
+import { anyPolicy } from '../../../../daemon/partitions/policy.ts';
+import { policySettings } from '../../../../daemon/partitions/policy-settings.ts';
 import {
   compare,
   machineOf,
@@ -10,8 +12,10 @@ import {
 } from '../../../../daemon/partitions/simulator/comparison.ts';
 import { simulatedGround } from '../../../../daemon/partitions/simulator/groups.ts';
 import type { SimulatedMachine } from '../../../../daemon/partitions/simulator/machine.ts';
+import { rareOraclePolicy } from '../../../../daemon/partitions/simulator/oracle.ts';
 import { publishedTable } from '../../../../daemon/partitions/simulator/published.ts';
 import { replay } from '../../../../daemon/partitions/simulator/replay.ts';
+import { run } from '../../../../daemon/partitions/simulator/run.ts';
 import { type Load, scenarioOf } from '../../../../daemon/partitions/simulator/scenario.ts';
 import { readTrace, traceLimits } from '../../../../daemon/partitions/simulator/trace.ts';
 
@@ -111,6 +115,27 @@ test('knowing everything, and writing seldom, is no better than an oracle and no
   const [rare, oracle, threshold] = rows;
   t.true(oracle!.shortGiBs < rare!.shortGiBs && rare!.shortGiBs < threshold!.shortGiBs);
   t.true(rare!.writesMedian < oracle!.writesMedian / 20);
+});
+
+test('whatever is known: who writes less often leaves more shortage that could be avoided', async (t) => {
+  const found: { writes: number; avoidable: number }[] = [];
+  for (const band of [0, 0.01, 0.02, 0.05]) {
+    let [writes, avoidable] = [0, 0];
+    for (const scenario of scenarios('heat', 4)) {
+      const machine = machineOf('heat', scenario);
+      const policy = anyPolicy(rareOraclePolicy(machine, band));
+      const settings = policySettings;
+      const one = await run({ machine, scenario, policy, settings, unguarded: true });
+      writes += one.writesPerHour / 4;
+      avoidable += one.avoidableGiBsPerHour / one.shortGiBsPerHour / 4;
+    }
+    found.push({ writes, avoidable });
+  }
+  for (const [at, { writes, avoidable }] of found.entries()) {
+    const before = found[at - 1];
+    t.log(`${writes.toFixed(1)} writes an hour, ${(avoidable * 100).toFixed(1)} % avoidable`);
+    if (before !== undefined) t.true(writes < before.writes && avoidable > before.avoidable);
+  }
 });
 
 test('launches that are announced and never come cost little', async (t) => {
