@@ -37,6 +37,7 @@ export async function apart(call: Call): Promise<undefined> {
   const answer = await client.call('launch.apart', {});
   call.out.result(answer, () => {
     if (answer.applications.length === 0) call.out.note(say`Nothing runs apart.`);
+    if (answer.more > 0) call.out.note(say`There are ${answer.more} more.`);
     return answer.applications.flatMap((one) => [
       call.out.style.bold(say`${one.app}`),
       ...indented([

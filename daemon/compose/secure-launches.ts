@@ -10,6 +10,7 @@ import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
 import { writeDurably } from '../kernel/files.ts';
 import type { Landlock } from '../kernel/landlock.ts';
+import { ProcessNotes } from '../kernel/process-notes.ts';
 import { PublicCopy } from '../kernel/public-copy.ts';
 import { besideUsr, bubblewrap, hasOpt } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
@@ -46,6 +47,9 @@ type Assurance = NonNullable<Answer<'launch.plan'>['assurance']>;
 const refused = (app: string, reason: string) =>
   new PersonaError('profile-unavailable', { app, profile: 'secure', reason });
 
+/** Half of what an answer may have. */
+const listBytesMax = 1024 ** 2;
+
 /** A kernel that can confine is not left unused. */
 const isLacking = ({ version, program }: Landlock) => version > 0 && program === undefined;
 const noConfiner =
@@ -54,13 +58,14 @@ const noConfiner =
 /** Where the profile `secure` is made of an enclave, bubblewrap, a filter of system calls, and the word of who asks. */
 export class SecureLaunches {
   readonly #parts: SecureParts;
-  readonly #running = new ApartPrograms();
+  readonly #running: ApartPrograms;
   readonly #besideUsr = besideUsr();
   readonly #settings: PublicCopy;
   #saidProblem = false;
 
   constructor(parts: SecureParts) {
     this.#parts = parts;
+    this.#running = new ApartPrograms(new ProcessNotes(join(parts.paths.run, runPlaces.apart)));
     this.#settings = new PublicCopy('/etc', this.#settingsPlace, settings);
   }
 
@@ -85,10 +90,11 @@ export class SecureLaunches {
     return join(this.#parts.paths.run, runPlaces.applicationFilter);
   }
 
-  /** Lays down what every launch needs. */
+  /** Lays down what every launch needs, and takes up what runs. */
   async open(): Promise<void> {
     await writeDurably(this.#filter, applicationFilter(), 0o444);
     this.#settingsFolder();
+    this.#running.recover();
   }
 
   close(): void {
@@ -162,19 +168,24 @@ export class SecureLaunches {
   }
 
   /** What keeps it apart, and from whom it is not. */
-  assurance(launch: SecureLaunch): Assurance {
-    return assuranceOf(launch, memoryProtection());
+  assurance(launch: SecureLaunch, memory = memoryProtection()): Assurance {
+    return assuranceOf(launch, memory);
   }
 
   /** What runs apart, of those that the caller may see. */
   list({ uid }: Pick<Caller, 'uid'>): Answer<'launch.apart'> {
     const seen = this.#running.running().filter((one) => uid === 0 || one.uid === uid);
-    return {
-      applications: seen.map((one) => {
-        const { app, pid, startedMs, enclave } = one;
-        return { app, pid, uid: one.uid, startedMs, enclave, ...this.assurance(one) };
-      }),
-    };
+    const memory = memoryProtection();
+    const applications: Answer<'launch.apart'>['applications'] = [];
+    let bytes = 0;
+    for (const one of seen.toReversed()) {
+      const { app, pid, startedMs, enclave } = one;
+      const shown = { app, pid, uid: one.uid, startedMs, enclave, ...this.assurance(one, memory) };
+      bytes += Buffer.byteLength(JSON.stringify(shown));
+      if (bytes > listBytesMax) break;
+      applications.push(shown);
+    }
+    return { applications, more: seen.length - applications.length };
   }
 
   /** Its method. */

@@ -73,6 +73,8 @@ export const runPlaces = {
   enclaves: 'enclaves',
   /** The system calls of applications that are kept apart, for bubblewrap. */
   applicationFilter: 'application.bpf',
+  /** A note for each that runs. */
+  apart: 'apart',
   /** What they are shown of /etc. */
   applicationSettings: 'settings',
   /** Knobs of the machine that are ours for now, and how they go back. */

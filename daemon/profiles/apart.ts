@@ -1,4 +1,5 @@
 import type { MemoryProtection } from '../kernel/assurances.ts';
+import type { ProcessNotes } from '../kernel/process-notes.ts';
 import { processStat } from '../kernel/processes.ts';
 import { foldersOf, type Grant } from './secure-way.ts';
 
@@ -21,15 +22,37 @@ export interface ApartProgram {
 /** Applications of one user that run apart: more than anybody starts by hand. */
 const perUserMax = 1024;
 
-/** Applications that run apart, from their start until they have ended. Of each user only so many. */
+/** What an earlier daemon has noted; undefined when it is no such note. */
+function noted(process: { pid: number; startTime: number; uid: number }, note: unknown) {
+  const { app, enclave, disk, grants, landlock, startedMs } = note as ApartProgram;
+  const texts = [app, enclave, disk].every((one) => typeof one === 'string');
+  const numbers = [landlock, startedMs].every((one) => Number.isFinite(one));
+  if (!texts || !numbers || !Array.isArray(grants)) return undefined;
+  const { pid, startTime, uid } = process;
+  return { pid, startTime, uid, app, enclave, disk, grants, landlock, startedMs };
+}
+
+/** Applications that run apart, from their start until they have ended, whichever daemon they were started by. Of each user only so many. */
 export class ApartPrograms {
   #programs: ApartProgram[] = [];
+  readonly #notes: ProcessNotes;
+
+  constructor(notes: ProcessNotes) {
+    this.#notes = notes;
+  }
+
+  /** Takes up those that an earlier daemon has started. */
+  recover(): void {
+    this.#programs = this.#notes.read().flatMap(({ process, note }) => noted(process, note) ?? []);
+  }
 
   /** Those that run. */
   running(): readonly ApartProgram[] {
-    this.#programs = this.#programs.filter(
-      ({ pid, startTime }) => processStat(pid)?.startTime === startTime,
-    );
+    this.#programs = this.#programs.filter((one) => {
+      const runs = processStat(one.pid)?.startTime === one.startTime;
+      if (!runs) this.#notes.remove(one);
+      return runs;
+    });
     return this.#programs;
   }
 
@@ -46,7 +69,10 @@ export class ApartPrograms {
   add(program: Omit<ApartProgram, 'startTime'>): boolean {
     const found = processStat(program.pid);
     if (found === undefined || found.uid !== program.uid) return false;
-    this.#programs.push({ ...program, startTime: found.startTime });
+    const { pid, uid, ...note } = program;
+    const { startTime } = found;
+    this.#notes.write({ pid, startTime }, note);
+    this.#programs.push({ ...program, startTime });
     return true;
   }
 }

@@ -129,6 +129,7 @@ export const launchMethods = {
     'Lists applications of the caller that run apart, and what keeps each apart; of everybody for root.',
     {},
     {
+      /** The last started first. */
       applications: v.array(
         v.strictObject({
           app: v.string(),
@@ -139,6 +140,8 @@ export const launchMethods = {
           ...apartness,
         }),
       ),
+      /** How many more there are. */
+      more: count,
     },
   ),
   'launch.list': sync(

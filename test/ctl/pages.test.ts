@@ -169,6 +169,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
         ...samples.apart,
       },
     ],
+    more: 0,
   }),
   'launch.list': () => ({ applications: samples.runningApplications, more: 0 }),
   'app.sync': () => ({
