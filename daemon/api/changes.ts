@@ -63,9 +63,12 @@ export async function runChange<M extends ChangeMethod>(
   begun: () => void = () => {},
 ): Promise<unknown> {
   if (dryRun === true) return { plan: engine.dryRun(plan) };
-  const { changeId, done } = await engine.submit(plan);
+  const { changeId, written, done } = await engine.submit(plan);
   begun();
-  if (wait !== true) return { changeId };
+  if (wait !== true) {
+    await written;
+    return { changeId };
+  }
   const stop = tellLater(engine, changeId, context);
   try {
     const given = outcome(await unlessGone(context.gone, done));

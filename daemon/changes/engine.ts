@@ -18,10 +18,11 @@ export interface Engine {
   /** What would run, without running or journalling anything. */
   dryRun(plan: Plan): DryRun;
   /**
-   * Journals the plan and starts it, or queues it behind what holds its things. Resolves when the
-   * intent is on the disk, or written where the disk has nothing to tell of before the next commit; `done` never rejects.
+   * Journals the plan and starts it, or queues it behind what holds its things. Resolves when the intent is on the disk; at once
+   * where the disk has nothing to tell of before the next commit: its number may be told to others when `written` has resolved.
+   * `done` never rejects.
    */
-  submit(plan: Plan): Promise<{ changeId: number; done: Promise<Result> }>;
+  submit(plan: Plan): Promise<{ changeId: number; written: Promise<void>; done: Promise<Result> }>;
   /** Stops a change before its point of no return and undoes it. Resolves when it has ended. */
   abort(id: number): Promise<Result>;
   /** Tries a stuck change again where it stopped. Resolves when it has ended or is stuck again. */
@@ -73,8 +74,8 @@ export function startEngine(given: EngineParts): Engine {
       // From here until the journal is asked nothing waits: places and holds are taken in one step.
       checkPlaces(queue, plan, parts);
       checkHolders(queue, plan);
-      const live = await enter(queue, plan, parts);
-      return { changeId: live.id, done: live.ended.promise };
+      const { live, written } = await enter(queue, plan, parts);
+      return { changeId: live.id, written, done: live.ended.promise };
     },
     abort: (id) => abort(queue, id, parts),
     continue: (id) => resume(queue, id, parts),

@@ -1,5 +1,5 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import { doWork, takeAhead } from './ahead.ts';
+import { withDeadline } from './attempt.ts';
 import { checkedValue, type JournalEvent } from './journal.ts';
 import type { Kinds } from './kinds.ts';
 import { type Live, type LiveTask, tell, tellTask } from './live.ts';
@@ -22,10 +22,10 @@ export function declare(live: Live, from: number, kinds: Kinds): JournalEvent[] 
 }
 
 /**
- * True when nothing outlives the machine's memory before the next commit: then that commit's flush does for the intent
- * too. Without power in between, neither is there, and nothing happened.
+ * True when nothing outlives the machine's memory before the next commit: then the intent may be written with that one.
+ * Without power in between, neither is there, and nothing happened.
  */
-export function flushedByNext(live: Live, kinds: Kinds): boolean {
+export function writtenWithNext(live: Live, kinds: Kinds): boolean {
   const lasting = live.tasks.find(({ spec }) => !kinds.get(spec.kind).ephemeral);
   return lasting !== undefined && kinds.get(lasting.spec.kind).rowsOnly === true;
 }
@@ -76,10 +76,13 @@ async function doTask(live: Live, index: number, parts: RunnerParts): Promise<vo
   task.here = true;
   tellTask(live, index, kinds);
   await parts.faults.at(`do:${kind.kind}`);
-  const outcome = await (takeAhead(live, index) ?? doWork(live, index, parts));
+  const given = await withDeadline(live, index, parts, (context) =>
+    kind.do(context, task.spec.params),
+  );
+  const outcome = given ?? {};
   await parts.faults.at(`did:${kind.kind}`);
-  if (kind.ephemeral) finishInMemory(live, task, outcome ?? {}, parts);
-  else await finish(live, index, outcome ?? {}, parts);
+  if (kind.ephemeral) finishInMemory(live, task, outcome, parts);
+  else await finish(live, index, outcome, parts);
   delete task.progress;
   tellTask(live, index, kinds);
 }

@@ -4,6 +4,7 @@ import type { Failure, Plan } from './change.ts';
 import type { Faults } from './faults.ts';
 import type { ChangeStatus, ChangeStep, TaskStep } from './status.ts';
 import type { Json } from './task.ts';
+import { withNext } from './with-next.ts';
 
 /** One line of the journal. `save` keeps a value for `undo` and changes no status. */
 export interface JournalEvent {
@@ -24,8 +25,6 @@ export interface Entry {
   /** The answer so far: recovery after the point of no return must not lose it. */
   result?: Json | undefined;
   record?: ((tx: Tx) => void) | undefined;
-  /** It is on the disk with the next entry, and needs no flush of its own. */
-  flushedByNext?: boolean;
 }
 
 /** A change as the journal has it. */
@@ -42,8 +41,13 @@ export interface Stored {
 
 /** The durable memory of the engine. */
 export interface Journal {
-  /** Commits an entry; resolves when it is on the disk, or written where the next one's flush does. */
+  /** Commits an entry; resolves when it is on the disk. */
   append(entry: Entry): Promise<void>;
+  /**
+   * Commits an entry together with the next one of its change, in one transaction; by itself and without a flush when that one does
+   * not come for 20 ms. Resolves when it is written. Only while nothing of the change outlives the machine's memory.
+   */
+  appendWithNext(entry: Entry): Promise<void>;
   /** Adds an entry to the next commit: only for what recovery would find again. */
   appendSoon(entry: Entry): Promise<void>;
   /** All changes that have not ended, oldest first. */
@@ -75,7 +79,7 @@ function text(value: unknown): string | null {
  * beside the room's own: compiling them takes longer than running them.
  */
 function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): void {
-  const { changeId, create } = entry;
+  const { changeId, create, status, ...facts } = entry;
   if (create !== undefined)
     tx.run(
       'INSERT INTO changes (id, kind, summary, owner, plan, status, created) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -84,10 +88,10 @@ function writeEntry(tx: Tx, entry: Entry, now: number, order: () => number): voi
       create.summary,
       create.ownerUid,
       JSON.stringify(create),
-      entry.status ?? 'queued',
+      status ?? 'queued',
       now,
     );
-  else updateChange(tx, entry, now);
+  updateChange(tx, create === undefined ? entry : { changeId, ...facts }, now);
   writeEvents(tx, entry, now, order);
   entry.record?.(tx);
 }
@@ -156,12 +160,12 @@ export function journalOver(
     const row = await store.get('SELECT max(seq) AS seq FROM events');
     lastOrder = Math.max(lastOrder ?? 0, Number(row?.seq ?? 0));
   };
-  const append = async (entry: Entry): Promise<void> => {
+  const write = async (entry: Entry, durable: boolean): Promise<void> => {
     if (lastOrder === undefined) await readOrder();
     const point = entry.events.map((event) => `${event.step}${event.task ?? ''}`).join('+');
     await faults.at(`journal:before:${point}`);
     const collect = (tx: Tx) => writeEntry(tx, entry, now(), order);
-    const commit = () => (entry.flushedByNext ? store.commitUnflushed : store.commit)(collect);
+    const commit = () => (durable ? store.commit : store.commitUnflushed)(collect);
     await commit().catch(async (error) => {
       if (!(await relieve(error))) throw error;
       await commit();
@@ -169,7 +173,7 @@ export function journalOver(
     await faults.at(`journal:after:${point}`);
   };
   return {
-    append,
+    ...withNext(write),
     appendSoon(entry) {
       const at = now();
       return store.commitSoon((tx) => writeEntry(tx, entry, at, order));

@@ -10,7 +10,7 @@ import {
   type TaskStatus,
   type TaskStep,
 } from './status.ts';
-import type { Json, Outcome, Progress, TaskSpec } from './task.ts';
+import type { Json, Progress, TaskSpec } from './task.ts';
 
 /** A task of a change in memory. */
 export interface LiveTask {
@@ -39,8 +39,6 @@ export interface Live {
   abortAsked: boolean;
   /** Descriptors and other values the tasks of this process share. */
   bag: Map<string, unknown>;
-  /** The first task, begun while the intent was being written, until somebody waits for it. */
-  ahead?: Promise<Outcome<Json> | undefined>;
   /** A task that did not end in its grace time: nothing else may run for this change. */
   hung?: Promise<unknown>;
   listeners: Set<(event: ChangeEvent) => void>;

@@ -1,8 +1,7 @@
 import { PersonaError } from '../../ipc/errors.ts';
-import { dropAhead, goAhead } from './ahead.ts';
 import type { Plan } from './change.ts';
 import { blocker, type Holder } from './conflicts.ts';
-import { declare, flushedByNext } from './forward.ts';
+import { declare, writtenWithNext } from './forward.ts';
 import { type Live, newLive } from './live.ts';
 import type { RunnerParts } from './parts.ts';
 import { run, settle } from './runner.ts';
@@ -85,35 +84,44 @@ export function checkHolders(queue: Queue, plan: Plan): void {
   });
 }
 
-/** Journals a new change and starts it, or leaves it queued. Takes its places before it waits. */
-export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promise<Live> {
+/**
+ * Journals a new change and starts it, or leaves it queued. Takes its places before it waits. `written` is settled when the
+ * journal has it: what leaves nothing behind before its first commit runs meanwhile.
+ */
+export async function enter(
+  queue: Queue,
+  plan: Plan,
+  parts: QueueParts,
+): Promise<{ live: Live; written: Promise<void> }> {
   if (queue.lastId === undefined) throw new PersonaError('internal', 'the engine did not recover');
   queue.lastId += 1;
   const live = newLive(queue.lastId, plan, parts.now());
   const starts = mayStart(queue, live, parts);
   queue.open.set(live.id, live);
-  const intent = Promise.withResolvers<void>();
   if (starts) {
     live.status = nextChange(live.status, 'start');
-    queue.running.set(live.id, intent.promise);
     parts.began?.(plan.kind);
   }
   const create = { step: 'create' as const };
   const begin = starts ? [{ step: 'start' as const }, ...declare(live, 0, parts.kinds)] : [];
+  const entry = {
+    changeId: live.id,
+    create: plan,
+    events: [create, ...begin],
+    status: live.status,
+  };
+  if (starts && writtenWithNext(live, parts.kinds)) {
+    const written = parts.journal.appendWithNext(entry);
+    launch(queue, live, parts);
+    return { live, written };
+  }
+  const intent = Promise.withResolvers<void>();
+  if (starts) queue.running.set(live.id, intent.promise);
   try {
-    const written = parts.journal.append({
-      changeId: live.id,
-      create: plan,
-      events: [create, ...begin],
-      status: live.status,
-      flushedByNext: starts && flushedByNext(live, parts.kinds),
-    });
-    if (starts) goAhead(live, parts);
-    await written;
+    await parts.journal.append(entry);
   } catch (error) {
-    // At once, so that no other change comes in; what it holds is free when nothing of it is left.
+    // At once, so that no other change comes in.
     parts.broken(error);
-    await dropAhead(live, parts);
     queue.open.delete(live.id);
     queue.running.delete(live.id);
     throw error;
@@ -122,7 +130,7 @@ export async function enter(queue: Queue, plan: Plan, parts: QueueParts): Promis
   }
   if (starts) launch(queue, live, parts);
   else startQueued(queue, parts);
-  return live;
+  return { live, written: Promise.resolve() };
 }
 
 /** Runs a journalled change to its end, then starts what waited for it. */

@@ -1,5 +1,4 @@
 import { PersonaError, toWire } from '../../ipc/errors.ts';
-import { takeAhead } from './ahead.ts';
 import { withDeadline } from './attempt.ts';
 import type { JournalEvent } from './journal.ts';
 import { type Live, tellTask } from './live.ts';
@@ -9,8 +8,6 @@ import type { Json, Outcome } from './task.ts';
 
 /** Undoes the tasks, last first; a failed undo leaves the change stuck. */
 export async function goBack(live: Live, parts: RunnerParts): Promise<void> {
-  // Begun, and turned round before anybody waited for it.
-  await takeAhead(live, 0)?.catch(() => undefined);
   for (let index = live.tasks.length - 1; index >= 0; index--) {
     const task = live.tasks[index]!;
     if (task.status === 'waiting' && !task.declared) continue;

@@ -7,6 +7,7 @@ import { type Faults, noFaults } from '../../../daemon/changes/faults.ts';
 import { type AnyTask, defineTask, type Json } from '../../../daemon/changes/task.ts';
 import type { ChangeLimits } from '../../../daemon/config/limits.ts';
 import { openDriver } from '../../../daemon/store/database.ts';
+import type { Store } from '../../../daemon/store/store.ts';
 import { openParts } from '../../changes/sample.ts';
 
 /** A task that waits until the test opens its gate, or until it is told to stop. */
@@ -93,60 +94,89 @@ test('a change runs, answers its result and stays in the history', async (t) => 
   t.is(kept?.tasks[0]?.status, 'done');
 });
 
-/** A task whose effect dies with the process, and what became of it. */
-function ephemeral() {
-  const seen = { done: 0, undone: 0 };
-  const task = defineTask({
-    kind: 'test.ephemeral',
-    summary: () => 'make what dies with the process',
-    ephemeral: true,
-    async do() {
-      seen.done += 1;
-    },
-    async undo() {
-      seen.undone += 1;
-    },
-  });
-  const steps = [
-    { kind: 'test.ephemeral', params: null },
-    { kind: 'test.gate', params: 'after' },
+const step = (kind: string, more: Partial<AnyTask>): AnyTask =>
+  ({
+    kind,
+    summary: () => kind,
+    do: async () => undefined,
+    undo: 'nothing-to-undo',
+    ...more,
+  }) as AnyTask;
+
+/** The tasks of a change that leaves nothing behind before it commits; the first waits at the gate `name`. */
+function swapShaped(gates: () => Gates, rowsOnly = true): { more: AnyTask[]; planned: Plan } {
+  const more = [
+    step('test.prepare', {
+      ephemeral: true,
+      async do() {
+        gates().entered.push('prepare');
+        await gates().get('prepare').promise;
+      },
+    }),
+    step('test.commit', { pointOfNoReturn: true, ...(rowsOnly ? { rowsOnly } : {}) }),
+    step('test.flip', { forward: true }),
+    step('test.release', { forward: true }),
   ];
-  return { task, seen, planned: plan('ahead', ['x'], { tasks: steps }) };
+  return {
+    more,
+    planned: plan('swap', ['x'], { tasks: more.map(({ kind }) => ({ kind, params: null })) }),
+  };
 }
 
-test('a first task whose effect dies with the process is done while the intent is written, once', async (t) => {
-  const { task, seen, planned } = ephemeral();
-  const written = Promise.withResolvers<void>();
-  const faults: Faults = {
-    at: async (point) => {
-      if (point.startsWith('journal:before:create')) await written.promise;
-    },
-  };
-  const { engine, gates } = await setUp(t, { more: [task], faults });
-  gates.get('after').resolve();
-  const submitted = engine.submit(planned);
-  while (seen.done === 0) await new Promise((next) => setImmediate(next));
-  t.deepEqual(gates.entered, [], 'what lasts waits for the intent');
-  written.resolve();
-  const { done } = await submitted;
+const countOf = async (store: Store): Promise<unknown> =>
+  (await store.get('SELECT count(*) AS n FROM changes'))?.n;
+
+test('a slow start of what leaves nothing behind is in the journal meanwhile, and then once', async (t) => {
+  const given = { gates: new Gates() };
+  const { more, planned } = swapShaped(() => given.gates);
+  const { engine, gates, store } = await setUp(t, { more });
+  given.gates = gates;
+  const { changeId, written, done } = await engine.submit(planned);
+  await written;
+  t.is(await countOf(store), 1);
+  t.is((await engine.show(changeId)).status, 'doing');
+  gates.get('prepare').resolve();
   t.is((await done).status, 'done');
-  t.deepEqual([seen, gates.entered], [{ done: 1, undone: 0 }, ['after']]);
+  t.is(await countOf(store), 1);
+  const lines = await store.all('SELECT event FROM events ORDER BY seq');
+  t.is(lines.filter(({ event }) => event === 'create').length, 1);
 });
 
-test('when the intent cannot be written, what was begun ahead of it is taken back', async (t) => {
-  const { task, seen, planned } = ephemeral();
+test('an intent that could not be written is written with what comes next', async (t) => {
+  const given = { gates: new Gates() };
+  const { more, planned } = swapShaped(() => given.gates);
+  let failing = true;
   const faults: Faults = {
     at: async (point) => {
-      if (!point.startsWith('journal:before:create')) return;
-      while (seen.done === 0) await new Promise((next) => setImmediate(next));
-      throw new Error('no disk');
+      if (failing && point.startsWith('journal:before:create')) throw new Error('no disk');
     },
   };
-  const { engine, gates } = await setUp(t, { more: [task], faults });
-  await t.throwsAsync(engine.submit(planned), { message: 'no disk' });
-  t.deepEqual([seen, gates.entered], [{ done: 1, undone: 1 }, []]);
-  t.deepEqual(engine.open(), []);
+  const { engine, gates, store } = await setUp(t, { more, faults });
+  given.gates = gates;
+  const { written, done } = await engine.submit(planned);
+  await t.throwsAsync(written, { message: 'no disk' }, 'its number is told to nobody');
+  t.is(await countOf(store), 0);
+  failing = false;
+  gates.get('prepare').resolve();
+  t.is((await done).status, 'done');
+  t.is(await countOf(store), 1);
+});
+
+test('what could not be written at all has not happened', async (t) => {
+  const given = { gates: new Gates() };
+  const { more, planned } = swapShaped(() => given.gates);
+  const faults: Faults = {
+    at: async (point) => {
+      if (point.startsWith('journal:before:create')) throw new Error('no disk');
+    },
+  };
+  const { engine, gates, store } = await setUp(t, { more, faults });
+  given.gates = gates;
+  gates.get('prepare').resolve();
+  const { done } = await engine.submit(planned);
+  t.regex((await done).error?.message ?? '', /no disk/);
   t.regex(engine.refusing() ?? '', /journal cannot be written/);
+  t.is(await countOf(store), 0);
 });
 
 test('holders of one thing run one after the other, in order; others pass', async (t) => {
@@ -338,38 +368,28 @@ test('rows that break a rule of the schema fail the change and are undone', asyn
   t.is(engine.refusing(), undefined);
 });
 
-test('a swap-shaped change costs two commits, and one flush when nothing lasts before the second', async (t) => {
-  const task = (kind: string, more: Partial<AnyTask>) =>
-    ({
-      kind,
-      summary: () => kind,
-      do: async () => undefined,
-      undo: 'nothing-to-undo',
-      ...more,
-    }) as AnyTask;
+test('a swap-shaped change costs one commit when nothing lasts before it', async (t) => {
   for (const rowsOnly of [true, false]) {
     const commits: string[] = [];
     const faults: Faults = {
       at: async (point) => void (point.startsWith('journal:after') && commits.push(point)),
     };
-    const more = [
-      task('test.prepare', { ephemeral: true }),
-      task('test.commit', { pointOfNoReturn: true, ...(rowsOnly ? { rowsOnly } : {}) }),
-      task('test.flip', { forward: true }),
-      task('test.release', { forward: true }),
-    ];
+    const gates = new Gates();
+    gates.get('prepare').resolve();
+    const { more, planned } = swapShaped(() => gates, rowsOnly);
     const said: string[] = [];
     const { engine } = await setUp(t, { faults, more, said });
-    const tasks = more.map(({ kind }) => ({ kind, params: null as Json }));
-    t.is((await (await engine.submit(plan('swap', ['x'], { tasks }))).done).status, 'done');
-    t.deepEqual(commits, [
-      'journal:after:create+start+start0+start1',
-      'journal:after:finish1+commit',
-    ]);
+    t.is((await (await engine.submit(planned)).done).status, 'done');
+    const intent = 'create+start+start0+start1';
+    const commit = 'finish1+commit';
+    t.deepEqual(
+      commits,
+      (rowsOnly ? [`${intent}+${commit}`] : [intent, commit]).map((one) => `journal:after:${one}`),
+    );
     const levels = said
       .filter((sql) => /'create'|'commit'/.test(sql))
       .map((sql) => /^PRAGMA synchronous = (\w+)/.exec(sql)?.[1]);
-    t.deepEqual(levels, [rowsOnly ? 'NORMAL' : 'FULL', 'FULL'], 'the intent, the commit');
+    t.deepEqual(levels, rowsOnly ? ['FULL'] : ['FULL', 'FULL']);
   }
 });
 
