@@ -37,11 +37,10 @@ function write(piece: object): void {
   }
 }
 
-function tell({ fragments, programs, ...rest }: Survey): void {
-  for (let at = 0; at < fragments.length; at += LINE_ENTRIES)
-    write({ fragments: fragments.slice(at, at + LINE_ENTRIES) });
-  for (let at = 0; at < programs.length; at += LINE_ENTRIES)
-    write({ programs: programs.slice(at, at + LINE_ENTRIES) });
+function tell({ fragments, entries, programs, ...rest }: Survey): void {
+  for (const [name, list] of Object.entries({ fragments, entries, programs }))
+    for (let at = 0; at < list.length; at += LINE_ENTRIES)
+      write({ [name]: list.slice(at, at + LINE_ENTRIES) });
   write(rest);
 }
 

@@ -34,25 +34,47 @@ interface Owned {
 export class Catalogue {
   readonly #layers: readonly Layer[];
   readonly #measured: Layer | undefined;
+  readonly #own: Layer | undefined;
 
-  /** @param measured what was measured of applications that others make known: by itself it makes none known. */
-  constructor(layers: readonly Layer[], measured?: Layer) {
+  /**
+   * @param measured what was measured of applications that others make known: by itself it makes none known.
+   * @param own what a user's own desktop entries say: it counts only for an id, and for a program, of which nobody else says anything.
+   */
+  constructor(
+    layers: readonly Layer[],
+    { measured, own }: { measured?: Layer | undefined; own?: Layer | undefined } = {},
+  ) {
     this.#layers = layers;
     this.#measured = measured;
+    this.#own = own;
   }
 
   /** Every application that is known by an id, sorted. */
   ids(): string[] {
-    return [...new Set(this.#layers.flatMap((layer) => [...layer.ids()]))].sort();
+    const all = this.#layers.flatMap((layer) => [...layer.ids()]);
+    return [...new Set([...all, ...(this.#own?.ids() ?? [])])].sort();
   }
 
   has(id: string): boolean {
-    return this.#layers.some((layer) => layer.ofId(id).length > 0);
+    return this.#ofId(id).length > 0;
+  }
+
+  /** What is said of the application itself. */
+  #ofId(id: string): Fragment[] {
+    const found = this.#layers.flatMap((layer) => layer.ofId(id));
+    const isOthers = found.some(({ source }) => source !== 'user');
+    return isOthers ? found : [...found, ...(this.#own?.ofId(id) ?? [])];
+  }
+
+  /** The applications that are started by this path, by anybody's word. */
+  #startedBy(path: string): ReadonlySet<string> {
+    const found = this.#layers.flatMap((layer) => layer.startedBy(path));
+    return new Set(found.length > 0 ? found : this.#own?.startedBy(path));
   }
 
   /** All that is known of it: of itself, and of programs that are called like its executables. */
   application(id: string): Application {
-    const own = this.#layers.flatMap((layer) => layer.ofId(id));
+    const own = this.#ofId(id);
     const executables = own
       .filter(({ values }) => values.executables !== undefined)
       .toSorted(byPrecedence)[0]?.values.executables;
@@ -124,7 +146,7 @@ export class Catalogue {
 
   /** The applications whose executables, by the word that counts, are at this path. */
   #add(found: Owned[], path: string, owner?: string): void {
-    for (const id of new Set(this.#layers.flatMap((layer) => layer.startedBy(path)))) {
+    for (const id of this.#startedBy(path)) {
       const executables = factOf(this.application(id), 'executables')?.value ?? [];
       if (executables.includes(path)) found.push({ id, path, ...(owner && { owner }) });
     }

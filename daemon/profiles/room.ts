@@ -65,6 +65,7 @@ export interface ProfilesParts {
 class Surveyed {
   survey = emptySurvey();
   layer = new Layer([], []);
+  own = new Layer([], []);
   atMs = Number.NEGATIVE_INFINITY;
   /** What of the machine it went by. */
   seen = '';
@@ -80,8 +81,9 @@ class Surveyed {
 
   take(survey: Survey): void {
     this.layer = new Layer(survey.fragments, survey.programs);
-    // What the layer has is not kept twice.
-    this.survey = { ...survey, fragments: [], programs: [] };
+    this.own = new Layer(survey.entries, []);
+    // What the layers have is not kept twice.
+    this.survey = { ...survey, fragments: [], entries: [], programs: [] };
   }
 }
 
@@ -150,7 +152,8 @@ export class ProfilesRoom {
       ...(user === undefined ? [] : [user.layer]),
       this.#machine.layer,
     ];
-    return new Catalogue(layers, this.needs.layer(this.accountOf(uid)));
+    const measured = this.needs.layer(this.accountOf(uid));
+    return new Catalogue(layers, { measured, own: user?.own });
   }
 
   /** Reads what is in the database. */

@@ -28,6 +28,8 @@ export interface Count {
 /** All that was found. */
 export interface Survey {
   fragments: Fragment[];
+  /** What a user's own desktop entries say: nothing of what is others'. */
+  entries: Fragment[];
   programs: KnownProgram[];
   presets: Preset[];
   counts: Count[];
@@ -39,6 +41,7 @@ export interface Survey {
 /** One that has found nothing so far. */
 export const emptySurvey = (): Survey => ({
   fragments: [],
+  entries: [],
   programs: [],
   presets: [],
   counts: [],
@@ -63,6 +66,14 @@ const MiB = 1024 ** 2;
 const lists = { depthMax: 4, filesMax: 4_000, bytesMax: MiB, totalMax: 32 * MiB };
 /** Bounds of files that people write by hand. */
 const written = { suffix: '.toml', depthMax: 1, filesMax: 64, bytesMax: 64 * 1024, totalMax: MiB };
+/** Bounds of a user's own desktop entries. */
+const ownEntries = {
+  suffix: '.desktop',
+  depthMax: 2,
+  filesMax: 512,
+  bytesMax: 256 * 1024,
+  totalMax: 4 * MiB,
+};
 const FRAGMENTS_MAX = 50_000;
 const PROBLEMS_MAX = 200;
 
@@ -135,13 +146,17 @@ class Collector {
   }
 }
 
+/** The id of a desktop entry: its path below the folder of entries. */
+const idOf = (file: string, folder: string): string =>
+  file.slice(folder.length + 2, -'.desktop'.length).replaceAll('/', '-');
+
 function surveyEntries(collector: Collector): void {
   const seen = new Set<string>();
   let files = 0;
   const found: DesktopFound[] = [];
   for (const folder of entryFolders)
     collector.each('machine', folder, { ...lists, suffix: '.desktop' }, (source) => {
-      const id = source.file.slice(folder.length + 2, -'.desktop'.length).replaceAll('/', '-');
+      const id = idOf(source.file, folder);
       files += 1;
       if (seen.has(id)) return;
       seen.add(id);
@@ -157,6 +172,22 @@ function surveyEntries(collector: Collector): void {
       collector.add({ fragments: whole, problems });
     }
   });
+}
+
+/** The entries that a user has made himself: each is an application of his, known by its program. */
+function surveyOwnEntries(collector: Collector, folder: string, owner: number): void {
+  const sources = collector.all('machine', folder, { ...ownEntries, ownedBy: owner });
+  const { entries, counts } = collector.survey;
+  for (const source of sources) {
+    const { program, fragments, problems } = parseDesktopEntry(source, idOf(source.file, folder));
+    for (const problem of problems) collector.problem(problem);
+    const known = program === undefined ? undefined : collector.program(program);
+    for (const { values, ...one } of fragments) {
+      const executables = known && { executables: [known.path] };
+      entries.push({ ...one, source: 'user', values: { ...values, ...executables } });
+    }
+  }
+  counts.push({ kind: 'own desktop', files: sources.length, entries: entries.length });
 }
 
 function surveyRules(collector: Collector): void {
@@ -292,8 +323,9 @@ export function surveyMachine(view: View, owner: number, paths: readonly string[
   return collector.survey;
 }
 
-/** Where a user keeps what he says of applications, below his home. */
+/** Where a user keeps what he says of applications, and desktop entries of his own, below his home. */
 export const userFolder = '.config/persona/apps.d';
+const userEntries = '.local/share/applications';
 
 /** What a user says in files of his own. `home` is relative to the machine's root. */
 export function surveyUser(
@@ -304,6 +336,7 @@ export function surveyUser(
   const collector = new Collector(view);
   const said = { source: 'user', confidence: 1 } as const;
   surveyWritten(collector, 'user', 'machine', `${home}/${userFolder}`, uid, said);
+  surveyOwnEntries(collector, `${home}/${userEntries}`, uid);
   surveyPaths(collector, paths);
   return collector.survey;
 }

@@ -7,7 +7,14 @@ import { type Count, emptySurvey, type KnownProgram, type Survey } from './surve
 /** Longest place that a survey may tell: a path and a line. */
 const FROM_CHARS_MAX = 4_200;
 /** Bounds of what is kept of one survey. */
-const KEPT = { fragments: 50_000, programs: 20_000, problems: 200, presets: 500, counts: 16 };
+const KEPT = {
+  fragments: 50_000,
+  entries: 512,
+  programs: 20_000,
+  problems: 200,
+  presets: 500,
+  counts: 16,
+};
 
 type Raw = Record<string, unknown>;
 const isRaw = (value: unknown): value is Raw => typeof value === 'object' && value !== null;
@@ -87,6 +94,7 @@ export class Told {
     const piece: unknown = JSON.parse(text);
     if (!isRaw(piece)) return;
     this.#take('fragments', piece.fragments, (raw) => fragmentOf(raw, this.#allowed));
+    this.#take('entries', piece.entries, (raw) => fragmentOf(raw, this.#allowed));
     this.#take('programs', piece.programs, programOf);
     this.#take('problems', piece.problems, problemOf);
     this.#take('presets', piece.presets, presetOf);

@@ -18,6 +18,7 @@ import { ask, mustDo, rootRequest, startSilent } from '../../support/silent-daem
 import {
   entry,
   games,
+  gamesEntries,
   gamesFolder,
   gamesRequest,
   paintMachine,
@@ -162,6 +163,50 @@ rooted('a program is known by its file, not by its name', async (t) => {
   // A package was updated: another file lies at the same path.
   renameSync(join(root, 'machine/home/paint'), join(root, 'machine/usr/bin/paint'));
   t.deepEqual(await by(file(root, 'usr/bin/paint')), ['executable', paint, 'high']);
+});
+
+rooted('desktop entries of a user are applications of his, and claim none of others', async (t) => {
+  const { root, write } = paintMachine(t);
+  const owner = games.uid;
+  const own = (name: string, text: string, more = {}) =>
+    write(`${gamesEntries}/${name}.desktop`, text, { owner, ...more });
+  const program = `${games.home}/bin/sketch`;
+  write(`machine/${program}`, '#!/bin/true\n', { mode: 0o755 });
+  own('sketch', entry('Sketch', `/${program} %U`, 'Categories=Game;\n'));
+  // Another program under the id of an application; another id for its program; and one that sorts before it.
+  own(paint, entry('Evil', `/${program}`));
+  own('aaa', entry('Evil', '/usr/bin/paint'));
+  own('others', entry('Others', `/${program}`), { owner: 0, mode: 0o666 });
+  symlinkSync('/etc/passwd', join(root, gamesEntries, 'link.desktop'));
+  const daemon = await daemonOn(t, root);
+  const { 'app.explain': ask, 'app.import': read } = methodsOf(daemon);
+  const facts = await factsOf(daemon, 'sketch', gamesRequest);
+  t.deepEqual(facts('executables'), [[[`/${program}`], 'user']]);
+  const by = async (path: string) => {
+    const { explanation } = await ask({ executable: file(root, path) }, gamesRequest);
+    return [explanation.recognised.by, explanation.id, explanation.cpu];
+  };
+  t.deepEqual(await by(program), ['executable', 'sketch', 'normal']);
+  t.deepEqual(await by('usr/bin/paint'), ['executable', paint, 'high']);
+  const theirs = await factsOf(daemon, paint, gamesRequest);
+  t.deepEqual(theirs('executables'), [[['/usr/bin/paint'], 'imported']]);
+  t.deepEqual(theirs('name'), [['Paint', 'imported']]);
+  // Nobody else has them.
+  t.is(
+    (await ask({ executable: file(root, program) }, rootRequest)).explanation.recognised.by,
+    'nothing',
+  );
+  const { problems, counts } = await read({}, gamesRequest);
+  t.is(counts.find(({ kind }) => kind === 'own desktop')?.entries, 3);
+  for (const [name, why] of [
+    ['others', /others than its owner can write/],
+    ['link', /link/],
+  ] as const)
+    t.regex(problems.find(({ from }) => from.endsWith(`${name}.desktop`))?.text ?? '', why);
+  await mustDo(daemon, (methods) =>
+    methods['app.set']({ app: 'sketch', set: { cpu: 'background' } }, gamesRequest),
+  );
+  t.deepEqual(await by(program), ['executable', 'sketch', 'background']);
 });
 
 rooted('programs that run others are no identity, also behind a link', async (t) => {

@@ -193,7 +193,7 @@ test('a user has what he has measured himself, also after a restart, and no more
 
 test('what was measured makes no application known', (t) => {
   const measured = new Layer([fragmentOf('gone', runs(5))], []);
-  const catalogue = new Catalogue([new Layer([], [])], measured);
+  const catalogue = new Catalogue([new Layer([], [])], { measured });
   t.false(catalogue.has('gone'));
   t.deepEqual(catalogue.ids(), []);
   t.is(catalogue.application('gone').facts.memory?.[0]?.value, 5);

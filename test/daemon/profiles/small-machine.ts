@@ -18,6 +18,9 @@ export const gamesRequest: Request = {
 /** Where a user keeps his files. */
 export const gamesFolder = `machine/${games.home}/.config/persona/apps.d`;
 
+/** Where he keeps desktop entries of his own. */
+export const gamesEntries = `machine/${games.home}/.local/share/applications`;
+
 /** A private tree with a machine in it, which goes with the test. */
 export interface SmallMachine {
   root: string;
@@ -51,7 +54,7 @@ export function smallMachine(t: ExecutionContext): SmallMachine {
 
 /** The file and the folders of its owner above it. */
 function chownAll(root: string, path: string, owner: number): void {
-  for (let at = path; at.includes('/.config') || at === path; at = dirname(at))
+  for (let at = path; /\/\.(config|local)/.test(at) || at === path; at = dirname(at))
     chownSync(join(root, at), owner, owner);
 }
 
