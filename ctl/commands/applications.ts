@@ -112,6 +112,20 @@ export const applicationCommands = (): readonly Command[] => [
     load: async () => (await import('../run/running.ts')).running,
   },
   {
+    name: 'profile verify',
+    group: 'Applications',
+    summary: 'Check that your applications run as their profiles say.',
+    about: [
+      'Of each application that runs the kernel is asked whether it is in its control group with its weights, whether a `fast` one sees its folders from memory, and whether all walls stand around a `secure` one. Root checks those of everybody.',
+      'What this machine or this daemon cannot tell is `unknown`, and has not failed. What starts at this moment may not have everything yet.',
+      'Exit status 1 when a check has failed.',
+    ],
+    operands: [{ ...app, optional: true }],
+    flags: [],
+    examples: [['personactl profile verify', '']],
+    load: async () => (await import('../run/running.ts')).verify,
+  },
+  {
     name: 'app set',
     group: 'Applications',
     summary: 'Say what is known of an application: for yourself, or as root for everybody.',

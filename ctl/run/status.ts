@@ -122,6 +122,28 @@ function inMemoryLines({ inMemory = [] }: Status, { out, io }: Call): Safe[] {
   return columns(servedTitles, rows, out.style);
 }
 
+function runningLines({ running }: Status, { out, io }: Call): Safe[] {
+  if (running === undefined) return [];
+  const { style } = out;
+  const titles = ['APPLICATION', 'OWNER', 'PROFILE', 'IN', 'IN MEMORY ONLY', 'BECAUSE'];
+  const rows = running.applications.map(({ savedMs, ...one }) => [
+    style.bold(one.app),
+    one.owner.name ?? `${one.owner.uid}`,
+    one.profile,
+    one.partition,
+    savedMs === undefined ? '' : `the last ${formatDuration(Math.max(0, io.now() - savedMs))}`,
+    one.reason,
+  ]);
+  const lines = columns(
+    titles.map((title) => ({ title })),
+    rows,
+    style,
+  );
+  return running.more === 0
+    ? lines
+    : [...lines, style.dim(say`and ${running.more} more: personactl app running`)];
+}
+
 function noticeLines({ notices }: Status, call: Call): Safe[] {
   return notices.flatMap(({ text, command }) => [
     ...remark(say``, text, call),
@@ -138,6 +160,7 @@ function page(status: Status, call: Call): Safe[] {
     ...section('Slots', slotLines(status, call)),
     ...section('Changes', changeLines(status, call)),
     ...section('Memory', memoryLines(status, call)),
+    ...section('Running applications', runningLines(status, call)),
     ...section('Applications in memory', inMemoryLines(status, call)),
     ...section('Space', spaceLines(status, call)),
     ...section('Images', imageLines(status, call)),

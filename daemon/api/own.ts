@@ -60,6 +60,7 @@ function openFor(engine: Engine, request: Request): ChangeView[] {
 async function statusFor({ rooms, engine, version }: OwnParts, request: Request) {
   const { status } = rooms;
   const memory = status.memory();
+  const running = status.running(filterOf(request));
   const inMemory = status.inMemory().filter(({ owner }) => sees(request, owner.uid));
   const [slots, counts, integrity, notices] = await Promise.all([
     status.slots(),
@@ -77,6 +78,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     space: status.space(),
     ...(memory && { memory }),
     ...(inMemory.length > 0 && { inMemory }),
+    ...(running.applications.length > 0 && { running }),
     ...(integrity && { integrity }),
     counts,
     fallbacks: status.fallbacks(),

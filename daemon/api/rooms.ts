@@ -84,6 +84,8 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     /** Nothing before the first look. */
     memory(): Status['memory'];
     inMemory(): NonNullable<Status['inMemory']>;
+    /** Of this user, or of everybody. */
+    running(uid?: number): NonNullable<Status['running']>;
     /** Whether images are what they were. */
     integrity(): Promise<Status['integrity']>;
     counts(): Promise<Status['counts']>;

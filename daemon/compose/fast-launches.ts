@@ -14,6 +14,7 @@ import { bootId } from '../kernel/clock.ts';
 import { freezableIn } from '../kernel/freezer.ts';
 import { makeGroups, placeProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
+import { statMount } from '../kernel/stat-mount.ts';
 import type { ServedFolder } from '../profiles/served.ts';
 import type { Store } from '../store/store.ts';
 import type { ProgramGroup } from '../writeback/program-groups.ts';
@@ -88,6 +89,13 @@ export class FastLaunches {
       const name = accountOf(uid)?.name;
       return { ...page, owner: { uid, ...(name && { name }) }, savedMs: takenMs };
     });
+  }
+
+  /** What programs of an application see from memory, and of which file system; undefined where nothing serves it. */
+  seenBy(owner: number, app: string): { at: string; device: string }[] | undefined {
+    return this.sessions
+      .binds(owner, app)
+      ?.map(({ from, to }) => ({ at: to, device: statMount(from).device }));
   }
 
   /** From now on partitions are made as changes of this engine. Takes up what was left. */

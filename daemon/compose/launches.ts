@@ -25,6 +25,7 @@ import { scopes, USERS } from '../profiles/scopes.ts';
 import { UserScopes } from '../profiles/user-scopes.ts';
 import type { ViolationPolicy } from '../profiles/violation.ts';
 import { type FastLaunches, fastObstacles } from './fast-launches.ts';
+import { runningPage, runningStatus, verifyAll } from './running-pages.ts';
 import type { SecureLaunches } from './secure-launches.ts';
 
 /** What launches are planned with. */
@@ -162,6 +163,7 @@ function openRunning(parts: LaunchParts) {
     placements,
     running,
     version,
+    folderOf: (group: string) => groups.folder(group),
     memoryOf(group: string): number | undefined {
       return readGroupMemory(groups.folder(group), version)?.currentBytes;
     },
@@ -182,6 +184,11 @@ function openRunning(parts: LaunchParts) {
   };
 }
 
+type LaunchMethods = Pick<
+  Rooms,
+  'launch.plan' | 'launch.apart' | 'launch.list' | 'launch.verify' | 'app.sync'
+>;
+
 /** Programs of one answer. */
 const LIST_MAX = 1_000;
 
@@ -189,9 +196,15 @@ const LIST_MAX = 1_000;
 export function openLaunches(parts: LaunchParts) {
   const { applications, partitions, secure, fast } = parts;
   const { loop } = partitions;
-  const { placements, running, memoryOf, version, ...found } = openRunning(parts);
-  const methods: Pick<Rooms, 'launch.plan' | 'launch.apart' | 'launch.list' | 'app.sync'> = {
+  const { placements, running, memoryOf, folderOf, version, ...found } = openRunning(parts);
+  const seen = (uid: number) => running.list(uid === 0 ? undefined : parts.accountOf(uid));
+  const methods: LaunchMethods = {
     ...secure.methods,
+    'launch.verify': ({ app }, { caller }) =>
+      verifyAll(
+        seen(caller.uid).filter((one) => app === undefined || one.app === app),
+        { secure, fast, folderOf },
+      ),
     ...fast.methods,
     async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
       const launch = await launchOf(applications, asked, caller);
@@ -226,12 +239,12 @@ export function openLaunches(parts: LaunchParts) {
       return { app, ...plan, placement: placements.follow(app, caller, start) };
     },
     'launch.list': (_, { caller }) => {
-      const all = running.list(caller.uid === 0 ? undefined : parts.accountOf(caller.uid));
+      const all = seen(caller.uid);
       const obstacle = placements.obstacle;
       return {
-        applications: all.slice(0, LIST_MAX).map(({ account, recognised: _known, ...one }) => {
+        applications: all.slice(0, LIST_MAX).map((one) => {
           const memoryBytes = memoryOf(one.group);
-          return { ...one, owner: account, ...(memoryBytes !== undefined && { memoryBytes }) };
+          return { ...runningPage(one), ...(memoryBytes !== undefined && { memoryBytes }) };
         }),
         more: Math.max(0, all.length - LIST_MAX),
         ...(obstacle !== undefined && { obstacle }),
@@ -251,6 +264,8 @@ export function openLaunches(parts: LaunchParts) {
       await found.close();
     },
     notices: () => violationNotices(running),
+    /** What runs, for the status page. */
+    status: (uid = 0) => runningStatus(seen(uid), { secure, fast }, partitions.places.groups.user),
   };
 }
 

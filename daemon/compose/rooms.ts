@@ -156,6 +156,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         retention,
         memory: () => memoryPart(partitions),
         inMemory: () => inMemory.pages(),
+        running: launches.status,
         moreNotices: () => noticesOf(beside, leftNotices(volumes, slots.room, engine)),
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },

@@ -8,12 +8,14 @@ import { diskTexts } from '../enclave/enclave-pages.ts';
 import type { Home } from '../enclave/home.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
+import { failedWith } from '../kernel/errno.ts';
 import { writeDurably } from '../kernel/files.ts';
 import type { Landlock } from '../kernel/landlock.ts';
 import { ProcessNotes } from '../kernel/process-notes.ts';
 import { PublicCopy } from '../kernel/public-copy.ts';
 import { besideUsr, bubblewrap, hasOpt } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
+import { statMount } from '../kernel/stat-mount.ts';
 import { type ApartProgram, ApartPrograms, assuranceOf } from '../profiles/apart.ts';
 import type { Obstacles, Way } from '../profiles/launch-plan.ts';
 import { type Grant, secureWay, settings } from '../profiles/secure-way.ts';
@@ -41,8 +43,27 @@ export interface SecureAsked {
 }
 
 type SecureLaunch = Pick<ApartProgram, 'app' | 'uid' | 'grants' | 'enclave' | 'disk' | 'landlock'>;
+
+/** How an application was started apart. */
+export interface StartedApart {
+  enclave: string;
+  /** The network of the machine was granted. */
+  net: boolean;
+  /** The file system at its enclave's place; undefined where there is none. */
+  device: string | undefined;
+}
+
 type Caller = Pick<Request['caller'], 'uid' | 'pid'>;
 type Assurance = NonNullable<Answer<'launch.plan'>['assurance']>;
+
+function deviceOf(path: string): string | undefined {
+  try {
+    return statMount(path).device;
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
 
 const refused = (app: string, reason: string) =>
   new PersonaError('profile-unavailable', { app, profile: 'secure', reason });
@@ -170,6 +191,15 @@ export class SecureLaunches {
   /** What keeps it apart, and from whom it is not. */
   assurance(launch: SecureLaunch, memory = memoryProtection()): Assurance {
     return assuranceOf(launch, memory);
+  }
+
+  /** How what runs apart was started, by the process that it was started as. */
+  startedApart(): ReadonlyMap<number, StartedApart> {
+    const all = this.#running.running().map(({ pid, enclave, grants }) => {
+      const device = deviceOf(join(this.#parts.paths.run, runPlaces.enclaves, enclave));
+      return [pid, { enclave, net: grants.includes('net'), device }] as const;
+    });
+    return new Map(all);
   }
 
   /** What runs apart, of those that the caller may see. */

@@ -2,11 +2,12 @@ import type { Log } from '../changes/log.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { processesOf } from '../kernel/cgroups.ts';
 import { runningProgram } from '../kernel/running-program.ts';
+import type { Weights } from '../kernel/scope-unit.ts';
 import { weighUserUnit } from '../kernel/user-manager.ts';
 import type { Found } from './catalogue.ts';
 import type { ProfilesRoom } from './room.ts';
 import type { Running } from './running.ts';
-import { type Choice, choose } from './selection.ts';
+import { choose } from './selection.ts';
 import type { ScopeListener, UserScope } from './user-scopes.ts';
 import { stopViolation, toldOf, type ViolationPolicy } from './violation.ts';
 import { weightsOf } from './weights.ts';
@@ -111,6 +112,7 @@ export class Detector implements ScopeListener {
     const { running, now, at } = this.#parts;
     const choice = choose({ ...found, obstacles: {} });
     const violation = await stopViolation(`${at}/${scope.group}`, choice, this.#parts);
+    const weights = violation === undefined ? weightsOf(choice.cpu, undefined) : {};
     running.begin({
       app: found.application.id,
       ...scope,
@@ -118,14 +120,14 @@ export class Detector implements ScopeListener {
       sinceMs: now(),
       by: 'found',
       recognised: true,
+      weights,
       ...(violation !== undefined && { violation }),
     });
-    if (violation === undefined) this.#weigh(scope, choice);
+    if (violation === undefined) this.#weigh(scope, weights);
   }
 
   /** Asks the user's manager for the weights of the group. One after the other, and never for more than can wait. */
-  #weigh({ group, account }: UserScope, { cpu }: Choice): void {
-    const weights = weightsOf(cpu, undefined);
+  #weigh({ group, account }: UserScope, weights: Weights): void {
     const user = accountOf(account);
     if (user === undefined || Object.keys(weights).length === 0 || this.#toWeigh >= WEIGHED_MAX)
       return;

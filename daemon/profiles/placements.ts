@@ -219,7 +219,14 @@ export class Placements {
       // Its daemon ends: it stays where it is, as without one.
       if (this.#stopped) return void this.#groups.delete(group);
       if (!(await groups.put(group, process, weights))) return await this.#drop(group);
-      const known = { by: 'launch' as const, ...start, sinceMs: this.#parts.now() };
+      const { pid, startTime } = process;
+      const known = {
+        by: 'launch' as const,
+        ...start,
+        weights,
+        process: { pid, startTime },
+        sinceMs: this.#parts.now(),
+      };
       writeStart(groups.folder(group), known);
       const account = this.#groups.get(group) ?? 0;
       this.#parts.running.begin({ ...known, group, account });

@@ -1,3 +1,5 @@
+import type { ProcessId } from '../kernel/processes.ts';
+import type { Weights } from '../kernel/scope-unit.ts';
 import type { Profile } from './application.ts';
 
 /** An application that runs. */
@@ -13,6 +15,10 @@ export interface RunningApplication {
   sinceMs: number;
   /** It was started through the daemon, or found running. */
   by: 'launch' | 'found';
+  /** The process that was started. */
+  process?: ProcessId;
+  /** What its group was to have beside others. */
+  weights?: Weights;
   /** It is known by its file. Absent where that was forgotten. */
   recognised?: boolean;
   /** What it should have been, and what was done about it. */

@@ -10,8 +10,8 @@ const NAME = 'trusted.personad.start';
 
 /** Writes it down at the group itself, with which it ends. Groups of version 1 mostly keep nothing. */
 export function writeStart(folder: string, start: Start): void {
-  const { app, profile, rule, reason, sinceMs, by, violation } = start;
-  const text = JSON.stringify({ app, profile, rule, reason, sinceMs, by, violation });
+  const { app, profile, rule, reason, sinceMs, by, violation, weights } = start;
+  const text = JSON.stringify({ app, profile, rule, reason, sinceMs, by, violation, weights });
   try {
     writeXattr(folder, NAME, Buffer.from(text).toString('latin1'));
   } catch (error) {
@@ -25,11 +25,13 @@ export function readStart(folder: string): Start | undefined {
     const text = readXattrs(folder).find(([name]) => name === NAME)?.[1];
     if (text === undefined) return undefined;
     const start = JSON.parse(Buffer.from(text, 'latin1').toString()) as Start;
-    const { app, profile, rule, reason, sinceMs, by, violation } = start;
+    const { app, profile, rule, reason, sinceMs, by, violation, weights } = start;
     const texts = [app, rule, reason].every((one) => typeof one === 'string');
     if (!texts || !profiles.includes(profile) || !Number.isFinite(sinceMs)) return undefined;
     const told = typeof violation === 'string' ? { violation } : {};
-    return { app, profile, rule, reason, sinceMs, by: by === 'found' ? by : 'launch', ...told };
+    const had = weights === undefined ? {} : { weights };
+    const from = by === 'found' ? by : 'launch';
+    return { app, profile, rule, reason, sinceMs, by: from, ...told, ...had };
   } catch {
     return undefined;
   }

@@ -139,6 +139,11 @@ export class Sessions {
     );
   }
 
+  /** What the programs of an application that works in memory see in place of its folders; undefined where there is none. */
+  binds(owner: number, app: string): Session['binds'] | undefined {
+    return this.#of(owner, app).find(({ state }) => state === 'serving')?.binds;
+  }
+
   /**
    * Writes back now: all, those of one user, or one application. Problems are shown by `pages`. After `withinMs` it waits no longer, and
    * answers the names of those that are still being written.

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { sync } from '../method.ts';
 import { servedPage } from './app.ts';
 import { changeLine } from './change.ts';
+import { launchProfile } from './launch.ts';
 import { memoryPage } from './partitions.ts';
 import { scrubPage } from './scrub.ts';
 import { slotPage } from './slot.ts';
@@ -113,6 +114,25 @@ export const daemonMethods = {
       ),
       /** Applications that work in memory. */
       inMemory: v.optional(v.array(servedPage)),
+      /** Applications that run; absent when none does. */
+      running: v.optional(
+        v.strictObject({
+          /** The last started first; `launch.list` has more of them, and more of each. */
+          applications: v.array(
+            v.strictObject({
+              app: v.string(),
+              owner: v.strictObject({ uid, name: v.optional(v.string()) }),
+              profile: launchProfile,
+              reason: v.string(),
+              /** Where it runs: a side of the memory, a fast partition, an enclave. */
+              partition: v.string(),
+              /** Of one that works in memory: what was written after this moment is in memory only. */
+              savedMs: v.optional(count),
+            }),
+          ),
+          more: count,
+        }),
+      ),
       counts: v.strictObject({ bases: count, personas: count, slots: count }),
       fallbacks: v.array(fallback),
       /** Things that want a person: quarantine, unverified layers, failed generations kept. */

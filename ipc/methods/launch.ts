@@ -71,6 +71,26 @@ export const runningApplication = v.strictObject({
   violation: v.optional(v.string()),
 });
 
+/** An application that runs, and whether it does so as its profile says. */
+export const verifiedApplication = v.strictObject({
+  app: v.string(),
+  owner: count,
+  profile: launchProfile,
+  sinceMs: count,
+  group: v.string(),
+  /** No check has failed. */
+  holds: v.boolean(),
+  checks: v.array(
+    v.strictObject({
+      /** `memory`: folders that are to be seen from memory. `walls`: what keeps it apart. */
+      name: v.picklist(['group', 'weights', 'memory', 'walls']),
+      /** `unknown`: this machine or this daemon cannot tell. */
+      state: v.picklist(['holds', 'fails', 'unknown']),
+      detail: v.string(),
+    }),
+  ),
+});
+
 /** Methods about programs that are about to start, and those that run. */
 export const launchMethods = {
   'launch.plan': sync(
@@ -141,6 +161,20 @@ export const launchMethods = {
         }),
       ),
       /** How many more there are. */
+      more: count,
+    },
+  ),
+  'launch.verify': sync(
+    'any',
+    "Asks the kernel whether the caller's applications run as their profiles say; those of everybody for root.",
+    {
+      /** Only this one. */
+      app: v.optional(application),
+    },
+    {
+      /** The last started first; without those that have just ended. */
+      applications: v.array(verifiedApplication),
+      /** How many more run, that were not looked at. */
       more: count,
     },
   ),

@@ -171,6 +171,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
     ],
     more: 0,
   }),
+  'launch.verify': () => ({ applications: samples.verifiedApplications, more: 1 }),
   'launch.list': () => ({ applications: samples.runningApplications, more: 0 }),
   'app.sync': () => ({
     applications: [
@@ -245,6 +246,7 @@ const pages: readonly (readonly [name: string, ...words: string[]])[] = [
   ['app-apart', 'app', 'apart'],
   ['app-import', 'app', 'import'],
   ['app-running', 'app', 'running'],
+  ['profile-verify', 'profile', 'verify'],
   ['app-sync', 'app', 'sync'],
 ];
 

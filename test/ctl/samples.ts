@@ -13,6 +13,7 @@ import type {
   RunningApplication,
   ServedPage,
   SlotPage,
+  VerifiedApplication,
 } from '../../ipc/methods/shapes.ts';
 
 /** The time at which every test runs: 2026-11-21 06:00:00 UTC. */
@@ -159,6 +160,26 @@ export const status: Answer<'daemon.status'> = {
     waiting: 0.021,
   },
   inMemory: [served],
+  running: {
+    applications: [
+      {
+        app: served.app,
+        owner: served.owner,
+        profile: 'fast',
+        reason: 'personactl app set says fast',
+        partition: 'fast partition app-1000-0123456789ab',
+        savedMs: served.savedMs,
+      },
+      {
+        app: 'keys \x1b[2J',
+        owner: { uid: 1002 },
+        profile: 'secure',
+        reason: 'the caller asked for secure',
+        partition: 'enclave vault',
+      },
+    ],
+    more: 3,
+  },
   integrity: {
     files: 3,
     due: 1,
@@ -611,6 +632,35 @@ export const explanation: Explanation = {
   ],
   pinned: ['/usr/bin/firefox-esr'],
 };
+
+export const verifiedApplications: VerifiedApplication[] = [
+  {
+    app: 'firefox-esr',
+    owner: 1000,
+    profile: 'fast',
+    sinceMs: nowMs - 90_000,
+    group: 'user.slice/personad-user-1000/app-firefox-esr-0123456789ab',
+    holds: true,
+    checks: [
+      { name: 'group', state: 'holds', detail: '12 processes' },
+      { name: 'weights', state: 'unknown', detail: 'the group has no cpu.weight' },
+      { name: 'memory', state: 'holds', detail: 'every process sees ~/.cache from memory' },
+    ],
+  },
+  {
+    app: 'keys \x1b[2J',
+    owner: 1000,
+    profile: 'secure',
+    sinceMs: nowMs - 3_600_000,
+    group: 'user.slice/personad-user-1000/app-keys-ba9876543210',
+    holds: false,
+    checks: [
+      { name: 'group', state: 'holds', detail: '3 processes' },
+      { name: 'weights', state: 'holds', detail: 'as everybody has' },
+      { name: 'walls', state: 'fails', detail: 'process 47 has no filter of system calls' },
+    ],
+  },
+];
 
 export const runningApplications: RunningApplication[] = [
   {

@@ -115,6 +115,7 @@ const rows: Record<string, Row> = {
   'enclave.rm': row(owners, { enclave: 'e' }),
   'app.list': row(everybody),
   'launch.list': row(everybody),
+  'launch.verify': row(everybody),
   'app.show': row(everybody, { app: 'paint' }),
   'app.explain': row(everybody, { app: 'paint' }),
   'app.import': row(everybody),

@@ -169,6 +169,20 @@ live(
     t.is(two.said(), '');
     await one.end();
     t.is(await two.write('newer'), 'done old');
+    const verified = await client.call('launch.verify', {});
+    const memory = verified.applications.map(({ checks }) =>
+      checks.find((c) => c.name === 'memory'),
+    );
+    t.deepEqual(
+      memory.map((check) => check?.state),
+      ['holds'],
+    );
+    const { running } = await client.call('daemon.status', {});
+    t.like(running?.applications[0], {
+      profile: 'fast',
+      partition: `fast partition ${partitionName('paint', games.uid)}`,
+    });
+    t.is(typeof running?.applications[0]?.savedMs, 'number');
     const { applications } = await client.call('app.sync', {});
     t.like(applications[0], { app: 'paint', owner: { uid: 5 }, state: 'serving' });
     t.is(applications[0]?.problem, undefined);

@@ -1,20 +1,19 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
-import { createGroup, removeGroup } from '../../../daemon/kernel/cgroups.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import type { Client } from '../../../ipc/client.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
 import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
-import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
+import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
+import { sideGroup, until } from './side-group.ts';
 
 // What real runs of an application leave behind of it.
 
@@ -28,21 +27,6 @@ const MiB = 2 ** 20;
 test.before(() => compileLauncher(launcher));
 test.after.always(() => rmSync(built, { recursive: true, force: true }));
 
-async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    await pause(20);
-  }
-}
-
-async function removeTree(at: string): Promise<void> {
-  if (!existsSync(at)) return;
-  for (const entry of readdirSync(at, { withFileTypes: true }))
-    if (entry.isDirectory()) await removeTree(`${at}/${entry.name}`);
-  await until(() => removeGroup(at) || undefined);
-}
-
 /** Takes 24 MiB and waits. */
 const editor = `#!/bin/sh
 text=$(head -c 24M /dev/zero | tr '\\0' x)
@@ -51,10 +35,7 @@ echo begun; read line
 
 /** A machine whose administrator names one application, and a daemon. */
 async function editorMachine(t: ExecutionContext) {
-  const side = `persona-test-needs-${process.pid}`;
-  const at = `${memoryHierarchy()!.at}/${side}`;
-  t.teardown(() => removeTree(at));
-  createGroup(at);
+  const { side, at } = sideGroup(t, 'needs');
   const root = privateTree(t, `[partitions]\nuser = "${side}"\n`);
   const program = `${root}/machine/usr/bin/editor`;
   mkdirSync(`${root}/machine/usr/bin`, { recursive: true });

@@ -1,0 +1,113 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Answer } from '../../ipc/methods/index.ts';
+import type { RunningApplication as Page, VerifiedApplication } from '../../ipc/methods/shapes.ts';
+import { accountOf } from '../kernel/accounts.ts';
+import { processesOf, readKnob } from '../kernel/cgroups.ts';
+import { installedFile } from '../kernel/installed-programs.ts';
+import { machineNamespaces, readWalls } from '../kernel/process-walls.ts';
+import { processStat } from '../kernel/processes.ts';
+import { bubblewrap } from '../kernel/sandbox-host.ts';
+import type { RunningApplication } from '../profiles/running.ts';
+import { type Ground, type SeenGroup, verified } from '../profiles/verification.ts';
+import { type FastLaunches, partitionName } from './fast-launches.ts';
+import type { SecureLaunches, StartedApart } from './secure-launches.ts';
+
+/** Applications that are looked at for one answer, and processes of each. */
+const VERIFIED_MAX = 256;
+const PROCESSES_MAX = 64;
+
+/** A running application as the contract has it. */
+export function runningPage(one: RunningApplication): Page {
+  const { app, account, group, profile, rule, reason, sinceMs, by, violation } = one;
+  const what = { app, owner: account, profile, rule, reason, sinceMs, by, group };
+  return { ...what, ...(violation !== undefined && { violation }) };
+}
+
+/** Applications on the status page. */
+const STATUS_MAX = 16;
+
+/** What runs, in short. `side` is the control group of the user's side. */
+export function runningStatus(
+  all: readonly RunningApplication[],
+  { secure, fast }: Pick<VerifyParts, 'secure' | 'fast'>,
+  side: string,
+): NonNullable<Answer<'daemon.status'>['running']> {
+  const shown = all.slice(0, STATUS_MAX);
+  const apart = shown.some(({ profile }) => profile === 'secure')
+    ? secure.startedApart()
+    : undefined;
+  const applications = shown.map((one) => {
+    const { app, account, profile, reason, process } = one;
+    const [served] = profile === 'fast' ? fast.pages(account, app) : [];
+    const enclave = process && apart?.get(process.pid)?.enclave;
+    const name = accountOf(account)?.name;
+    return {
+      app,
+      owner: { uid: account, ...(name && { name }) },
+      profile,
+      reason,
+      partition: served
+        ? `fast partition ${partitionName(app, account)}`
+        : enclave
+          ? `enclave ${enclave}`
+          : side,
+      ...(served && { savedMs: served.savedMs }),
+    };
+  });
+  return { applications, more: Math.max(0, all.length - STATUS_MAX) };
+}
+
+/** Where what runs is looked up. */
+export interface VerifyParts {
+  secure: SecureLaunches;
+  fast: FastLaunches;
+  folderOf(group: string): string;
+}
+
+/** What the kernel says of a group. */
+function seenIn(folder: string): SeenGroup {
+  const pids = processesOf(folder);
+  return {
+    pids,
+    processes: pids.slice(0, PROCESSES_MAX).flatMap((pid) => readWalls(pid) ?? []),
+    knob: (name) => readKnob(folder, name),
+  };
+}
+
+function verifiedPage(
+  one: RunningApplication,
+  { fast, folderOf }: VerifyParts,
+  ground: Ground,
+  apart: ReadonlyMap<number, StartedApart>,
+): VerifiedApplication | undefined {
+  const { app, account, group, profile, sinceMs, process } = one;
+  const lives = process !== undefined && processStat(process.pid)?.startTime === process.startTime;
+  const seen = seenIn(folderOf(group));
+  // It has ended, and is taken off the list in a moment.
+  if (seen.processes.length === 0 && !lives) return undefined;
+  const wanted = {
+    ...one,
+    ...(lives && { pid: process.pid }),
+    served: profile === 'fast' ? fast.seenBy(account, app) : undefined,
+    apart: seen.pids.map((pid) => apart.get(pid)).find(Boolean),
+  };
+  const checks = verified(wanted, seen, ground);
+  const holds = checks.every(({ state }) => state !== 'fails');
+  return { app, owner: account, profile, sinceMs, group, holds, checks };
+}
+
+/** Asks the kernel whether these run as their profiles say. */
+export async function verifyAll(
+  all: readonly RunningApplication[],
+  parts: VerifyParts,
+): Promise<Answer<'launch.verify'>> {
+  const ground = { machine: machineNamespaces(), sandbox: installedFile('/', bubblewrap) };
+  const apart = parts.secure.startedApart();
+  const applications: VerifiedApplication[] = [];
+  for (const one of all.slice(0, VERIFIED_MAX)) {
+    const page = verifiedPage(one, parts, ground, apart);
+    if (page !== undefined) applications.push(page);
+    await turn();
+  }
+  return { applications, more: Math.max(0, all.length - VERIFIED_MAX) };
+}
