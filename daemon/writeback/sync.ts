@@ -4,6 +4,8 @@ import { type WriterChild, WriterFailed } from './writer-child.ts';
 /** How long one step may take; `stoppedMs`: one in which the program stands still, which its writer itself keeps much shorter. */
 export const deadlines = {
   openMs: 600_000,
+  // A hundred thousand small files take half a minute on a busy machine; whoever is ended too early begins anew, and never comes further.
+  prepareMs: 600_000,
   copyMs: 60_000,
   stoppedMs: 10_000,
   saveMs: 600_000,
@@ -53,7 +55,7 @@ export async function sync(
 
 async function take(writer: WriterChild, running: () => Promise<Running>, now: () => number) {
   for (let tries = 1; ; tries += 1) {
-    await writer.ask({ do: 'prepare' }, 'prepared', deadlines.copyMs);
+    await writer.ask({ do: 'prepare' }, 'prepared', deadlines.prepareMs);
     const program = await running();
     const { populated, freezable } = program;
     const mapped = populated ? [...(await program.mapped())] : [];
