@@ -56,8 +56,6 @@ export class UserScopes {
   #all = 0;
   #top: Node | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** Scopes that were not watched, because there are too many. */
-  left = 0;
 
   /** @param at the mounted hierarchy */
   constructor(at: string, listener: ScopeListener, limits = scopeLimits) {
@@ -73,6 +71,11 @@ export class UserScopes {
     this.#top = this.#open(users, -1, -1, id);
     await this.#look(this.#top);
     this.#timer = setInterval(() => void this.#reconcile(), reconcileMs).unref();
+  }
+
+  /** Groups of applications that are watched: more than may be are left alone. */
+  get count(): number {
+    return this.#all;
   }
 
   close(): void {
@@ -124,10 +127,7 @@ export class UserScopes {
   #addLeaf(parent: Node, name: string, group: string, id: bigint): void {
     const { account } = parent;
     const mine = this.#counts.get(account) ?? 0;
-    if (mine >= this.#limits.perUserMax || this.#all >= this.#limits.allMax) {
-      this.left += 1;
-      return;
-    }
+    if (mine >= this.#limits.perUserMax || this.#all >= this.#limits.allMax) return;
     this.#counts.set(account, mine + 1);
     this.#all += 1;
     const level = levels.length;
