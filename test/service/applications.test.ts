@@ -27,6 +27,7 @@ let machine: Installed;
 const applications = ['sqlite3', 'git'] as const;
 type Application = (typeof applications)[number];
 const user = 'owner';
+const slice = `--slice=user-${users[user]}.slice`;
 const home = `/home/${user}`;
 const vault = '/run/persona/enclaves/vault';
 /** A second program of every application: it runs until its input ends, and so the application does. */
@@ -37,6 +38,8 @@ const launchesMax = 20;
 if (lacking(all) === undefined) {
   test.before('applications that are known, and an enclave', async () => {
     machine = await bootInstalled(scope, { suite: 'trixie' });
+    // The slice of a user stops with the last of his sessions, and nothing starts in it meanwhile.
+    await machine.ok(['systemd-run', '--quiet', '--unit=session', slice, 'sleep', 'infinity']);
     for (const app of applications) {
       const programs = [app, companion].flatMap((one) => ['--executable', `/usr/bin/${one}`]);
       const more = ['--all', '--data', `~/fast-${app}`, '--loss-ok', 'yes'];
@@ -54,7 +57,7 @@ if (lacking(all) === undefined) {
 /** Words that start a program by the launcher, as the user, in a group of his slice as a session is. */
 const launch = (profile: Profile, app: Application, command: readonly string[]): string[] => [
   ...['systemd-run', '--scope', '--quiet', `--uid=${users[user]}`],
-  ...[`--slice=user-${users[user]}.slice`, '--', 'env', `HOME=${home}`],
+  ...[slice, '--', 'env', `HOME=${home}`],
   ...['persona-run', '--profile', profile, app, '--', ...command],
 ];
 
