@@ -183,6 +183,7 @@ when(test, needs)(
         ...['systemd-run', '--user', '--scope', '--quiet', '--slice=app.slice'],
         ...[`--unit=app-other-${app}.scope`, '--', `/usr/bin/${app}`, ...waits.slice(1)],
       ]);
+    const askedMs = Date.now();
     const draw = await begin('draw');
     await machine.until('it is found', async () => (await found()).applications.length === 1);
     const [one] = (await found()).applications;
@@ -207,6 +208,11 @@ when(test, needs)(
         )
       ).trim();
     await machine.until('it is weighed', async () => (await weight()) === '20');
+    // Its user's manager writes down what it is given.
+    const given = ['-path', '*draw*', '-name', '50-CPUWeight.conf', '-printf', '%T@'];
+    const applied = await machine.ok(['find', `/run/user/${users.user}/systemd`, ...given]);
+    const ms = Math.round(Number(applied) * 1000 - askedMs);
+    t.log(`weighed ${ms} ms after its start was asked of the user's manager`);
     t.deepEqual((await machine.asked(['app', 'running'], as(machine, 'other'))).value, {
       apiVersion: 1,
       applications: [],
