@@ -65,7 +65,7 @@ function enclaveOf(row: Row): Enclave {
 
 /** All enclaves, by name. */
 export async function readEnclaves(store: Store): Promise<Enclave[]> {
-  return (await store.all('SELECT * FROM enclaves ORDER BY name')).map(enclaveOf);
+  return (await store.kept('SELECT * FROM enclaves ORDER BY name')).map(enclaveOf);
 }
 
 /** The enclave of this name, or undefined. */
