@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -62,7 +63,7 @@ async function buildTemplate(): Promise<void> {
   await mustDo(daemon, (methods) => methods['slot.create']({ name: 'idle' }, rootRequest));
   await daemon.stop();
   await unmountBelow(fixedFolder);
-  copy(fixedFolder, template);
+  renameSync(fixedFolder, template);
 }
 
 /** Removes the template and the folder of the machines. */
@@ -194,7 +195,7 @@ export const slotMove = silentSubject(
         );
         await daemon.stop();
         await unmountBelow(fixedFolder);
-        copy(fixedFolder, withVolume);
+        renameSync(fixedFolder, withVolume);
       }
       await unmountBelow(folder);
       rmSync(folder, { recursive: true, force: true });

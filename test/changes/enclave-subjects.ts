@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -58,7 +59,7 @@ async function buildTemplate(): Promise<void> {
     await daemon.stop();
   }
   await unmountBelow(fixedFolder);
-  cpSync(fixedFolder, template, { recursive: true, preserveTimestamps: true });
+  renameSync(fixedFolder, template);
 }
 
 /** Removes the template and the folder of the machines. */

@@ -47,6 +47,10 @@ test('open writes are lost, kept, or survive in pieces of sectors', (t) => {
   }
   t.true(counts.size > 10);
   t.deepEqual([...sizes].sort(), [1024, 512]);
+  for (let seed = 0; seed < 50; seed += 1) {
+    const pieces = survivors(open, 'some', randomFrom(seed), [8192 + 512]);
+    t.true(pieces.every(({ offset, length }) => offset >> 12 !== 2 || length === 1024));
+  }
 });
 
 test('the ledger allows what was answered, and what was on its way', async (t) => {

@@ -49,15 +49,20 @@ export interface Piece {
   length: number;
 }
 
-/** The pieces of the open writes that reach the disk, in the order of the log. */
-export function survivors(open: readonly LogEntry[], fate: Fate, random: () => number): Piece[] {
+/** The pieces of the open writes that reach the disk, in the order of the log; what is written to `whole` is not torn. */
+export function survivors(
+  open: readonly LogEntry[],
+  fate: Fate,
+  random: () => number,
+  whole: readonly number[] = [],
+): Piece[] {
   if (fate === 'lost') return [];
   if (fate === 'kept') return [...open];
   // Some states lose nearly everything, some nearly nothing.
   const share = random();
   const pieces: Piece[] = [];
   for (const { offset, at, length } of open) {
-    const torn = random() < 0.25;
+    const torn = random() < 0.25 && !whole.some((one) => offset <= one && one < offset + length);
     if (!torn) {
       if (random() < share) pieces.push({ offset, at, length });
       continue;
@@ -75,13 +80,20 @@ export class StateBuilder {
   readonly #disk: string;
   readonly #log: string;
   readonly #entries: readonly LogEntry[];
+  readonly #whole: readonly number[];
   #applied = 0;
 
   /** `disk` is a copy of the blank image, which this builder advances. */
-  constructor(disk: string, log: string, entries: readonly LogEntry[]) {
+  constructor(
+    disk: string,
+    log: string,
+    entries: readonly LogEntry[],
+    whole: readonly number[] = [],
+  ) {
     this.#disk = disk;
     this.#log = log;
     this.#entries = entries;
+    this.#whole = whole;
   }
 
   /** Writes the image as the power cut leaves it to `target`. */
@@ -91,7 +103,7 @@ export class StateBuilder {
     this.#write(this.#disk, durable.slice(this.#applied));
     this.#applied = durable.length;
     copyImage(this.#disk, target);
-    this.#write(target, survivors(open, fate, random));
+    this.#write(target, survivors(open, fate, random, this.#whole));
   }
 
   #write(image: string, pieces: readonly Piece[]): void {

@@ -22,6 +22,8 @@ export interface Kind {
   options: string;
   /** Looks at an image that is not mounted; fails when its structure is damaged. */
   check: readonly string[];
+  /** Where a write is taken to happen wholly or not at all: on half of what lies there it is never mounted again, whatever was written else. */
+  whole: readonly number[];
 }
 
 export const kinds = {
@@ -33,12 +35,15 @@ export const kinds = {
     make: ['mkfs.ext4', '-q', '-F', '-m', '0', '-E', 'lazy_itable_init=0,lazy_journal_init=0'],
     options: 'lazytime,commit=300,noauto_da_alloc',
     check: ['e2fsck', '-fn'],
+    whole: [],
   },
   /** A sync of one file makes that file durable, and of other names and files nothing. */
   btrfs: {
     make: ['mkfs.btrfs', '-q', '-f', '--mixed'],
     options: 'lazytime,commit=300',
     check: ['btrfs', 'check', '--readonly'],
+    // The superblock, which has a checksum of its 4 KiB, and no copy on a disk of this size.
+    whole: [64 * 1024],
   },
 } satisfies Record<string, Kind>;
 

@@ -29,6 +29,8 @@ export interface Recording {
   blank: string;
   log: string;
   entries: LogEntry[];
+  /** Places of the file system whose writes are not torn. */
+  whole: readonly number[];
   ledger: Ledger;
   /** From here on the power may fail: what all the work needs is there. */
   from: number;
@@ -68,6 +70,7 @@ export async function record(
     blank: disk.blank,
     log: disk.log,
     entries: readLog(disk.log),
+    whole: kind.whole,
     ledger,
     from,
   };
@@ -109,10 +112,10 @@ export async function cutPower(
   seed: number,
   enough: (verdict: Verdict) => boolean = () => false,
 ): Promise<Verdict[]> {
-  const { folder, root, blank, log, entries, ledger } = recording;
+  const { folder, root, blank, log, entries, whole, ledger } = recording;
   const disk = join(folder, 'past.img');
   copyImage(blank, disk);
-  const builder = new StateBuilder(disk, log, entries);
+  const builder = new StateBuilder(disk, log, entries, whole);
   const verdicts: Verdict[] = [];
   for (const [index, cut] of cuts.entries()) {
     // A file of its own: whoever made a mount namespace meanwhile keeps the file system of the state before alive, and
