@@ -145,8 +145,11 @@ function isTold(error: unknown): boolean {
   return error instanceof PersonaError && error.code !== 'tool-failed';
 }
 
-/** How long the others may take to say why they ended, once one of them has failed. */
-const lastWordsMs = 2000;
+/**
+ * How long the others may take to say why they ended, once one of them has failed. One that was killed takes its namespaces with it,
+ * which was seen to last more than 2 s on a busy machine.
+ */
+const lastWordsMs = 10_000;
 
 /**
  * What the children say went wrong, in the order of the pipe: the first fault is upstream. One that was killed, and not by
