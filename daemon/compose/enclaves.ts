@@ -38,6 +38,8 @@ export interface Enclaves {
   owner(name: string): Promise<number | undefined>;
   /** The enclave that is to be the home of an application of this user. */
   home(uid: number, wanted: string | undefined): Promise<Home>;
+  /** Somebody has one. */
+  any(): Promise<boolean>;
   /** Looks at the volume of each. */
   health(): Promise<EnclaveHealth[]>;
   /** After the engine has recovered: brings rows and machine together, and begins to look after idle ones. */
@@ -179,6 +181,7 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
     methods: (engine) => enclaveMethods(room, engine),
     owner: (name) => ownerOfEnclave(room, name),
     home: (uid, wanted) => homeOf(room, uid, wanted),
+    any: async () => (await readEnclaves(room.store)).length > 0,
     health: () => healthOfEnclaves(room),
     async settle(engine) {
       openPlaces(room);

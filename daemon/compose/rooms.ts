@@ -214,7 +214,13 @@ async function launchesOver(
 ) {
   const able = ableOf(parts);
   const machine = { able, hasBubblewrap, landlock: landlockHere };
-  const secure = new SecureLaunches({ ...parts, ...machine, home: enclaves.home, now: wallMs });
+  const secure = new SecureLaunches({
+    ...parts,
+    ...machine,
+    home: enclaves.home,
+    anyHome: enclaves.any,
+    now: wallMs,
+  });
   await secure.open();
   const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);
   const { room: known, ...applications } = openApplications({ ...parts, now: wallMs, obstacles });

@@ -30,6 +30,8 @@ export interface SecureParts {
   hasBubblewrap(): boolean;
   landlock(): Landlock;
   home(uid: number, wanted: string | undefined): Promise<Home>;
+  /** Somebody has what can be a home. */
+  anyHome(): Promise<boolean>;
   now(): number;
   log: Log;
 }
@@ -114,7 +116,8 @@ export class SecureLaunches {
   /** Lays down what every launch needs, and takes up what runs. */
   async open(): Promise<void> {
     await writeDurably(this.#filter, applicationFilter(), 0o444);
-    this.#settingsFolder();
+    // It takes 25 to 170 ms, in which nobody else is heard: where nothing can be kept apart nobody waits for it.
+    if (await this.#parts.anyHome()) this.#settingsFolder();
     this.#running.recover();
   }
 

@@ -224,16 +224,30 @@ real('what is missing is told, with what to do, and nothing starts', async (t) =
   t.is(granted.out, 'on\n', granted.err);
 });
 
+/** What a machine says that lacks nothing but an enclave. */
+const machineWithout = (run: string) => ({
+  paths: { run },
+  able: () => true,
+  hasBubblewrap: () => true,
+  landlock: () => ({ version: 7, program: '/usr/bin/persona-confine' as string | undefined }),
+  home: async () => ({ obstacle: 'no enclave' }),
+  anyHome: async () => false,
+  now: Date.now,
+  log: silentLog,
+});
+
+test('settings are copied at the start where somebody has an enclave, and nowhere else', async (t) => {
+  for (const any of [false, true]) {
+    const run = temporaryFolder(t);
+    const secure = new SecureLaunches({ ...machineWithout(run), anyHome: async () => any });
+    await secure.open();
+    t.teardown(() => secure.close());
+    t.is(existsSync(join(run, 'settings')), any);
+  }
+});
+
 test('a machine without bubblewrap, or where users make no namespaces, keeps nothing apart', async (t) => {
-  const whole = {
-    paths: { run: '/nonexistent' },
-    able: () => true,
-    hasBubblewrap: () => true,
-    landlock: () => ({ version: 7, program: '/usr/bin/persona-confine' }),
-    home: async () => ({ obstacle: 'no enclave' }),
-    now: Date.now,
-    log: silentLog,
-  };
+  const whole = machineWithout('/nonexistent');
   for (const [lacking, why] of [
     [{ hasBubblewrap: () => false }, /bwrap is missing: `apt install bubblewrap`/],
     [{ able: () => false }, /no namespaces here: `personactl doctor`/],
@@ -258,18 +272,24 @@ test('a machine without bubblewrap, or where users make no namespaces, keeps not
   await t.throwsAsync(broken.way({ app: 'x' }, { uid: me }), { code: 'profile-unavailable' });
 });
 
+/** An application that runs apart until it reads a line, with these grants. */
+async function begun(t: ExecutionContext, grants: readonly string[]) {
+  const words = [...becoming(me), ground.launcher, ...asked, ...grants, 'keys', '--'];
+  const [file = '', ...args] = [...words, 'sh', '-c', 'cd /; echo begun; read line'];
+  const child = spawn(file, args, {
+    env: { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  t.teardown(() => child.kill('SIGKILL'));
+  await once(createInterface({ input: child.stdout }), 'line');
+  return { child, ended };
+}
+
 real(
   'what runs apart is listed with what keeps it so, for its user and root, and its enclave stays open',
   async (t) => {
-    const words = [...becoming(me), ground.launcher, ...asked, '--net', 'keys', '--'];
-    const [file = '', ...args] = [...words, 'sh', '-c', 'cd /; echo begun; read line'];
-    const child = spawn(file, args, {
-      env: { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const ended = once(child, 'exit');
-    t.teardown(() => child.kill('SIGKILL'));
-    await once(createInterface({ input: child.stdout }), 'line');
+    const { child, ended } = await begun(t, ['--net']);
     const seen = async (uid: number) =>
       ((await ground.ask(uid, 'launch.apart', {})).result as Answer<'launch.apart'>).applications;
     const [mine] = await seen(me);
@@ -299,15 +319,7 @@ real('a dry run tells the same, and starts nothing', async (t) => {
 
 test('a list that would be too long for an answer is cut, and says so', (t) => {
   const run = temporaryFolder(t);
-  const secure = new SecureLaunches({
-    paths: { run },
-    able: () => true,
-    hasBubblewrap: () => true,
-    landlock: () => ({ version: 0, program: undefined }),
-    home: async () => ({ obstacle: 'no enclave' }),
-    now: Date.now,
-    log: silentLog,
-  });
+  const secure = new SecureLaunches(machineWithout(run));
   const uid = process.getuid?.() ?? 0;
   const disk = 'd'.repeat(64 * 1024);
   const launch = { uid, grants: [], enclave: 'vault', disk, landlock: 0 };
@@ -344,15 +356,7 @@ real('a thousand at once start apart, or are refused within their deadline', asy
 });
 
 real('what runs apart is listed by the next daemon as by the one that was killed', async (t) => {
-  const words = [...becoming(me), ground.launcher, ...asked, '--show', '/srv', 'keys', '--'];
-  const [file = '', ...args] = [...words, 'sh', '-c', 'echo begun; read line'];
-  const child = spawn(file, args, {
-    env: { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const ended = once(child, 'exit');
-  t.teardown(() => child.kill('SIGKILL'));
-  await once(createInterface({ input: child.stdout }), 'line');
+  const { child, ended } = await begun(t, ['--show', '/srv']);
   const seen = async () =>
     ((await ground.ask(me, 'launch.apart', {})).result as Answer<'launch.apart'>).applications;
   const before = await seen();
