@@ -38,7 +38,7 @@ export function hookEntry(text: string, hook: Hook): string | undefined {
   const changed = lines.map((line) => {
     // Started over the bus a program has its command elsewhere.
     if (/^DBusActivatable\s*=/.test(line)) return 'DBusActivatable=false';
-    const command = /^Exec\s*=\s*(.*)$/.exec(line)?.[1];
+    const command = /^Exec\s*=\s*(.*)$/s.exec(line)?.[1];
     return command === undefined ? line : `Exec=${before(hook)}${command}`;
   });
   changed.splice(at + 1, 0, `${sourceKey}=${hook.source}`);

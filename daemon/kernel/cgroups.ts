@@ -38,7 +38,7 @@ export function readHierarchies(): Hierarchy[] {
 /** The group of a process in a hierarchy, from a text like /proc/PID/cgroup; below the mount. Pure. */
 export function groupIn(text: string, { version, controllers }: Hierarchy): string | undefined {
   for (const line of text.split('\n')) {
-    const [, names = '', path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    const [, names = '', path] = /^\d+:([^:]*):(\/.*)$/s.exec(line) ?? [];
     const fits = version === 2 ? names === '' : names.split(',').includes(controllers[0] ?? '');
     if (path !== undefined && fits) return path;
   }

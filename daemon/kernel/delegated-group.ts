@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { createGroup, moveProcess, readHierarchies, readKnob, writeKnob } from './cgroups.ts';
+import {
+  createGroup,
+  groupIn,
+  moveProcess,
+  readHierarchies,
+  readKnob,
+  writeKnob,
+} from './cgroups.ts';
 import { placeChildGroups } from './child-group.ts';
 import { readXattrs } from './xattrs.ts';
 
@@ -11,7 +18,7 @@ const CHILDREN = 'children';
 
 /** The group of a text like /proc/PID/cgroup in the hierarchy of version 2, or undefined. Pure. */
 export function unifiedGroup(text: string): string | undefined {
-  return /^0::(\/.*)$/m.exec(text)?.[1];
+  return groupIn(text, { version: 2, at: '', controllers: [] });
 }
 
 function delegated(): string | undefined {

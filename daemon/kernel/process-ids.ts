@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readStatusField } from './process-status.ts';
 
 /** More numbers than these since the last look: all processes are looked at. */
 const FRESH_MAX = 512;
@@ -16,7 +17,7 @@ function lastId(): number {
 /** The process that a number of a process or thread belongs to; undefined when it has ended. */
 export function leaderOf(id: number): number | undefined {
   try {
-    return Number(/^Tgid:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/status`, 'latin1'))?.[1]);
+    return Number(readStatusField(id, 'Tgid'));
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@ import { failedWith } from './errno.ts';
 import { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
 import { type MountLine, parseMountinfo } from './mountinfo.ts';
+import { readStatusField } from './process-status.ts';
 import { statProcLink } from './stat-mount.ts';
 
 const pidfdOpen = declareInt('pidfd_open', ['int', 'uint']);
@@ -47,8 +48,7 @@ export function processStat(pid: number): (ProcessId & { name: string; uid: numb
     const open = stat.indexOf('(');
     const close = stat.lastIndexOf(')');
     const startTime = Number(stat.slice(close + 2).split(' ')[19]);
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-    const uid = Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? -1);
+    const uid = Number(readStatusField(pid, 'Uid')?.split('\t')[1] ?? -1);
     return { pid, startTime, name: stat.slice(open + 1, close), uid };
   } catch {
     return undefined;
@@ -73,7 +73,7 @@ function fdHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | 
 
 function mapHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
   const maps = readFileSync(`${folder}/maps`, 'latin1');
-  for (const match of maps.matchAll(/^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /gm)) {
+  for (const match of maps.matchAll(/(?<![^\n])\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /g)) {
     const device = `${Number.parseInt(match[1]!, 16)}:${Number.parseInt(match[2]!, 16)}`;
     if (devices.has(device)) return ['map', device];
   }

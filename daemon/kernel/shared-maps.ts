@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { failedWith } from './errno.ts';
 
-/** A mapping that others see: its inode is of the file system with this device number. */
-const shared = /^\S+ ...s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+)/gm;
+/** A mapping that others see: its inode is of the file system with this device number. Only a line feed ends the path before it. */
+const shared = /(?<![^\n])\S+ ...s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+)/g;
 
 /** Inodes of one file system that a text like /proc/PID/maps shows as shared mappings. Pure. */
 export function sharedIn(maps: string, device: string): string[] {

@@ -151,6 +151,7 @@ test('any command line stays what it was, behind the launcher', (t) => {
       t.deepEqual(hookOf(hooked), { source: '/x', intact: true });
       t.is(hookOf(text), undefined);
     }),
+    { examples: [['a\u2028b'], ['\u2029'], ['\u0085']] },
   );
 });
 

@@ -19,7 +19,7 @@ function keysOf(text: string): Map<string, { value: string; line: number }> {
     const header = /^\[(.*)\]\s*$/.exec(line)?.[1];
     if (header !== undefined) inside = header === 'Desktop Entry';
     if (!inside || header !== undefined || isRemark(line)) continue;
-    const [, key, value = ''] = /^([A-Za-z0-9-]+)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    const [, key, value = ''] = /^([A-Za-z0-9-]+)\s*=\s*(.*?)\s*$/s.exec(line) ?? [];
     if (key !== undefined && !keys.has(key)) keys.set(key, { value, line: index + 1 });
   }
   return keys;

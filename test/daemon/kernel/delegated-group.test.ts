@@ -9,6 +9,9 @@ test('the group of a process in the hierarchy of version 2', (t) => {
   t.is(unifiedGroup('0::/personad.slice/personad.service\n'), '/personad.slice/personad.service');
   t.is(unifiedGroup('4:memory:/x\n0::/\n'), '/');
   t.is(unifiedGroup('4:memory:/x\n'), undefined);
+  // Whoever has a part of the hierarchy names groups there as they like.
+  for (const end of ['\r', '\u2028'])
+    t.is(unifiedGroup(`4:memory:/x${end}0::/y\n0::/z${end}0::/y\n`), `/z${end}0::/y`);
 });
 
 const unified = () => readHierarchies().find(({ version }) => version === 2)?.at;

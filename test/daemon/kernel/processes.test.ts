@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { attach, changeMount, unmount } from '../../../daemon/kernel/mounts.ts';
+import { leaderOf } from '../../../daemon/kernel/process-ids.ts';
 import {
   openProcess,
   processStat,
@@ -93,4 +94,19 @@ test('a handle is refused when the number belongs to another process by now', as
   t.false(signalProcess(handle!, 'SIGKILL'));
   handle?.close();
   t.is(openProcess(stat!), undefined);
+});
+
+test('a process cannot say by its name whose it is', async (t) => {
+  for (const end of ['\r', '\u2028']) {
+    const script = `printf '%b' "$1" >/proc/$$/comm; echo ready; read line`;
+    for (const lie of [`${end}Uid:\t77\t77`, `${end}Tgid:\t1`]) {
+      const { process: child, line, end: stop } = partner(t, 'sh', '-c', script, 'sh', lie);
+      t.is(await line(), 'ready');
+      const stat = processStat(child.pid ?? 0);
+      t.is(stat?.name, Buffer.from(lie).toString('latin1'));
+      t.is(stat?.uid, process.getuid?.());
+      t.is(leaderOf(child.pid ?? 0), child.pid);
+      await stop();
+    }
+  }
 });

@@ -193,6 +193,7 @@ test('shared mappings of one file system are told from all others', (t) => {
     '7f2-7f3 rw-p 00000000 00:2a 6 /run/persona/fast/x/private',
     '7f3-7f4 rw-s 00000000 00:2b 7 /elsewhere',
     '7f4-7f5 rw-p 00000000 00:00 0',
+    '7f5-7f6 r--p 00000000 00:2b 8 /elsewhere/\r7f5-7f6 rw-s 00000000 00:2a 9 /run/persona/fast/x',
   ];
   t.deepEqual(sharedIn(maps.join('\n'), '0:42'), ['4', '5']);
 });
