@@ -5,6 +5,7 @@
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { becomeCaller } from './kernel/become-caller.ts';
+import { speedOf } from './kernel/disk-speed.ts';
 import { failedWith } from './kernel/errno.ts';
 import { Fd } from './kernel/fd.ts';
 import { Freezer } from './kernel/freezer.ts';
@@ -41,7 +42,7 @@ class Writer {
     return { parent, name: path.slice(slash + 1) };
   }
 
-  answer(ask: Ask): Answer {
+  async answer(ask: Ask): Promise<Answer> {
     switch (ask.do) {
       case 'measure':
         return this.#measure();
@@ -60,6 +61,8 @@ class Writer {
         return this.#take(ask);
       case 'save':
         return this.#save(ask.takenMs);
+      case 'time':
+        return { said: 'timed', ...(await speedOf(`/proc/self/fd/${this.#home.number}`)) };
       case 'finish':
         return this.#finish();
     }
@@ -156,7 +159,7 @@ for await (const line of createInterface({ input: process.stdin })) {
       // It thaws what it has frozen, also when the daemon is killed; then its input ends, and so does it.
       becomeCaller(task.caller, { outlives: true });
       writer = new Writer(task);
-    } else tell(writer.answer(JSON.parse(line) as Ask));
+    } else tell(await writer.answer(JSON.parse(line) as Ask));
   } catch (error) {
     tell({ said: 'failed', problem: String((error as Error)?.message ?? error) });
   }

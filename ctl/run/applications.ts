@@ -40,11 +40,13 @@ const titleOf: Record<Fact['fact'], string> = {
   processors: 'processors',
   coldRead: 'read at a cold start',
   startTime: 'start',
+  diskWait: 'waits for the disk',
 };
 
 function valueText({ fact, value }: Fact): string {
   if (fact === 'processors') return `${value}`;
   if (fact === 'startTime') return formatDuration(Number(value));
+  if (fact === 'diskWait') return `at most ${Number((Number(value) * 100).toPrecision(2))} %`;
   if (typeof value === 'number') return formatSize(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   return Array.isArray(value) ? value.join(', ') : value;

@@ -11,12 +11,14 @@ import type { FastRoom } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.ts';
 import { bootId } from '../kernel/clock.ts';
+import type { Speed } from '../kernel/disk-speed.ts';
 import { freezableIn } from '../kernel/freezer.ts';
 import { makeGroups, placeProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import type { ServedFolder } from '../profiles/served.ts';
 import type { Store } from '../store/store.ts';
+import { homeSpeed } from '../writeback/home-speed.ts';
 import type { ProgramGroup } from '../writeback/program-groups.ts';
 import type { Session, SessionParts, Wanted } from '../writeback/session.ts';
 import { Sessions } from '../writeback/sessions.ts';
@@ -123,6 +125,17 @@ export class FastLaunches {
       folders: topFolders(served),
     };
     return await this.sessions.enter(wanted, BUDGET_MS);
+  }
+
+  /** How fast the disk is on which the home of a user lies. */
+  async speedOf(owner: number): Promise<Speed> {
+    const account = accountOf(owner);
+    if (account === undefined) throw new Error('it has no account on this machine');
+    const { uid, gid, home } = account;
+    return await homeSpeed({
+      caller: { uid, gid, groups: [] },
+      home: join(this.#machine, home),
+    });
   }
 
   /** Lets the caller's process work in the memory of the session. Returns the words before its command. */

@@ -12,6 +12,8 @@ import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { Detector } from '../profiles/detector.ts';
+import { DiskSpeeds } from '../profiles/disk-speeds.ts';
+import { mayGain } from '../profiles/gain.ts';
 import { type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { Measuring } from '../profiles/measuring.ts';
@@ -132,10 +134,21 @@ function openRunning(parts: LaunchParts) {
   const { places } = partitions;
   const groups = managed ? scopes(unified) : ownGroups(hierarchyOf(places), places.groups.user);
   const version = managed ? 2 : (hierarchyOf(places)?.version ?? 2);
+  const speeds = new DiskSpeeds({
+    look: (owner) => parts.fast.speedOf(owner),
+    nowMs: boottimeMs,
+    log,
+  });
   const measuring = new Measuring({
     use: (group) => readGroupUse(groups.folder(group), version),
-    learn: async (account, app, run) => {
-      if (degraded === undefined) await applications.needs.learn(account, app, run);
+    learn: async (account, app, run, of) => {
+      if (degraded !== undefined) return;
+      await applications.needs.learn(account, app, run);
+      // Its disk is looked at when it has ended, and nobody waits for it.
+      if (of.profile !== 'standard' || !mayGain(applications.known(account).application(app)))
+        return;
+      const speed = of.ended ? await speeds.of(account) : speeds.known(account);
+      if (speed !== undefined) await applications.needs.learn(account, app, { ...run, ...speed });
     },
     nowMs: boottimeMs,
     log,

@@ -11,6 +11,8 @@ export interface GroupUse {
   cpuMs?: number;
   /** What was read from disks for them, counted the same way. */
   readBytes?: number;
+  /** What they have made to be written to disks, counted the same way. */
+  writtenBytes?: number;
   /** When the first of them was started: milliseconds since boot. */
   sinceMs?: number;
 }
@@ -24,6 +26,7 @@ interface ProcessUse {
   cpuMs: number;
   sinceMs: number;
   readBytes: number;
+  writtenBytes: number;
 }
 
 /** Times of a text like /proc/PID/stat: its own, and of children it has waited for. Pure. */
@@ -33,16 +36,21 @@ export function parseTimes(stat: string): Pick<ProcessUse, 'cpuMs' | 'sinceMs'> 
   return { cpuMs: ticks * TICK_MS, sinceMs: Number(fields[19]) * TICK_MS };
 }
 
-/** Bytes that were fetched from disks, of a text like /proc/PID/io. Pure. */
-export const parseRead = (io: string): number =>
-  Number(/^read_bytes: (\d+)$/m.exec(io)?.[1] ?? Number.NaN);
+/** Bytes that were fetched from disks, and that are to go there, of a text like /proc/PID/io. NaN where it does not say. Pure. */
+export function parseDiskUse(io: string): Pick<ProcessUse, 'readBytes' | 'writtenBytes'> {
+  const counter = (line: RegExp) => Number(line.exec(io)?.[1] ?? Number.NaN);
+  return {
+    readBytes: counter(/^read_bytes: (\d+)$/m),
+    writtenBytes: counter(/^write_bytes: (\d+)$/m),
+  };
+}
 
 /** Undefined for one that has ended. */
 function processUse(pid: number): ProcessUse | undefined {
   try {
     return {
       ...parseTimes(readFileSync(`/proc/${pid}/stat`, 'latin1')),
-      readBytes: parseRead(readFileSync(`/proc/${pid}/io`, 'latin1')),
+      ...parseDiskUse(readFileSync(`/proc/${pid}/io`, 'latin1')),
     };
   } catch (error) {
     if (failedWith(error, 'ENOENT', 'ESRCH')) return undefined;
@@ -55,10 +63,12 @@ function usedBy(pids: readonly number[]): Omit<GroupUse, 'memoryBytes'> {
   if (all.length === 0 || pids.length > PROCESSES_MAX) return {};
   const sum = (of: (one: ProcessUse) => number) => all.reduce((total, one) => total + of(one), 0);
   const readBytes = sum((one) => one.readBytes);
+  const writtenBytes = sum((one) => one.writtenBytes);
   return {
     cpuMs: sum((one) => one.cpuMs),
     sinceMs: Math.min(...all.map((one) => one.sinceMs)),
     ...(Number.isNaN(readBytes) ? {} : { readBytes }),
+    ...(Number.isNaN(writtenBytes) ? {} : { writtenBytes }),
   };
 }
 

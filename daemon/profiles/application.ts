@@ -50,12 +50,20 @@ export interface FactValues {
   coldRead: number;
   /** From its start until it first comes to rest, in milliseconds. */
   startTime: number;
+  /** The share of its time that it waits for the disk at most: 0 to 1. */
+  diskWait: number;
 }
 
 export type FactName = keyof FactValues;
 
 /** Facts that are measured, and that nobody can say. */
-export const measuredOnly = ['typicalMemory', 'processors', 'coldRead', 'startTime'] as const;
+export const measuredOnly = [
+  'typicalMemory',
+  'processors',
+  'coldRead',
+  'startTime',
+  'diskWait',
+] as const;
 type MeasuredOnly = (typeof measuredOnly)[number];
 export type StatableName = Exclude<FactName, MeasuredOnly>;
 

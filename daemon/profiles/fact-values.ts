@@ -98,6 +98,7 @@ const checks: { [K in FactName]: (value: unknown) => FactValues[K] } = {
   processors: amount,
   coldRead: bytes,
   startTime: amount,
+  diskWait: amount,
 };
 
 /** All facts, in the order in which they are shown. */

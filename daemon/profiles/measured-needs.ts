@@ -1,6 +1,6 @@
 import type { Store } from '../store/store.ts';
 import { Layer } from './layer.ts';
-import { fragmentOf, type Needs, needsWith, noNeeds } from './needs.ts';
+import { fragmentsOf, type Needs, needsWith, noNeeds } from './needs.ts';
 import { needsLimits, readNeeds, writeNeeds } from './needs-rows.ts';
 import type { RunFigures } from './run-figures.ts';
 
@@ -50,7 +50,7 @@ export class MeasuredNeeds {
     const measured = this.#read.get(owner);
     if (measured === undefined || measured.needs.size === 0) return undefined;
     measured.layer ??= new Layer(
-      [...measured.needs].map(([app, needs]) => fragmentOf(app, needs)),
+      [...measured.needs].flatMap(([app, needs]) => fragmentsOf(app, needs)),
       [],
     );
     return measured.layer;

@@ -1,5 +1,6 @@
 import type { Log } from '../changes/log.ts';
 import type { GroupUse } from '../kernel/group-use.ts';
+import type { Profile } from './application.ts';
 import {
   figuresOf,
   firstSeen,
@@ -27,8 +28,13 @@ const learnEveryMs = 10 * 60_000;
 export interface MeasuringParts {
   /** What a group uses; undefined when nothing runs in it. */
   use(group: string): GroupUse | undefined;
-  /** Takes what a run has come to so far. */
-  learn(account: number, app: string, run: RunFigures & { sinceMs: number }): Promise<void>;
+  /** Takes what a run has come to so far, or, when it has `ended`, in all. */
+  learn(
+    account: number,
+    app: string,
+    run: RunFigures & { sinceMs: number },
+    of: { profile: Profile; ended: boolean },
+  ): Promise<void>;
   /** Milliseconds since boot. */
   nowMs(): number;
   log: Log;
@@ -82,7 +88,7 @@ export class Measuring {
     const measured = this.#runs.get(group);
     if (measured === undefined) return;
     this.#runs.delete(group);
-    this.#learn(measured);
+    this.#learn(measured, true);
   }
 
   /** Looks at those that are due. Returns at once when there are none. */
@@ -100,8 +106,9 @@ export class Measuring {
     clearTimeout(this.#timer);
     for (const measured of [...this.#runs.values()]) {
       this.#lookAt(measured, this.#parts.nowMs());
-      this.ended(measured.one.group);
+      this.#learn(measured);
     }
+    this.#runs.clear();
     await Promise.all(this.#learning);
   }
 
@@ -123,15 +130,17 @@ export class Measuring {
     if (!starts && nowMs >= measured.learnMs) this.#learn(measured);
   }
 
-  #learn(measured: Measured): void {
+  #learn(measured: Measured, ended = false): void {
     const { one, run } = measured;
     const figures = run && figuresOf(run);
     if (run === undefined || figures === undefined) return;
     measured.learnMs = run.lastMs + learnEveryMs;
-    const { account, app, sinceMs } = one;
-    const learning = this.#parts.learn(account, app, { ...figures, sinceMs }).catch((err) => {
-      this.#parts.log.warn({ err, app }, 'cannot keep what was measured of an application');
-    });
+    const { account, app, sinceMs, profile } = one;
+    const learning = this.#parts
+      .learn(account, app, { ...figures, sinceMs }, { profile, ended })
+      .catch((err) => {
+        this.#parts.log.warn({ err, app }, 'cannot keep what was measured of an application');
+      });
     this.#learning.add(learning);
     void learning.finally(() => this.#learning.delete(learning));
   }

@@ -1,4 +1,5 @@
 import type { Fragment } from './fragment.ts';
+import { mostWait, onDisk } from './gain.ts';
 import type { RunFigures } from './run-figures.ts';
 
 /** What the runs of an application by one user have come to. */
@@ -13,6 +14,8 @@ export interface Needs {
 
 /** What an application needs changes with its versions and its work: older runs are forgotten. */
 const KEPT = 8;
+/** What it did on the disk is remembered while it works in memory: nothing is learned of that there. */
+const KEPT_ON_DISK = 3;
 
 export const noNeeds: Needs = { runs: 0, dateMs: 0, last: [] };
 
@@ -20,10 +23,12 @@ export const noNeeds: Needs = { runs: 0, dateMs: 0, last: [] };
 export function needsWith(needs: Needs, run: Needs['last'][number], dateMs: number): Needs {
   const others = needs.last.filter(({ sinceMs }) => sinceMs !== run.sinceMs);
   const isNew = others.length === needs.last.length;
+  const all = [...others, run];
+  const kept = new Set([...all.slice(-KEPT), ...all.filter(onDisk).slice(-KEPT_ON_DISK)]);
   return {
     runs: needs.runs + (isNew ? 1 : 0),
     dateMs,
-    last: [...others, run].slice(-KEPT),
+    last: all.filter((one) => kept.has(one)),
   };
 }
 
@@ -35,10 +40,26 @@ const middle = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 const most = (values: readonly number[]): number => Math.max(...values);
 
-/** What was measured, as what it says of the application. Pure. */
+/** What it did on the disk in its last runs there, as what it says of the application. Pure. */
+function onDiskOf(id: string, { dateMs, last }: Needs): Fragment[] {
+  const runs = last.flatMap((run) => onDisk(run) ?? []);
+  const most = mostWait(runs);
+  if (most === undefined) return [];
+  const { share: diskWait, from } = most;
+  const confidence = confidenceOf(runs.length);
+  return [{ of: { id }, source: 'measured', from, confidence, dateMs, values: { diskWait } }];
+}
+
+/** All that was measured of an application. Pure. */
+export const fragmentsOf = (id: string, needs: Needs): Fragment[] => [
+  fragmentOf(id, needs),
+  ...onDiskOf(id, needs),
+];
+
+/** What was measured, whatever it worked on, as what it says of the application. Pure. */
 export function fragmentOf(id: string, { runs, dateMs, last }: Needs): Fragment {
   const over = (name: keyof RunFigures, of: (values: readonly number[]) => number) => {
-    const values = last.flatMap((run) => run[name] ?? []);
+    const values = last.slice(-KEPT).flatMap((run) => run[name] ?? []);
     return values.length === 0 ? undefined : of(values);
   };
   const all = {

@@ -20,6 +20,9 @@ export interface RunSoFar {
   /** How long its start took, and what was read from disks in it. */
   startMs: number | undefined;
   coldBytes: number | undefined;
+  /** What it has made to be written to disks, and what was read from there after its start. */
+  writtenBytes: number | undefined;
+  laterReadBytes: number;
 }
 
 /** What one run has come to; absent: it could not be told. */
@@ -29,6 +32,13 @@ export interface RunFigures {
   processors?: number;
   coldBytes?: number;
   startMs?: number;
+  /** How long it was seen, and what it has made disks do meanwhile. */
+  ranMs?: number;
+  writtenBytes?: number;
+  laterReadBytes?: number;
+  /** How long the disk that its data lay on takes for one write that waits for it, and for one cold read. */
+  syncMs?: number;
+  readMs?: number;
 }
 
 /** A run is looked at so often while it starts, */
@@ -46,7 +56,7 @@ const LOOKS_MIN = 3;
 
 /** A run as it is first seen. Pure. */
 export function firstSeen(use: GroupUse, atMs: number): RunSoFar {
-  const { memoryBytes = 0, sinceMs, cpuMs, readBytes } = use;
+  const { memoryBytes = 0, sinceMs, cpuMs, readBytes, writtenBytes } = use;
   const told = sinceMs !== undefined && cpuMs !== undefined && readBytes !== undefined;
   const starts = told && atMs - sinceMs < SEEN_LATE_MS;
   return {
@@ -62,11 +72,17 @@ export function firstSeen(use: GroupUse, atMs: number): RunSoFar {
     restMs: undefined,
     startMs: undefined,
     coldBytes: starts ? readBytes : undefined,
+    writtenBytes: writtenBytes === undefined ? undefined : starts ? writtenBytes : 0,
+    laterReadBytes: 0,
   };
 }
 
 /** What a counter has grown by. It goes back with a process that nobody of the group has waited for: that is no growth. */
-function grown({ last }: RunSoFar, use: GroupUse, name: 'cpuMs' | 'readBytes'): number {
+function grown(
+  { last }: RunSoFar,
+  use: GroupUse,
+  name: 'cpuMs' | 'readBytes' | 'writtenBytes',
+): number {
   const [before, now] = [last[name], use[name]];
   return before === undefined || now === undefined ? 0 : Math.max(0, now - before);
 }
@@ -100,6 +116,12 @@ export function seenAgain(run: RunSoFar, use: GroupUse, atMs: number): RunSoFar 
     memoryTime: run.memoryTime + memoryBytes * elapsedMs,
     memoryMs: run.memoryMs + elapsedMs,
     cpuMs: run.cpuMs === undefined ? undefined : run.cpuMs + grown(run, use, 'cpuMs'),
+    writtenBytes:
+      run.writtenBytes === undefined
+        ? undefined
+        : run.writtenBytes + grown(run, use, 'writtenBytes'),
+    laterReadBytes:
+      run.laterReadBytes + (run.startingMs === undefined ? grown(run, use, 'readBytes') : 0),
   };
 }
 
@@ -107,11 +129,12 @@ export function seenAgain(run: RunSoFar, use: GroupUse, atMs: number): RunSoFar 
 export function figuresOf(run: RunSoFar): RunFigures | undefined {
   const { looks, firstMs, lastMs, peakBytes, memoryTime, memoryMs, cpuMs } = run;
   if (looks < LOOKS_MIN || lastMs <= firstMs) return undefined;
-  const { coldBytes, startMs, startingMs } = run;
+  const { coldBytes, startMs, startingMs, writtenBytes, laterReadBytes } = run;
   return {
     ...(memoryMs > 0 && { peakBytes, typicalBytes: Math.round(memoryTime / memoryMs) }),
     ...(cpuMs !== undefined && { processors: Number((cpuMs / (lastMs - firstMs)).toFixed(3)) }),
     ...(coldBytes !== undefined && startingMs === undefined && { coldBytes }),
     ...(startMs !== undefined && { startMs: Math.round(startMs) }),
+    ...(writtenBytes !== undefined && { ranMs: lastMs - firstMs, writtenBytes, laterReadBytes }),
   };
 }

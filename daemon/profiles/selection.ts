@@ -11,6 +11,7 @@ import {
   type Origin,
   type Profile,
 } from './application.ts';
+import { gainOf, shareText } from './gain.ts';
 import type { Recognised } from './identity.ts';
 import { type ServedFolder, servedFolders } from './served.ts';
 
@@ -34,6 +35,8 @@ export type Rule =
   | 'sensitive'
   | 'measured'
   | 'suggested'
+  | 'unmeasured'
+  | 'no-gain'
   | 'nothing-said';
 
 /** A fact that the choice went by, as text. */
@@ -75,9 +78,11 @@ const facts = [
   'data',
   'cache',
   'temporary',
+  'diskWait',
 ] as const;
 
-function textOf(value: unknown): string {
+function textOf(fact: FactName, value: unknown): string {
+  if (fact === 'diskWait') return `at most ${shareText(value as number)}`;
   if (typeof value === 'number') return formatSize(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   return Array.isArray(value) ? value.join(', ') : `${value as string}`;
@@ -86,7 +91,7 @@ function textOf(value: unknown): string {
 /** A fact as evidence. */
 export function evidenceOf(fact: FactName, known: Known<unknown>): Evidence {
   const { source, from, confidence, dateMs } = known;
-  return { fact, value: textOf(known.value), source, from, confidence, dateMs };
+  return { fact, value: textOf(fact, known.value), source, from, confidence, dateMs };
 }
 
 /** Who may decide what is lost, and what may not be started. */
@@ -120,12 +125,19 @@ function required({ application, recognised, obstacles, wish }: Question): Decid
 }
 
 /** What the caller asks for, or what is left of it. */
-function asked({ obstacles, wish }: Question): Decided | undefined {
+function asked({ application, obstacles, wish }: Question): Decided | undefined {
   if (wish === undefined) return undefined;
   const decided = { profile: wish, rule: 'asked', why: `the caller asked for ${wish}` } as const;
   if (wish === 'secure' && obstacles.secure !== undefined)
     return { ...decided, refused: obstacles.secure };
-  return withoutObstacle(decided, obstacles);
+  return withoutObstacle(toldOfGain(decided, application), obstacles);
+}
+
+/** Who may decide is told that `fast` gains nothing, and has it. */
+function toldOfGain(decided: Decided, application: Application): Decided {
+  if (decided.profile !== 'fast') return decided;
+  const gain = gainOf(application);
+  return gain.answer === 'no-gain' ? { ...decided, why: `${decided.why}; ${gain.why}` } : decided;
 }
 
 /** `fast` is given up where it cannot be had: nothing but speed is lost. */
@@ -166,17 +178,22 @@ function stated({ application, obstacles }: Question): Decided | undefined {
   } as const;
   if (profile.value === 'secure' && obstacles.secure !== undefined)
     return { ...decided, refused: obstacles.secure };
-  return withoutObstacle(decided, obstacles);
+  return withoutObstacle(toldOfGain(decided, application), obstacles);
 }
 
-/** What others propose, as far as it can do no harm: `fast` loses nothing of theirs (see `served.ts`). */
+/** What others propose, as far as it can do no harm: `fast` loses nothing of theirs (see `served.ts`), and is followed where it may gain something. */
 function proposed({ application, obstacles }: Question): Decided | undefined {
   const profile = factOf(application, 'profile');
   if (profile === undefined || profile.value === 'secure') return undefined;
   if (profile.confidence < CONFIDENCE_LEAST) return undefined;
   const rule = profile.source === 'measured' ? 'measured' : 'suggested';
   const why = `${profile.from} proposes ${profile.value}`;
-  return withoutObstacle({ profile: profile.value, rule, why }, obstacles);
+  const decided = withoutObstacle({ profile: profile.value, rule, why }, obstacles);
+  if (decided.profile !== 'fast' || servedFolders(application).length === 0) return decided;
+  const gain = gainOf(application);
+  return gain.answer === 'gain'
+    ? { ...decided, why: `${why}; ${gain.why}` }
+    : { profile: 'standard', rule: gain.answer, why: `${why}, but ${gain.why}` };
 }
 
 /** Who writes his own metadata cannot raise himself: neither by a need, nor by calling a program of his an application of others. */
@@ -214,6 +231,8 @@ function wouldChangeOf(question: Question, decided: Decided, served: ServedFolde
         ? `an executable of it that is known: ${setCommand(application, '--executable PATH')}`
         : `the program being one of ${executables.join(', ')}`,
     );
+  if (rule === 'no-gain') lines.push('runs that wait longer for the disk');
+  if (rule === 'unmeasured') lines.push('more runs of it, each of half a second or longer');
   if (rule === 'asked') lines.push('not asking for a profile');
   if (said?.source === 'admin' && (rule === 'stated' || rule === 'required'))
     lines.push(`another word of the administrator: ${said.from}`);

@@ -17,6 +17,8 @@ export type Ask =
   | { do: 'take'; mapped: string[]; freeze: boolean; running: boolean }
   /** Writes what was taken. */
   | { do: 'save'; takenMs: number }
+  /** Tells how fast the disk of the home is. */
+  | { do: 'time' }
   /** Brings the last generation into the folders. Also without `open`: then it is what a crash has left. */
   | { do: 'finish' };
 
@@ -31,6 +33,7 @@ export type Answer =
   /** It would have taken longer than the program may stand still. */
   | { said: 'late' }
   | { said: 'saved'; files: number; bytes: number }
+  | { said: 'timed'; syncMs: number; readMs: number }
   /** `kept`: files of others that were put aside. */
   | { said: 'finished'; kept: number; stayed: number; takenMs?: number }
   | { said: 'failed'; problem: string };

@@ -20,7 +20,14 @@ const statable = [
   'executables',
 ] as const;
 /** What may be said of an application, and what is only measured. */
-const fact = v.picklist([...statable, 'typicalMemory', 'processors', 'coldRead', 'startTime']);
+const fact = v.picklist([
+  ...statable,
+  'typicalMemory',
+  'processors',
+  'coldRead',
+  'startTime',
+  'diskWait',
+]);
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const texts = v.pipe(v.array(text), v.maxLength(64));
 /** The id of an application, as its desktop entry is called. */

@@ -68,8 +68,8 @@ keep_free_percent = 0
 `;
 
 /** A private tree with settings; gone after the test, with everything mounted in it. Others may pass through. */
-export function privateTree(t: Scope, more = ''): string {
-  const root = mkdtempSync(join(tmpdir(), 'personad-security-'));
+export function privateTree(t: Scope, more = '', folder = tmpdir()): string {
+  const root = mkdtempSync(join(folder, 'personad-security-'));
   chmodSync(root, 0o711);
   t.teardown(async () => {
     await unmountBelow(root);
