@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ServedPage } from '../../ipc/methods/shapes.ts';
 import type { Request, Rooms } from '../api/rooms.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Engine } from '../changes/engine.ts';
 import type { Log } from '../changes/log.ts';
+import type { Paths } from '../config/paths.ts';
 import { planCreate, planRemove } from '../fast/plan.ts';
 import type { FastRoom } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
@@ -26,8 +27,8 @@ import { Sessions } from '../writeback/sessions.ts';
 const BWRAP = '/usr/bin/bwrap';
 /** A launch has 250 ms for everything: memory that is not there by then is for the next one. */
 const BUDGET_MS = 150;
-/** Groups of programs that can be stopped, where those of launches lie in a hierarchy that cannot. */
-const PARENT = 'personad-fast';
+/** Groups of programs that can be stopped, where those of launches lie in a hierarchy that cannot. Of all daemons of the machine. */
+export const PARENT = 'personad-fast';
 
 type Caller = Request['caller'];
 
@@ -50,6 +51,12 @@ export function partitionName(app: string, uid: number): string {
   return `app-${uid}-${digest}`;
 }
 
+/** What sets groups of this state tree apart from those of another one on the same machine. */
+export function treeMark(state: string): string {
+  const { dev, ino } = statSync(state, { bigint: true });
+  return `${dev.toString(36)}-${ino.toString(36)}`;
+}
+
 /** True for names of partitions of applications: nobody else may have one of these. */
 export const isOfApplication = (name: string): boolean => /^app-\d+-[0-9a-f]{12}$/.test(name);
 
@@ -64,11 +71,17 @@ export class FastLaunches {
   readonly #machine: string;
   #engine: Engine | undefined;
   readonly #freezable: Hierarchy | undefined;
+  readonly #mark: string;
 
   /** @param machine the folder that stands for the root of the machine. */
-  constructor(room: FastRoom, machine: string, parts: { store: Store; log: Log; now(): number }) {
+  constructor(
+    room: FastRoom,
+    machine: string,
+    { paths, ...parts }: { paths: Pick<Paths, 'state'>; store: Store; log: Log; now(): number },
+  ) {
     this.#room = room;
     this.#machine = machine;
+    this.#mark = treeMark(paths.state);
     this.#freezable = freezableIn(readHierarchies());
     this.sessions = new Sessions({ ...parts, ...this.#ground() });
   }
@@ -162,7 +175,7 @@ export class FastLaunches {
     const process = processStat(pid);
     const beside = this.#freezable;
     if (beside === undefined || process === undefined) return { version, folder, freezable: false };
-    const group = `${beside.at}/${PARENT}/${name}`;
+    const group = `${beside.at}/${PARENT}/${name}-${this.#mark}`;
     await makeGroups(group);
     const moved = await placeProcess(group, beside, process);
     return moved
@@ -183,8 +196,11 @@ export class FastLaunches {
       if ((await room.find(name)) !== undefined)
         await this.#change(await planRemove(room, name, { uid: owner }));
       if (this.#freezable === undefined) return;
-      removeGroup(`${this.#freezable.at}/${PARENT}/${name}`);
-      removeGroup(`${this.#freezable.at}/${PARENT}`);
+      const parent = `${this.#freezable.at}/${PARENT}`;
+      removeGroup(`${parent}/${name}-${this.#mark}`);
+      // As an earlier version called it.
+      removeGroup(`${parent}/${name}`);
+      removeGroup(parent);
     };
     return {
       removePartition: remove,

@@ -1,7 +1,9 @@
 import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { type FreezeFiles, freezeFilesOf } from '../kernel/freezer.ts';
+import { mountedFor } from '../kernel/mounted-for.ts';
 import { PASSED_MAX } from '../kernel/passed-files.ts';
+import { type ProcessId, processStat } from '../kernel/processes.ts';
 import { sharedMappings } from '../kernel/shared-maps.ts';
 import type { Running } from './sync.ts';
 
@@ -37,19 +39,38 @@ export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles[] | undef
   return groups.map(({ version, folder }) => freezeFilesOf(version, folder));
 }
 
-/** What runs in these groups, with the files of the file system `device` that it has mapped. */
+/** The very process has not ended. */
+export const isThere = ({ pid, startTime }: ProcessId): boolean =>
+  processStat(pid)?.startTime === startTime;
+
+/**
+ * Processes that work on the file system `device` and are in none of these groups: desktops put what a program starts into groups of their
+ * own, and it goes on after the program.
+ */
+export async function straysOf(
+  groups: readonly ProgramGroup[],
+  device: string,
+): Promise<ProcessId[]> {
+  const found = await mountedFor(device);
+  const members = new Set(groups.flatMap(({ folder }) => membersOf(folder)));
+  // What has ended between the two looks is in no group either.
+  return found.filter((one) => !members.has(one.pid) && isThere(one));
+}
+
+/** What runs in these groups, and besides, with the files of the file system `device` that it has mapped. */
 export function runningIn(
   groups: readonly ProgramGroup[],
+  strays: readonly ProcessId[],
   device: string,
   freezable: boolean,
 ): Running {
+  const all = () => [
+    ...groups.flatMap(({ folder }) => membersOf(folder)),
+    ...strays.map(({ pid }) => pid),
+  ];
   return {
-    populated: groups.length > 0,
+    populated: groups.length + strays.length > 0,
     freezable,
-    mapped: () =>
-      sharedMappings(
-        groups.flatMap(({ folder }) => membersOf(folder)),
-        device,
-      ),
+    mapped: () => sharedMappings(all(), device),
   };
 }

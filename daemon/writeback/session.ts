@@ -3,9 +3,17 @@ import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { bootId, boottimeMs } from '../kernel/clock.ts';
 import { FROZEN_MS_MAX, letGo } from '../kernel/freezer.ts';
+import type { ProcessId } from '../kernel/processes.ts';
 import { deviceOf } from '../kernel/walked.ts';
 import type { Store } from '../store/store.ts';
-import { freezeOf, isPopulated, type ProgramGroup, runningIn } from './program-groups.ts';
+import {
+  freezeOf,
+  isPopulated,
+  isThere,
+  type ProgramGroup,
+  runningIn,
+  straysOf,
+} from './program-groups.ts';
 import { deleteServed, putServed, type Served } from './served-rows.ts';
 import { deadlines, type Running, sync } from './sync.ts';
 import type { Task } from './talk.ts';
@@ -62,6 +70,8 @@ export class Session {
   #savedMs: number;
   #triedMs = 0;
   #expected = 0;
+  /** What was last seen to work in memory from outside the groups of its instances. */
+  #strays: readonly ProcessId[] = [];
 
   constructor(parts: SessionParts, wanted: Wanted, earlier?: Served) {
     this.#parts = parts;
@@ -93,8 +103,30 @@ export class Session {
     return this.#elapsedMs() - this.#savedMs;
   }
 
+  get #groups(): ProgramGroup[] {
+    return this.#served.programs.filter(isPopulated);
+  }
+
+  /** Groups in which it runs; what has left them counts as one. */
   get instances(): number {
-    return this.#served.programs.filter(isPopulated).length;
+    return this.#groups.length + (this.#strays.some(isThere) ? 1 : 0);
+  }
+
+  get #device(): string {
+    const { dev } = statSync(this.#memory ?? '', { bigint: true });
+    return deviceOf(dev).join(':');
+  }
+
+  /** Nobody works in memory any more, in whatever group. */
+  async #isOver(): Promise<boolean> {
+    if (this.instances > 0) return false;
+    try {
+      this.#strays = await straysOf([], this.#device);
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
+    return this.#strays.length === 0;
   }
 
   get #task(): Task {
@@ -199,12 +231,14 @@ export class Session {
   /** What runs now, which the writer may stop then. */
   async #running(writer: WriterChild): Promise<Running> {
     const { programs } = this.#served;
-    const groups = programs.filter(isPopulated);
-    const stops = freezeOf(groups);
+    const groups = this.#groups;
+    const device = this.#device;
+    this.#strays = await straysOf(groups, device);
+    // Groups of others are not stopped.
+    const stops = this.#strays.length > 0 ? undefined : freezeOf(groups);
     await writer.mayStop(stops ?? []);
-    const { dev } = statSync(this.#memory ?? '', { bigint: true });
     return {
-      ...runningIn(groups, deviceOf(dev).join(':'), stops !== undefined),
+      ...runningIn(groups, this.#strays, device, stops !== undefined),
       hasGrown: () => this.#served.programs !== programs,
     };
   }
@@ -221,7 +255,7 @@ export class Session {
     return this.#next(async () => {
       try {
         // Whoever was writing back may have been killed in the moment in which they stood still.
-        letGo(freezeOf(this.#served.programs.filter(isPopulated)) ?? []);
+        letGo(freezeOf(this.#groups) ?? []);
         const memory = await this.#parts.partitionOf(this.#served);
         this.state = memory === undefined ? 'ending' : 'serving';
         this.#memory = memory;
@@ -258,8 +292,8 @@ export class Session {
   async tick(): Promise<void> {
     if (this.state === 'ending' || this.state === 'serving') {
       if (this.problem !== undefined && this.#elapsedMs() - this.#triedMs < AGAIN_MS) return;
-      if (this.state === 'ending' || this.instances === 0)
-        await this.finish().catch(() => undefined);
+      const isOver = this.state === 'ending' || (await this.#isOver().catch(() => true));
+      if (isOver) await this.finish().catch(() => undefined);
       else if (this.unsavedMs >= SYNC_EVERY_MS) await this.syncNow().catch(() => undefined);
     }
   }
@@ -267,7 +301,8 @@ export class Session {
   /** Brings everything to the disk, unless an instance has begun meanwhile. */
   finish(): Promise<void> {
     return this.#next(async () => {
-      if (this.state === 'gone' || this.instances + this.#expected > 0) return;
+      const isOver = this.state === 'serving' ? await this.#isOver() : this.instances === 0;
+      if (!isOver || this.state === 'gone' || this.#expected > 0) return;
       if (this.state === 'serving') {
         this.state = 'ending';
         try {
@@ -315,7 +350,7 @@ export class Session {
   async close(): Promise<void> {
     if (this.state === 'filled') await this.discard();
     if (this.state === 'serving') {
-      if (this.instances === 0) await this.finish().catch(() => undefined);
+      if (await this.#isOver()) await this.finish().catch(() => undefined);
       else await this.syncNow().catch(() => undefined);
     }
     await this.#next(async () => {

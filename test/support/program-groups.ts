@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { partitionName } from '../../daemon/compose/fast-launches.ts';
+import { PARENT, treeMark } from '../../daemon/compose/fast-launches.ts';
 import {
   createGroup,
   processesOf,
@@ -36,20 +36,30 @@ async function removeTree(at: string): Promise<void> {
   }
 }
 
-/**
- * A control group for what a daemon starts for users, and the setting that names it. It goes with its scope, and what runs in it; so do
- * the groups by which `apps` of the user `uid` are stopped, which a daemon that was killed leaves for the next one.
- */
-export function userSide(scope: Scope, uid: number, apps: readonly string[]): string {
+/** A control group for what a daemon starts for users, and the setting that names it. It goes with its scope, and what runs in it. */
+export function userSide(scope: Scope): string {
   const { at } = memoryHierarchy()!;
   const side = `persona-test-fast-${process.pid}-${process.hrtime.bigint()}`;
-  const beside = `${freezableIn(readHierarchies())?.at}/personad-fast`;
-  scope.teardown(async () => {
-    await removeTree(`${at}/${side}`);
-    for (const app of apps) await removeTree(`${beside}/${partitionName(app, uid)}`);
-    // Other daemons of this machine may have theirs in it.
-    removeGroup(beside);
-  });
+  scope.teardown(() => removeTree(`${at}/${side}`));
   createGroup(`${at}/${side}`);
   return `[partitions]\nuser = "${side}"\n`;
+}
+
+/** The groups by which applications of the state tree below `root` are stopped. */
+export function fastGroups(root: string): string[] {
+  const beside = `${freezableIn(readHierarchies())?.at}/${PARENT}`;
+  if (!existsSync(beside)) return [];
+  const mark = `-${treeMark(`${root}/state`)}`;
+  return readdirSync(beside)
+    .filter((name) => name.endsWith(mark))
+    .map((name) => `${beside}/${name}`);
+}
+
+/** Those go with the scope as well, with what runs in them: a daemon that was killed leaves them for the next one. */
+export function endFastGroups(scope: Scope, root: string): void {
+  scope.teardown(async () => {
+    for (const group of fastGroups(root)) await removeTree(group);
+    // Other daemons of this machine may have theirs in it.
+    removeGroup(`${freezableIn(readHierarchies())?.at}/${PARENT}`);
+  });
 }

@@ -2,13 +2,16 @@ import { spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,13 +19,15 @@ import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { partitionName, topFolders } from '../../../daemon/compose/fast-launches.ts';
+import { moveProcess, readHierarchies } from '../../../daemon/kernel/cgroups.ts';
+import { freezableIn } from '../../../daemon/kernel/freezer.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
 import { privateTree, startLive } from '../../security/live-daemon.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
-import { when } from '../../support/needs.ts';
-import { endProcess, userSide } from '../../support/program-groups.ts';
+import { run, when } from '../../support/needs.ts';
+import { endFastGroups, endProcess, fastGroups, userSide } from '../../support/program-groups.ts';
 
 const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
 const live = when(test, {
@@ -52,11 +57,19 @@ test('folders in other ones come with them', (t) => {
 
 const games = { uid: 5, gid: 60 };
 const PATH = '/usr/local/bin:/usr/bin:/bin';
-/** Writes each line that it reads into a file of its folder. */
+/** Writes each line that it reads into a file of its folder. At `leave` it leaves a process behind, which writes what comes out of a pipe. */
 const paint = `#!/bin/sh
 cd "$(dirname "$0")/../games/.paint"
 echo begun
-while read -r line; do echo "$line" > file; echo "done $(cat other)"; done
+while read -r line; do
+  if [ "$line" = leave ]; then
+    setsid sh -c 'read -r last < ../pipe; echo "$last" > file' > /dev/null 2>&1 &
+    echo "left $!"
+  else
+    echo "$line" > file
+    echo "done $(cat other)"
+  fi
+done
 `;
 
 /** Gives up before the whole run is given up, which would leave everything behind. */
@@ -70,7 +83,8 @@ async function until<T>(look: () => Promise<T | undefined> | T | undefined): Pro
 
 /** A machine with one application whose data may lie in memory, and a daemon. */
 async function paintMachine(t: ExecutionContext) {
-  const root = privateTree(t, userSide(t, games.uid, ['paint']));
+  const root = privateTree(t, userSide(t));
+  endFastGroups(t, root);
   const disk = `${root}/machine/usr/games/.paint`;
   const program = `${root}/machine/usr/bin/paint`;
   for (const folder of [disk, `${root}/machine/usr/bin`]) mkdirSync(folder, { recursive: true });
@@ -240,4 +254,59 @@ live('a stop of the daemon writes back what runs, and the next one goes on with 
     (await client.call('daemon.status', {})).inMemory === undefined ? true : undefined,
   );
   t.is(readFileSync(`${disk}/file`, 'latin1'), 'newer\n');
+});
+
+/** Lets the application leave a process behind, and end. What is written to the pipe is what that one writes. */
+async function leaveBehind(t: ExecutionContext, machine: Awaited<ReturnType<typeof paintMachine>>) {
+  const pipe = join(machine.disk, '../pipe');
+  run('mkfifo', pipe);
+  chownSync(pipe, games.uid, games.gid);
+  const end = openSync(pipe, 'r+');
+  t.teardown(() => closeSync(end));
+  const one = await startFast(t, machine);
+  const left = Number(/^left (\d+)$/.exec(await one.write('leave'))?.[1]);
+  t.teardown(() => endProcess(left));
+  return { left, end: one.end, write: (text: string) => writeSync(end, text) };
+}
+
+for (const where of ['its group', 'a group of somebody else'])
+  live(
+    `what an application leaves behind in ${where} works on in memory until it ends`,
+    async (t) => {
+      const machine = await paintMachine(t);
+      const { disk, client, pages } = machine;
+      const behind = await leaveBehind(t, machine);
+      // As desktops do with what a program starts.
+      if (where !== 'its group') await moveProcess(freezableIn(readHierarchies())!.at, behind.left);
+      await behind.end();
+      for (let looks = 0; looks < 2; looks += 1) {
+        const { applications } = await client.call('app.sync', {});
+        t.like(applications[0], { state: 'serving', instances: 1, problem: undefined });
+      }
+      t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+      behind.write('last\n');
+      await until(async () => ((await pages()).length === 0 ? true : undefined));
+      t.is(readFileSync(`${disk}/file`, 'latin1'), 'last\n');
+    },
+  );
+
+live('two daemons on one machine serve the same application of the same user apart', async (t) => {
+  const machines = [await paintMachine(t), await paintMachine(t)];
+  const [one, two] = [await startFast(t, machines[0]!), await startFast(t, machines[1]!)];
+  t.is(await one.write('first'), 'done old');
+  t.is(await two.write('second'), 'done old');
+  const groups = machines.map(({ root }) => fastGroups(root));
+  t.deepEqual(
+    groups.map(({ length }) => length),
+    [1, 1],
+  );
+  t.is(new Set(groups.flat()).size, 2);
+  // Neither waits for the other, nor ends it.
+  await one.end();
+  await until(async () => ((await machines[0]!.pages()).length === 0 ? true : undefined));
+  t.is(readFileSync(`${machines[0]!.disk}/file`, 'latin1'), 'first\n');
+  t.is(await two.write('third'), 'done old');
+  await two.end();
+  await until(async () => ((await machines[1]!.pages()).length === 0 ? true : undefined));
+  t.is(readFileSync(`${machines[1]!.disk}/file`, 'latin1'), 'third\n');
 });

@@ -19,7 +19,7 @@ import {
 } from '../../support/application-work.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { lacking, run, when } from '../../support/needs.ts';
-import { userSide } from '../../support/program-groups.ts';
+import { endFastGroups, userSide } from '../../support/program-groups.ts';
 import { games } from './small-machine.ts';
 
 // Applications from Debian packages, started by the launcher as an ordinary user in every profile: they do their work, and
@@ -59,7 +59,8 @@ function showProgram(machine: string, name: string): string {
 
 test.before('a daemon that knows the applications, and the enclave of a user', async () => {
   if (lacking(needs) !== undefined) return;
-  const root = privateTree(scope, userSide(scope, games.uid, applications));
+  const root = privateTree(scope, userSide(scope));
+  endFastGroups(scope, root);
   const machine = join(root, 'machine');
   home = join(machine, games.home);
   mkdirSync(home, { recursive: true });
