@@ -8,20 +8,25 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import { settingsOf } from '../../../daemon/config/settings.ts';
 import { openStore } from '../../../daemon/store/database.ts';
 import { spaceOf } from '../../../daemon/system/space.ts';
+import { fillDisk } from '../../support/fill-disk.ts';
 import { mountImage } from '../../support/mount-image.ts';
 import { run, when } from '../../support/needs.ts';
 
 const MiB = 1024 ** 2;
 
 /** A real, small ext4 of its own. */
-function smallDisk(t: ExecutionContext, mib: number): string {
+function smallDisk(
+  t: ExecutionContext,
+  mib: number,
+  make = ['mkfs.ext4', '-F', '-m', '0'],
+): string {
   const folder = mkdtempSync(join(tmpdir(), 'personad-space-'));
   const image = join(folder, 'disk.img');
   const disk = join(folder, 'disk');
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   writeFileSync(image, '');
   run('truncate', '-s', `${mib}M`, image);
-  run('mkfs.ext4', '-q', '-F', '-m', '0', image);
+  run(...(make as [string]), '-q', image);
   mkdirSync(disk);
   mountImage(image, disk);
   t.teardown(() => run('umount', '-l', disk));
@@ -115,5 +120,39 @@ when(test, needs)(
     t.is(await journal.lastId(), 10);
     t.is((await space.usage()).reserveBytes, 0);
     t.false(await space.refill(), 'there is no room for it yet');
+  },
+);
+
+when(test, { root: true, tools: ['mkfs.btrfs'] })(
+  'a full disk that copies what is written ends no process, and what was committed is there',
+  async (t) => {
+    const disk = smallDisk(t, 128, ['mkfs.btrfs', '-M']);
+    const file = join(disk, 'personad.db');
+    const store = await openStore(file, { presized: true });
+    const committed: string[] = [];
+    let refused = 0;
+    const write = async (name: string): Promise<void> => {
+      try {
+        await store.commit((tx) =>
+          tx.run('INSERT INTO facts (name, value) VALUES (?, ?)', name, 'x'),
+        );
+        committed.push(name);
+      } catch (error) {
+        t.regex(String((error as { code?: unknown }).code), /^SQLITE_(FULL|IOERR)/);
+        refused += 1;
+      }
+    };
+    fillDisk(join(disk, 'fill'));
+    for (let n = 0; n < 300; n++) await write(`full ${n}`);
+    t.true(refused > 0, 'the disk was never full');
+    rmSync(join(disk, 'fill'));
+    run('sync', '-f', disk);
+    await write('room again');
+    t.is(committed.at(-1), 'room again');
+    await store.close();
+    const again = await openStore(file);
+    const rows = await again.all<{ name: string }>('SELECT name FROM facts');
+    await again.close();
+    t.deepEqual(rows.map(({ name }) => name).sort(), committed.sort());
   },
 );
