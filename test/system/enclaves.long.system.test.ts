@@ -98,6 +98,17 @@ scenario('an enclave is a LUKS2 volume, and nothing of it stays behind', async (
   t.is(wrong.status, 5, wrong.stderr);
   await nothingLeft('with a wrong key');
 
+  // Another key opens the same volume, and the one before no longer does.
+  const wrapped = await must('cat /var/lib/persona/enclaves/*/key.json');
+  await enclave(`passwd vault ${key} --new-key-file /home/alice/wrong`);
+  t.is((await run(`personactl enclave open vault ${key}`, user)).status, 5);
+  await enclave('open vault --key-file /home/alice/wrong');
+  t.is(await must(`cat ${place}/canary-name`), 'canary-content');
+  await enclave('close vault');
+  await enclave(`passwd vault --key-file /home/alice/wrong --new-key-file /home/alice/key`);
+  t.not(await must('cat /var/lib/persona/enclaves/*/key.json'), wrapped);
+  await nothingLeft('with other keys');
+
   // Somebody inside, and a namespace that was made meanwhile: the key goes all the same.
   await enclave(`open vault ${key}`);
   await must('systemd-run --unit=apart --property=PrivateMounts=yes sleep infinity');

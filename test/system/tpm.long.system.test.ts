@@ -52,6 +52,18 @@ scenario('a key that a TPM has sealed opens on its machine and on no other', asy
   await enclave('open vault --tpm2');
   t.is(await must(`cat ${place}/kept`), 'kept');
 
+  // Its owner may take it off the TPM, and give it back.
+  await enclave('close vault');
+  await must(`printf 'the key of the test' > /home/${user}/key && chown ${user} /home/${user}/key`);
+  const key = `key-file /home/${user}/key`;
+  await enclave(`passwd vault --tpm2 --new-${key}`);
+  t.not((await run(open, user)).status, 0);
+  await enclave(`open vault --${key}`);
+  t.is(await must(`cat ${place}/kept`), 'kept');
+  await enclave('close vault');
+  await enclave(`passwd vault --${key} --new-tpm2`);
+  await enclave('open vault --tpm2');
+
   // What was sealed, taken apart by hand: it is in no log, and in no file of the state.
   const record = await must('cat /var/lib/persona/enclaves/*/key.json');
   const sealed = /"sealed": ?"([^"]+)"/.exec(record)?.[1] ?? '';
