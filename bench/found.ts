@@ -16,6 +16,8 @@ const names = {
 };
 /** A person's id that no account has. */
 const uid = 63_001;
+/** Some seconds after its start a daemon does once what waited for it (50 ms of processor time): that is no idling. */
+const STARTED_MS = 10_000;
 const SPACE_MS = 100;
 /** What is not there by then was not found. */
 const LOST_MS = 5_000;
@@ -40,6 +42,7 @@ export async function foundBars(quick: boolean): Promise<Bar[]> {
     copyFileSync('/bin/sleep', program);
     for (const path of [ground.root, program]) chmodSync(path, 0o755);
     const seconds = quick ? 10 : 30;
+    await pause(STARTED_MS);
     const nothing = await idleShare(ground.daemon.pid!, seconds);
     await ground.reconnect();
     const set = { executables: ['/usr/bin/waits'], cpu: 'background' as const };
