@@ -1,6 +1,14 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import {
@@ -9,9 +17,14 @@ import {
   readHierarchies,
   removeGroup,
 } from '../daemon/kernel/cgroups.ts';
+import { Fd } from '../daemon/kernel/fd.ts';
+import { pinFiles } from '../daemon/kernel/file-pins.ts';
 import { freezableIn, freezeFilesOf } from '../daemon/kernel/freezer.ts';
+import { dropCached } from '../daemon/kernel/page-cache.ts';
+import { nativeProgram } from '../daemon/kernel/program-files.ts';
 import { sync } from '../daemon/writeback/sync.ts';
 import { WriterChild } from '../daemon/writeback/writer-child.ts';
+import { compileNative } from '../scripts/launcher.ts';
 import { crashRound } from '../test/daemon/writeback/model-session.ts';
 import { atLeast, atMost, type Bar } from './bar.ts';
 import { type Ground, openGround } from './ground.ts';
@@ -19,7 +32,7 @@ import { median } from './statistics.ts';
 
 /** One line for --list. */
 export const summary =
-  'work in a RAM partition beside the disk; write-back: crashes, time, and how long the program stands still';
+  'work in a RAM partition beside the disk; cold starts with a pinned executable; write-back: crashes, time, and how long the program stands still';
 
 /** Time is measured: the best of three. */
 export const runs = 3;
@@ -37,6 +50,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
     const at = await partition(ground, quick ? 1 : 3);
     return [
       ...gains(ground.root, at, quick ? 5 : 15),
+      ...(await coldStart(ground.root, quick ? 5 : 15)),
       ...crashes(),
       ...(await writeBack(ground, at, quick ? 200 : 1000)),
     ];
@@ -96,6 +110,41 @@ function gains(root: string, at: string, rounds: number): Bar[] {
       'RAM (ms each)': ms.memory,
     });
   });
+}
+
+/** Starts of a program that is in memory no more, and of the same while it is kept there, in turn. */
+async function coldStart(root: string, rounds: number): Promise<Bar[]> {
+  const program = `${root}/program`;
+  copyFileSync(process.execPath, program);
+  compileNative('file-pins', nativeProgram('file-pins'));
+  const file = new Fd(openSync(program, 'r'), program);
+  const times = { cold: [] as number[], pinned: [] as number[] };
+  const start = async (into: number[]): Promise<void> => {
+    await dropCached(file.number);
+    const begun = performance.now();
+    execFileSync(program, ['-e', '0']);
+    into.push(performance.now() - begun);
+  };
+  try {
+    fsyncSync(file.number);
+    const bytes = statSync(program).size;
+    for (let round = 0; round < rounds; round += 1) {
+      await start(times.cold);
+      const pins = await pinFiles([file], { bytesMax: bytes, place: async () => true });
+      await start(times.pinned);
+      await pins.release();
+    }
+    const ms = { cold: median(times.cold), pinned: median(times.pinned) };
+    return [
+      atLeast('cold start over one with a pinned executable', ms.cold / ms.pinned, 'x', 1, rounds, {
+        'cold (ms)': ms.cold,
+        'pinned (ms)': ms.pinned,
+        'MiB kept': bytes / MiB,
+      }),
+    ];
+  } finally {
+    file.close();
+  }
 }
 
 /** Machines that stop in the middle of write-backs and of recoveries, on a disk that forgets what was not synced. */

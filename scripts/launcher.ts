@@ -7,6 +7,7 @@ const folders = {
   'persona-run': 'ctl/native',
   'persona-confine': 'ctl/native',
   'lease-guard': 'daemon/native',
+  'file-pins': 'daemon/native',
 } as const;
 export type NativeProgram = keyof typeof folders;
 export const nativePrograms = Object.keys(folders) as NativeProgram[];

@@ -138,9 +138,15 @@ function listOf(title: string, lines: readonly Safe[], style: Style): Safe[] {
   return lines.length === 0 ? [] : [style.bold(title), ...indented(lines)];
 }
 
+function keptText({ pinned, kept }: Explanation): string | undefined {
+  if (kept !== undefined)
+    return `executables and libraries: ${kept.files} files, ${formatSize(kept.bytes)}`;
+  return pinned.length === 0 ? undefined : `${pinned.join(', ')} and its libraries, while it runs`;
+}
+
 function explanationLines(one: Explanation, style: Style): Safe[] {
   const { id, profile, refused, rule, why, evidence, suggestions, wouldChange } = one;
-  const { cpu, memoryBytes, served, pinned, measured } = one;
+  const { cpu, memoryBytes, served, measured } = one;
   return [
     joined([style.bold(id), profileText(profile, refused, style)], '  '),
     ...indented(
@@ -151,7 +157,7 @@ function explanationLines(one: Explanation, style: Style): Safe[] {
           ['recognised', recognisedText(one)],
           ['processors', cpu],
           ['memory', memoryBytes === undefined ? undefined : formatSize(memoryBytes)],
-          ['kept in memory', pinned.length === 0 ? undefined : pinned.join(', ')],
+          ['kept in memory', keptText(one)],
         ],
         style,
       ),

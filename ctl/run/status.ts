@@ -122,6 +122,18 @@ function inMemoryLines({ inMemory = [] }: Status, { out, io }: Call): Safe[] {
   return columns(servedTitles, rows, out.style);
 }
 
+function pinnedLines({ pinned = [] }: Status, { out }: Call): Safe[] {
+  if (pinned.length === 0) return [];
+  const titles = ['APPLICATION', 'OWNER', 'FILES', 'SIZE'].map((title) => ({ title }));
+  const rows = pinned.map(({ app, owner, files, bytes }) => [
+    out.style.bold(app),
+    owner.name ?? `${owner.uid}`,
+    `${files}`,
+    formatSize(bytes),
+  ]);
+  return columns(titles, rows, out.style);
+}
+
 function runningLines({ running }: Status, { out, io }: Call): Safe[] {
   if (running === undefined) return [];
   const { style } = out;
@@ -162,6 +174,7 @@ function page(status: Status, call: Call): Safe[] {
     ...section('Memory', memoryLines(status, call)),
     ...section('Running applications', runningLines(status, call)),
     ...section('Applications in memory', inMemoryLines(status, call)),
+    ...section('Programs kept in memory', pinnedLines(status, call)),
     ...section('Space', spaceLines(status, call)),
     ...section('Images', imageLines(status, call)),
     ...section('Fallbacks in use', fallbackLines(status, call)),

@@ -61,6 +61,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
   const { status } = rooms;
   const memory = status.memory();
   const running = status.running(filterOf(request));
+  const pinned = status.pinned().filter(({ owner }) => sees(request, owner.uid));
   const inMemory = status.inMemory().filter(({ owner }) => sees(request, owner.uid));
   const [slots, counts, integrity, notices] = await Promise.all([
     status.slots(),
@@ -78,6 +79,7 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
     space: status.space(),
     ...(memory && { memory }),
     ...(inMemory.length > 0 && { inMemory }),
+    ...(pinned.length > 0 && { pinned }),
     ...(running.applications.length > 0 && { running }),
     ...(integrity && { integrity }),
     counts,

@@ -84,6 +84,7 @@ export interface Rooms extends SyncRooms, ChangeRooms {
     /** Nothing before the first look. */
     memory(): Status['memory'];
     inMemory(): NonNullable<Status['inMemory']>;
+    pinned(): NonNullable<Status['pinned']>;
     /** Of this user, or of everybody. */
     running(uid?: number): NonNullable<Status['running']>;
     /** Whether images are what they were. */

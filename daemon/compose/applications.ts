@@ -70,6 +70,7 @@ function explained(
   catalogue: Catalogue,
   obstacles: Obstacles,
   { app, executable, profile: wish }: Checked<'app.explain'>,
+  keptOf: (app: string) => Explanation['kept'],
 ): Explanation {
   if (app === undefined && executable === undefined)
     throw new PersonaError('bad-value', { name: 'the application', reason: 'none is named' });
@@ -79,6 +80,7 @@ function explained(
       ? { application: known, recognised: catalogue.started(known) }
       : launched(catalogue, room.fileAt, { app, executable });
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
+  const kept = keptOf(application.id);
   return {
     id: application.id,
     recognised: {
@@ -89,6 +91,7 @@ function explained(
       }),
     },
     ...choice,
+    ...(kept && { kept }),
     measured: pageOf(application).facts.filter(({ source }) => source === 'measured'),
   };
 }
@@ -96,7 +99,7 @@ function explained(
 /** The methods of applications. */
 function applicationMethods(
   room: ProfilesRoom,
-  obstacles: ApplicationParts['obstacles'],
+  { obstacles, kept }: Pick<ApplicationParts, 'obstacles' | 'kept'>,
 ): AppMethods {
   return {
     'app.list': async ({ match }, { caller }) =>
@@ -104,9 +107,13 @@ function applicationMethods(
     'app.show': async ({ app }, { caller }) => ({
       application: pageOf(mustBeKnown(await room.catalogue(caller), app)),
     }),
-    'app.explain': async (params, { caller }) => ({
-      explanation: explained(room, await room.catalogue(caller), await obstacles(caller), params),
-    }),
+    'app.explain': async (params, { caller }) => {
+      const catalogue = await room.catalogue(caller);
+      const keptOf = (app: string) => kept(room.accountOf(caller.uid), app);
+      return {
+        explanation: explained(room, catalogue, await obstacles(caller), params, keptOf),
+      };
+    },
     'app.set': async ({ app, everybody = false, set = {}, unset = [] }, { caller }) => ({
       plan: await planState(room, { app, everybody, set, unset }, caller),
       answer: async () => ({
@@ -130,6 +137,8 @@ export interface ApplicationParts extends ProfilesParts {
   degraded: string | undefined;
   /** Why profiles cannot be had by this caller. */
   obstacles(caller: Request['caller']): Promise<Obstacles>;
+  /** What of an application of this account is kept in memory now. */
+  kept(account: number, app: string): Explanation['kept'];
 }
 
 /** Opens the room of applications: its steps and methods. */
@@ -145,7 +154,7 @@ export function openApplications(parts: ApplicationParts): {
   return {
     room,
     tasks: applicationTasks(room),
-    methods: applicationMethods(room, parts.obstacles),
+    methods: applicationMethods(room, parts),
     start() {
       if (parts.degraded === undefined)
         room

@@ -27,6 +27,7 @@ import { scopes, USERS } from '../profiles/scopes.ts';
 import { UserScopes } from '../profiles/user-scopes.ts';
 import type { ViolationPolicy } from '../profiles/violation.ts';
 import { type FastLaunches, fastObstacles } from './fast-launches.ts';
+import { isShort, openPins, pinnedPages } from './pins.ts';
 import { runningPage, runningStatus, verifyAll } from './running-pages.ts';
 import type { SecureLaunches } from './secure-launches.ts';
 
@@ -153,8 +154,21 @@ function openRunning(parts: LaunchParts) {
     nowMs: boottimeMs,
     log,
   });
-  partitions.loop.alongside(() => measuring.look());
-  const running = new Running(measuring);
+  const pins = openPins(parts, groups);
+  partitions.loop.alongside(() => {
+    measuring.look();
+    if (pins.bytes > 0 && isShort(partitions.loop)) void pins.relieve();
+  });
+  const running = new Running({
+    began(one) {
+      measuring.began(one);
+      pins.began(one);
+    },
+    ended(group) {
+      measuring.ended(group);
+      pins.ended(group);
+    },
+  });
   const now = wallMs;
   const placements = new Placements({ groups, running, accountOf, now, log });
   const at = unified?.at ?? '';
@@ -175,6 +189,7 @@ function openRunning(parts: LaunchParts) {
   return {
     placements,
     running,
+    pins,
     version,
     folderOf: (group: string) => groups.folder(group),
     memoryOf(group: string): number | undefined {
@@ -192,6 +207,7 @@ function openRunning(parts: LaunchParts) {
       await programs.close();
       await detector.close();
       await measuring.close();
+      await pins.close();
       await placements.close();
     },
   };
@@ -209,7 +225,7 @@ const LIST_MAX = 1_000;
 export function openLaunches(parts: LaunchParts) {
   const { applications, partitions, secure, fast } = parts;
   const { loop } = partitions;
-  const { placements, running, memoryOf, folderOf, version, ...found } = openRunning(parts);
+  const { placements, running, pins, memoryOf, folderOf, version, ...found } = openRunning(parts);
   const seen = (uid: number) => running.list(uid === 0 ? undefined : parts.accountOf(uid));
   const methods: LaunchMethods = {
     ...secure.methods,
@@ -277,8 +293,17 @@ export function openLaunches(parts: LaunchParts) {
       await found.close();
     },
     notices: () => violationNotices(running),
+    /** What of an application is kept in memory now. */
+    kept(account: number, app: string) {
+      const page = pins.pages(account).find((one) => one.app === app);
+      return page && { files: page.files, bytes: page.bytes };
+    },
     /** What runs, for the status page. */
-    status: (uid = 0) => runningStatus(seen(uid), { secure, fast }, partitions.places.groups.user),
+    status: {
+      running: (uid = 0) =>
+        runningStatus(seen(uid), { secure, fast }, partitions.places.groups.user),
+      pinned: () => pinnedPages(pins),
+    },
   };
 }
 

@@ -156,7 +156,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
         retention,
         memory: () => memoryPart(partitions),
         inMemory: () => inMemory.pages(),
-        running: launches.status,
+        ...launches.status,
         moreNotices: () => noticesOf(beside, leftNotices(volumes, slots.room, engine)),
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
@@ -223,7 +223,10 @@ async function launchesOver(
   });
   await secure.open();
   const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);
-  const { room: known, ...applications } = openApplications({ ...parts, now: wallMs, obstacles });
+  const { room: known, ...applications } = openApplications({
+    ...{ ...parts, now: wallMs, obstacles },
+    kept: (account, app) => launches.kept(account, app),
+  });
   const inMemory = new FastLaunches(fast.room, known.machine, { ...parts, now: wallMs });
   const launches = openLaunches({
     ...parts,

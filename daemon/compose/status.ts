@@ -30,6 +30,7 @@ export interface StatusParts {
   retention: Retention;
   memory: Rooms['status']['memory'];
   inMemory: Rooms['status']['inMemory'];
+  pinned: Rooms['status']['pinned'];
   running: Rooms['status']['running'];
   /** What of other rooms wants a person. */
   moreNotices(): Promise<{ text: string; command: string }[]>;
@@ -108,6 +109,7 @@ export function statusParts(parts: StatusParts): Rooms['status'] {
     },
     memory: parts.memory,
     inMemory: parts.inMemory,
+    pinned: parts.pinned,
     running: parts.running,
     integrity: parts.integrity.part,
     counts: () => countsOf(store),

@@ -2,11 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { declareInt } from './libc.ts';
-
-const fadvise = declareInt('posix_fadvise', ['int', 'i64', 'i64', 'int']);
-/** Of linux/fadvise.h. */
-const DONTNEED = 4;
+import { dropCached } from './page-cache.ts';
 
 const BYTES = 4 * 2 ** 20;
 const WRITE = 4096;
@@ -50,7 +46,7 @@ async function measure(file: FileHandle): Promise<Speed> {
     await file.write(data, 0, WRITE, index * WRITE);
     await file.sync();
   });
-  await fadvise.later(file.fd, 0, 0, DONTNEED);
+  await dropCached(file.fd);
   const into = Buffer.alloc(READ);
   // Backwards, so that nothing is read ahead.
   const count = BYTES / READ;

@@ -37,7 +37,7 @@ export function programFile(program: ChildProgram): string {
 }
 
 /** A program of ours in C: beside the daemon's own when built; in a checkout where `npm run build` puts it. */
-export function nativeProgram(name: 'persona-confine' | 'lease-guard'): string {
+export function nativeProgram(name: 'persona-confine' | 'lease-guard' | 'file-pins'): string {
   const place = fromSource ? `../../dist/${name}` : `./${name}`;
   return fileURLToPath(new URL(place, import.meta.url));
 }

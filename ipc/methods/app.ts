@@ -113,6 +113,8 @@ export const explanation = v.strictObject({
     }),
   ),
   pinned: v.array(v.string()),
+  /** What of it is kept in memory now: executables and libraries. */
+  kept: v.optional(v.strictObject({ files: count, bytes: count })),
 });
 
 /** An application whose folders lie in memory. */

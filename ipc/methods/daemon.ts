@@ -114,6 +114,17 @@ export const daemonMethods = {
       ),
       /** Applications that work in memory. */
       inMemory: v.optional(v.array(servedPage)),
+      /** Applications whose executables and libraries are kept in memory. */
+      pinned: v.optional(
+        v.array(
+          v.strictObject({
+            app: v.string(),
+            owner: v.strictObject({ uid, name: v.optional(v.string()) }),
+            files: count,
+            bytes: count,
+          }),
+        ),
+      ),
       /** Applications that run; absent when none does. */
       running: v.optional(
         v.strictObject({

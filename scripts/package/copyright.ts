@@ -9,11 +9,12 @@ Version 2.0. On Debian systems its text is /usr/share/common-licenses/Apache-2.0
 The package contains the work of others, each under the licence printed below: the
 Node.js runtime, native packages, and packages that are bundled into the programs.
 
-The programs persona-run and persona-confine have parts of the GNU C Library in them,
-which is Copyright the Free Software Foundation and others and licensed under the GNU
-Lesser General Public License, version 2.1 or later. On Debian systems its text is
-/usr/share/common-licenses/LGPL-2.1. Its source is that of Debian's package glibc; those
-of the programs, in ctl/native, are the part to link with another version of it.
+The programs persona-run, persona-confine, lease-guard and file-pins have parts of the GNU
+C Library in them, which is Copyright the Free Software Foundation and others and licensed
+under the GNU Lesser General Public License, version 2.1 or later. On Debian systems its
+text is /usr/share/common-licenses/LGPL-2.1. Its source is that of Debian's package glibc;
+those of the programs, in ctl/native and daemon/native, are the part to link with another
+version of it.
 `;
 
 interface Manifest {

@@ -28,7 +28,8 @@ const launcher = 'persona-run';
 /** Lies beside the daemon's own, which tells sandboxes where. */
 const confiner = 'persona-confine';
 const guard = 'lease-guard';
-const native: ReadonlySet<string> = new Set([launcher, confiner, guard]);
+const pins = 'file-pins';
+const native: ReadonlySet<string> = new Set([launcher, confiner, guard, pins]);
 
 /** Where each file of systemd/ is installed, by the end of its name. */
 const systemFolders: readonly [end: string, place: (name: string) => string][] = [
@@ -79,7 +80,7 @@ function putPrograms(staging: Staging, dist: string): void {
   }
   // Without a C compiler there are none, and a package is not to lack them.
   staging.copy(join(dist, launcher), `usr/bin/${launcher}`, 0o755);
-  for (const name of [confiner, guard])
+  for (const name of [confiner, guard, pins])
     staging.copy(join(dist, name), `${lib}/dist/${name}`, 0o755);
   staging.link('personactl-run.1.gz', `usr/share/man/man1/${launcher}.1.gz`);
   staging.link('../lib/personad/dist/personactl.cjs', 'usr/bin/personactl');

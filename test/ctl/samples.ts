@@ -160,6 +160,7 @@ export const status: Answer<'daemon.status'> = {
     waiting: 0.021,
   },
   inMemory: [served],
+  pinned: [{ app: served.app, owner: served.owner, files: 61, bytes: 188_743_680 }],
   running: {
     applications: [
       {
@@ -638,6 +639,7 @@ export const explanation: Explanation = {
     },
   ],
   pinned: ['/usr/bin/firefox-esr'],
+  kept: { files: 61, bytes: 188_743_680 },
 };
 
 export const verifiedApplications: VerifiedApplication[] = [

@@ -87,6 +87,7 @@ when(test, needs)('it holds what runs, and nothing else', async (t) => {
     'usr/bin/persona-run',
     'usr/lib/personad/dist/persona-confine',
     'usr/lib/personad/dist/lease-guard',
+    'usr/lib/personad/dist/file-pins',
     'usr/share/man/man1/persona-run.1.gz',
     'usr/lib/sysusers.d/personad.conf',
     'usr/lib/tmpfiles.d/personad.conf',

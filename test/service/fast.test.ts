@@ -121,6 +121,15 @@ when(test, needs)(
     t.is(await one.write('first', 'one kept'), 'done');
     t.is(await two.write('second', 'two kept'), 'done');
     t.is((await inMemory())[0]?.instances, 2);
+    await machine.until('its program is kept in memory', async () => {
+      const { pinned = [] } = (await machine.asked(['status'])).value as Status;
+      return pinned.some(({ app, bytes }) => app === 'paint' && bytes > 0);
+    });
+    const keeper = (await machine.ok(['pidof', 'file-pins'])).trim();
+    t.regex(
+      await machine.ok(['cat', `/proc/${keeper}/cgroup`]),
+      /\/user\.slice\/user-\d+\.slice\/app-personad-[^/]*\.scope\n/,
+    );
     t.is(await asleep(), 'one kept\ntwo kept\n');
     t.is(await machine.property(unit, 'Result'), 'success');
     // Also when no daemon runs: the service starts it.

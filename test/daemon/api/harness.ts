@@ -68,6 +68,7 @@ function reachedRooms(): Rooms {
     }),
     memory: () => undefined,
     inMemory: () => [],
+    pinned: () => [],
     running: () => ({ applications: [], more: 0 }),
     integrity: async () => undefined,
     counts: async () => ({ bases: 0, personas: 0, slots: 0 }),
