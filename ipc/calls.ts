@@ -1,5 +1,5 @@
 import { checkEvent, checkParams, checkResult } from './check.ts';
-import type { Caller, Connection } from './connection.ts';
+import { type Caller, type Connection, tellGone } from './connection.ts';
 import { PersonaError, toWire } from './errors.ts';
 import type { Method } from './method.ts';
 import type { Request, WireLimits } from './protocol.ts';
@@ -14,7 +14,10 @@ export interface CallContext {
   event(event: unknown): boolean;
   /** Takes a place for something that outlives the answer; throws when the connection has too many. */
   follow(): () => void;
-  /** Aborted when the connection is gone. A change goes on then; whoever only watches it stops. */
+  /**
+   * Aborted when the connection is gone. A change goes on then; whoever only watches it stops. The reason is EPIPE or ECONNRESET when the peer
+   * went without having read the answer.
+   */
   readonly gone: AbortSignal;
 }
 
@@ -156,7 +159,7 @@ class ServedCall implements CallContext {
   get gone(): AbortSignal {
     const connection = this.#connection;
     connection.gone ??= new AbortController();
-    if (connection.socket.destroyed) connection.gone.abort();
+    if (connection.socket.destroyed) tellGone(connection);
     return connection.gone.signal;
   }
 }

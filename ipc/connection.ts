@@ -28,7 +28,7 @@ export interface Connection {
   /** Pending bytes at the last look, and since when they have not become fewer. */
   pendingBytes: number;
   pendingSinceMs: number | undefined;
-  /** Aborted when the connection is gone; made on first use. */
+  /** Aborted when the connection is gone, with the error of its socket if there was one; made on first use. */
   gone: AbortController | undefined;
 }
 
@@ -67,4 +67,9 @@ export function overdue(
     return 'not reading';
   const busy = open > 0 || follows > 0;
   return !busy && nowMs - lastFrameMs > limits.idleTimeoutMs ? 'idle' : undefined;
+}
+
+/** The connection is gone: tells whoever asked to hear of it. */
+export function tellGone({ gone, socket }: Connection): void {
+  gone?.abort(socket.errored ?? undefined);
 }

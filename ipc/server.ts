@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { answer, type CallContext, type Core, endWhenDone, readRequest, refuse } from './calls.ts';
-import { type Caller, type Connection, newConnection, overdue } from './connection.ts';
+import { type Caller, type Connection, newConnection, overdue, tellGone } from './connection.ts';
 import { PersonaError } from './errors.ts';
 import { greet } from './greeting.ts';
 import type { Method } from './method.ts';
@@ -77,7 +77,7 @@ function readFrames(core: Core, connection: Connection, first: Buffer): void {
     connection.ended = true;
     endWhenDone(connection);
   });
-  socket.on('close', () => connection.gone?.abort());
+  socket.on('close', () => tellGone(connection));
   socket.resume();
 }
 

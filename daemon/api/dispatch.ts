@@ -55,6 +55,9 @@ export function createDispatch(parts: DispatchParts) {
       caller,
       level,
       dryRun,
+      get gone() {
+        return context.gone;
+      },
       input(input) {
         if (input.kind === 'path') return { path: input.path, uploaded: false, bytes: undefined };
         const take = dryRun ? tickets.peek : tickets.claim;

@@ -26,6 +26,8 @@ export interface Request {
   level: Access;
   /** The change is only planned: nothing may be consumed. */
   dryRun: boolean;
+  /** Aborted when the connection is gone: with EPIPE or ECONNRESET when the caller has not read the answer. */
+  readonly gone: AbortSignal;
   /**
    * The file behind an input of the request. An upload is the room's from here on: it removes the file
    * when the change has ended. `path` inputs were checked: only root names them.

@@ -14,7 +14,7 @@ import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.
 import { bootId } from '../kernel/clock.ts';
 import type { Speed } from '../kernel/disk-speed.ts';
 import { freezableIn } from '../kernel/freezer.ts';
-import { makeGroups, placeProcess } from '../kernel/placed-process.ts';
+import { folderOf, makeGroups, type OwnedProcess, placeProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import type { ServedFolder } from '../profiles/served.ts';
@@ -25,12 +25,22 @@ import type { Session, SessionParts, Wanted } from '../writeback/session.ts';
 import { Sessions } from '../writeback/sessions.ts';
 
 const BWRAP = '/usr/bin/bwrap';
-/** A launch has 250 ms for everything: memory that is not there by then is for the next one. */
+/** A launch has 250 ms for everything: memory that is not there by then is for a later one. */
 const BUDGET_MS = 150;
+/** One that is not in memory by then may have been given up. */
+const LAUNCH_MS = 230;
 /** Groups of programs that can be stopped, where those of launches lie in a hierarchy that cannot. Of all daemons of the machine. */
 export const PARENT = 'personad-fast';
 
 type Caller = Request['caller'];
+
+/** A launch that is to work in memory. */
+export interface InMemory {
+  /** Words before its command. */
+  argv: string[];
+  /** It was given up: its process works on the disk, and is no instance. */
+  withdraw(): Promise<void>;
+}
 
 /** Where a program was put for its launch. */
 export interface Placed {
@@ -72,6 +82,8 @@ export class FastLaunches {
   #engine: Engine | undefined;
   readonly #freezable: Hierarchy | undefined;
   readonly #mark: string;
+  /** An instance of the application works on the disk of the user. */
+  #isOnDisk: (app: string, uid: number) => boolean = () => false;
 
   /** @param machine the folder that stands for the root of the machine. */
   constructor(
@@ -114,8 +126,9 @@ export class FastLaunches {
   }
 
   /** From now on partitions are made as changes of this engine. Takes up what was left. */
-  async over(engine: Engine): Promise<void> {
+  async over(engine: Engine, isOnDisk: (app: string, uid: number) => boolean): Promise<void> {
     this.#engine = engine;
+    this.#isOnDisk = isOnDisk;
     await this.sessions.recover();
     const known = new Set(this.sessions.names);
     // The daemon has stopped after everything was on the disk, or before anything was in memory.
@@ -124,8 +137,13 @@ export class FastLaunches {
         await this.#change(await planRemove(this.#room, name, { uid: owner }));
   }
 
-  /** The session of a launch, which is expected then. */
-  async enter(app: string, served: readonly ServedFolder[], { uid, gid, groups }: Caller) {
+  /** The session of a launch that has begun at `beganMs` (of `performance.now`), which is expected then. */
+  async enter(
+    app: string,
+    served: readonly ServedFolder[],
+    { uid, gid, groups }: Caller,
+    beganMs: number,
+  ) {
     const home = accountOf(uid)?.home;
     if (home === undefined) return { standard: 'its user has no home on this machine' };
     const wanted: Wanted = {
@@ -137,7 +155,7 @@ export class FastLaunches {
       home: join(this.#machine, home),
       folders: topFolders(served),
     };
-    return await this.sessions.enter(wanted, BUDGET_MS);
+    return await this.sessions.enter(wanted, beganMs + BUDGET_MS);
   }
 
   /** How fast the disk is on which the home of a user lies. */
@@ -151,28 +169,46 @@ export class FastLaunches {
     });
   }
 
-  /** Lets the caller's process work in the memory of the session. Returns the words before its command. */
-  async serve(session: Session, { pid }: Caller, placed: Placed): Promise<string[]> {
+  /** Lets the caller's process work in the memory of the session; undefined when its launcher has no time left for that. */
+  async serve(
+    session: Session,
+    { pid }: Caller,
+    placed: Placed,
+    beganMs: number,
+  ): Promise<InMemory | undefined> {
+    if (performance.now() > beganMs + LAUNCH_MS) {
+      session.decline();
+      return undefined;
+    }
+    const launcher = processStat(pid);
+    const beside = this.#freezable;
+    const before = beside && folderOf(pid, beside);
     let group: ProgramGroup;
     try {
-      group = await this.#groupOf(session.wanted, pid, placed);
+      group = await this.#groupOf(session.wanted, launcher, placed);
     } catch (error) {
       session.decline();
       throw error;
     }
     await session.serve(group);
     const binds = session.binds.flatMap(({ from, to }) => ['--bind', from, to]);
-    return [BWRAP, '--dev-bind', '/', '/', ...binds, '--'];
+    return {
+      argv: [BWRAP, '--dev-bind', '/', '/', ...binds, '--'],
+      withdraw: async () => {
+        if (group.folder === placed.folder) await session.forget(group);
+        else if (beside !== undefined && before !== undefined && launcher !== undefined)
+          await placeProcess(before, beside, launcher);
+      },
+    };
   }
 
   /** The group by which the program is stopped: that of its launch, or one beside it. */
   async #groupOf(
     { name }: Wanted,
-    pid: number,
+    process: OwnedProcess | undefined,
     { folder, version }: Placed,
   ): Promise<ProgramGroup> {
     if (version === 2) return { version, folder, freezable: true };
-    const process = processStat(pid);
     const beside = this.#freezable;
     if (beside === undefined || process === undefined) return { version, folder, freezable: false };
     const group = `${beside.at}/${PARENT}/${name}-${this.#mark}`;
@@ -190,7 +226,7 @@ export class FastLaunches {
     if (status !== 'done') throw new Error(error?.message ?? `the change is ${status}`);
   }
 
-  #ground(): Pick<SessionParts, 'makePartition' | 'partitionOf' | 'removePartition'> {
+  #ground(): Pick<SessionParts, 'makePartition' | 'partitionOf' | 'removePartition' | 'isOnDisk'> {
     const room = this.#room;
     const remove = async ({ name, owner }: Wanted): Promise<void> => {
       if ((await room.find(name)) !== undefined)
@@ -204,6 +240,7 @@ export class FastLaunches {
     };
     return {
       removePartition: remove,
+      isOnDisk: ({ app, owner }) => this.#isOnDisk(app, owner),
       async partitionOf({ name, boot, sinceMs }) {
         if (boot !== bootId() || (await room.find(name)) === undefined) return undefined;
         const { shown, path, emptiedMs = 0 } = await room.view(name);

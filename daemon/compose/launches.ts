@@ -6,6 +6,7 @@ import type { Log } from '../changes/log.ts';
 import type { Settings } from '../config/settings.ts';
 import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
 import { boottimeMs, wallMs } from '../kernel/clock.ts';
+import { failedWith } from '../kernel/errno.ts';
 import { readGroupMemory } from '../kernel/group-memory.ts';
 import { readGroupUse } from '../kernel/group-use.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
@@ -26,6 +27,7 @@ import { Running } from '../profiles/running.ts';
 import { scopes, USERS } from '../profiles/scopes.ts';
 import { UserScopes } from '../profiles/user-scopes.ts';
 import type { ViolationPolicy } from '../profiles/violation.ts';
+import { isPopulated } from '../writeback/program-groups.ts';
 import { type FastLaunches, fastObstacles } from './fast-launches.ts';
 import { isShort, openPins, pinnedPages } from './pins.ts';
 import { runningPage, runningStatus, verifyAll } from './running-pages.ts';
@@ -94,22 +96,30 @@ const without = (plan: Said, why: string): Said => ({
   notices: [...plan.notices, `it starts as standard: ${why}`],
 });
 
-/** Answers a launch whose folders are to lie in memory; where they cannot, it is standard, and says so. */
+/** A launch whose folders are to lie in memory. */
+interface Planned {
+  plan: LaunchPlan;
+  start: Parameters<Placements['follow']>[2];
+  request: Request;
+  /** When it was asked for, of `performance.now`. */
+  beganMs: number;
+}
+
+/** Answers such a launch; where its folders cannot be there, it is standard, and says so. */
 async function inMemory(
-  { fast, version }: { fast: FastLaunches; version: 1 | 2 },
-  placements: Placements,
-  plan: LaunchPlan,
-  start: Parameters<Placements['follow']>[2],
-  caller: Request['caller'],
+  ground: { fast: FastLaunches; version: 1 | 2; placements: Placements; log: Log },
+  { plan, start, request, beganMs }: Planned,
 ): Promise<Pick<Answered, 'placement'> & Said> {
+  const { fast, version, placements } = ground;
   const { memoryBytes: _, weights: __, served, ...said } = plan;
   const { app } = start;
+  const { caller } = request;
   const standard = (why: string) => ({
     ...without(said, why),
     placement: placements.follow(app, caller, { ...start, profile: 'standard' }),
   });
   if (placements.obstacle !== undefined) return standard(placements.obstacle);
-  const entered = await fast.enter(app, served, caller);
+  const entered = await fast.enter(app, served, caller, beganMs);
   if ('refused' in entered)
     throw new PersonaError('profile-unavailable', {
       app,
@@ -123,8 +133,28 @@ async function inMemory(
     entered.session.decline();
     return { ...without(said, 'it has no group of its own'), placement };
   }
-  const argv = await fast.serve(entered.session, caller, { folder, version });
-  return { ...said, argv, placement };
+  const standardNow = (why: string) => {
+    const plan = without(said, why);
+    const { profile, reason } = plan;
+    if (placement.state === 'follows') placements.tell(placement.group, { profile, reason });
+    return { ...plan, placement };
+  };
+  const placed = await fast.serve(entered.session, caller, { folder, version }, beganMs);
+  if (placed === undefined) return standardNow('there was no time left to put it into memory');
+  unlessTaken(request.gone, () => {
+    standardNow('its launcher did not wait for the answer');
+    placed.withdraw().catch((err) => ground.log.warn({ err, app }, 'cannot take a launch back'));
+  });
+  return { ...said, argv: placed.argv, placement };
+}
+
+/** Calls back when the launcher has gone without having read the answer that is about to be sent. */
+function unlessTaken(gone: AbortSignal, back: () => void): void {
+  const look = () => {
+    if (failedWith(gone.reason, 'EPIPE', 'ECONNRESET')) back();
+  };
+  if (gone.aborted) back();
+  else gone.addEventListener('abort', look);
 }
 
 /** What is known of programs that run: those that were started through the daemon, and those that were found. */
@@ -218,6 +248,19 @@ type LaunchMethods = Pick<
   'launch.plan' | 'launch.apart' | 'launch.list' | 'launch.verify' | 'app.sync'
 >;
 
+/** Tells whether an instance of an application works on the disk of a user. */
+const onDisk =
+  (
+    running: Running,
+    accountOf: LaunchParts['accountOf'],
+    { version, folderOf }: { version: 1 | 2; folderOf(group: string): string },
+  ) =>
+  (app: string, uid: number): boolean =>
+    running.list(accountOf(uid)).some((one) => {
+      const group = { version, folder: folderOf(one.group), freezable: false };
+      return one.app === app && one.profile === 'standard' && isPopulated(group);
+    });
+
 /** Programs of one answer. */
 const LIST_MAX = 1_000;
 
@@ -226,6 +269,7 @@ export function openLaunches(parts: LaunchParts) {
   const { applications, partitions, secure, fast } = parts;
   const { loop } = partitions;
   const { placements, running, pins, memoryOf, folderOf, version, ...found } = openRunning(parts);
+  const ground = { fast, version, placements, log: parts.log };
   const seen = (uid: number) => running.list(uid === 0 ? undefined : parts.accountOf(uid));
   const methods: LaunchMethods = {
     ...secure.methods,
@@ -235,7 +279,9 @@ export function openLaunches(parts: LaunchParts) {
         { secure, fast, folderOf },
       ),
     ...fast.methods,
-    async 'launch.plan'(asked: Asked, { caller, dryRun }: Request) {
+    async 'launch.plan'(asked: Asked, request: Request) {
+      const beganMs = performance.now();
+      const { caller, dryRun } = request;
       const launch = await launchOf(applications, asked, caller);
       const planned = await plannedFor(secure, launch, asked, caller);
       const { memoryBytes, weights, served: _, ...chosen } = planned;
@@ -264,7 +310,7 @@ export function openLaunches(parts: LaunchParts) {
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
       }
       if (plan.profile === 'fast')
-        return { app, ...(await inMemory({ fast, version }, placements, planned, start, caller)) };
+        return { app, ...(await inMemory(ground, { plan: planned, start, request, beganMs })) };
       return { app, ...plan, placement: placements.follow(app, caller, start) };
     },
     'launch.list': (_, { caller }) => {
@@ -285,7 +331,7 @@ export function openLaunches(parts: LaunchParts) {
     /** Takes up what an earlier daemon has left. */
     async recover(engine: Engine): Promise<void> {
       await found.start();
-      await fast.over(engine);
+      await fast.over(engine, onDisk(running, parts.accountOf, { version, folderOf }));
     },
     async close(): Promise<void> {
       await fast.sessions.close();

@@ -29,7 +29,7 @@ function visit(
   folder: Fd,
   path: string,
   filled: Filled,
-  each: (folder: Fd, path: string, base: Base) => void,
+  each: (folder: Fd, path: string, base: Base, below?: Fd) => void,
   left: (path: string, base: Base) => void = () => undefined,
 ): void {
   for (const name of namesIn(folder)) {
@@ -44,7 +44,7 @@ function visit(
       if (seen.type !== 'folder') each(folder, one, base);
       else {
         using below = openBeneath(folder, name, FOLDER);
-        each(folder, one, base);
+        each(folder, one, base, below);
         filled.base.set(one, base);
         visit(below, one, filled, each, left);
         left(one, base);
@@ -67,14 +67,18 @@ export function readBase(disk: Fd): Filled {
   return filled;
 }
 
-/** Fills the empty folder in memory with all that the folder on the disk has. Throws when that is changed meanwhile. */
-export function fillMemory(disk: Fd, memory: MemoryFolder): Filled {
+/**
+ * Fills the empty folder in memory with all that the folder on the disk has. Throws when that is changed meanwhile.
+ * @param watch is given each folder of the disk before it is read.
+ */
+export function fillMemory(disk: Fd, memory: MemoryFolder, watch: (folder: Fd) => void): Filled {
   const filled = none();
   const folders = new Map<string, Fd>([['', memory.root]]);
   const first = new Map<string, string>();
   const folderOf = (path: string): Fd => folders.get(above(path))!;
   memory.watch(memory.root, '');
-  const make = (from: Fd, path: string, base: Base): void => {
+  const make = (from: Fd, path: string, base: Base, below?: Fd): void => {
+    if (below !== undefined) watch(below);
     const to = folderOf(path);
     const name = last(path);
     const twin = first.get(base.inode);
@@ -114,6 +118,7 @@ export function fillMemory(disk: Fd, memory: MemoryFolder): Filled {
     setChangeTime(folderOf(path), last(path), BigInt(mtimeNs));
   };
   try {
+    watch(disk);
     visit(disk, '', filled, make, leave);
   } finally {
     folders.delete('');

@@ -1,5 +1,6 @@
 import {
   fchmodSync,
+  fstatSync,
   fsyncSync,
   lstatSync,
   readFileSync,
@@ -74,6 +75,12 @@ export class FolderDisk implements Disk {
 
   get root(): Fd {
     return this.#root;
+  }
+
+  /** True while this very folder is at its name. */
+  isThere(): boolean {
+    const inode = String(fstatSync(this.#root.number, { bigint: true }).ino);
+    return seenIn(this.#parent, this.#name)?.inode === inode;
   }
 
   /** The open box. Throws when there is none. */

@@ -23,6 +23,16 @@ const READABLE = { file: 0o400, folder: 0o500, symlink: 0 };
 const isGone = (error: unknown): boolean =>
   failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV', 'ESTALE', 'ENXIO');
 
+/** Watches a folder more. Throws what to do where there may be no more of them. */
+export function addWatch(watch: TreeWatch, folder: Fd): number {
+  try {
+    return watch.add(folder);
+  } catch (error) {
+    if (!failedWith(error, 'ENOSPC')) throw error;
+    throw new Error('so many folders cannot be watched (raise fs.inotify.max_user_watches)');
+  }
+}
+
 /** The folder in memory that a program works in: what is there, and what was changed since it was last taken. */
 export class MemoryFolder {
   readonly root: Fd;
@@ -45,14 +55,7 @@ export class MemoryFolder {
 
   /** Watches a folder that is about to be filled, or looked at. */
   watch(folder: Fd, path: string): void {
-    let watch: number;
-    try {
-      watch = this.#watch.add(folder);
-    } catch (error) {
-      if (!failedWith(error, 'ENOSPC')) throw error;
-      const most = `more than ${this.#watches.size}`;
-      throw new Error(`${most} folders cannot be watched (raise fs.inotify.max_user_watches)`);
-    }
+    const watch = addWatch(this.#watch, folder);
     this.#folders.set(watch, path);
     this.#watches.set(path, watch);
   }

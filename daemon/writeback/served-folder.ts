@@ -4,12 +4,13 @@ import type { Fd } from '../kernel/fd.ts';
 import { copyMetadata, copyWithDigest, digestOfContent } from '../kernel/file-copy.ts';
 import { syncFileSystemOf } from '../kernel/files.ts';
 import { namesIn, openBeneath, unlinkIn } from '../kernel/openat.ts';
+import { TreeWatch } from '../kernel/tree-watch.ts';
 import { planDelta, type Saved, toTake } from './delta.ts';
 import { compareMemory, type Filled, fillMemory, readBase } from './fill.ts';
 import { FolderDisk } from './folder-disk.ts';
 import { commitGeneration, pruneBox, type Recovered, recoverBox } from './generations.ts';
 import { numberOf } from './manifest.ts';
-import { MemoryFolder } from './memory-folder.ts';
+import { addWatch, MemoryFolder } from './memory-folder.ts';
 
 /** Taking took longer than the program may stand still. */
 export class Late extends Error {}
@@ -46,6 +47,8 @@ export class ServedFolder {
   /** Taken although nothing tells that they were written. */
   readonly #mapped = new Set<string>();
   #filled: Filled | undefined;
+  /** What was changed on the disk since memory was filled, until a program works there. */
+  #diskWatch: TreeWatch | undefined;
   #number = 0;
   #count = 0;
 
@@ -60,12 +63,21 @@ export class ServedFolder {
     // Where nothing can be put beside it, that is to be known now.
     this.#disk.makeBox();
     this.#disk.dropBox();
-    this.#filled = fillMemory(this.#disk.root, this.#memory);
+    const watch = new TreeWatch();
+    this.#diskWatch = watch;
+    this.#filled = fillMemory(this.#disk.root, this.#memory, (one) => void addWatch(watch, one));
     return this.#filled;
   }
 
-  /** True when the folder on the disk is what memory was filled with. */
+  #endDiskWatch(): void {
+    this.#diskWatch?.close();
+    this.#diskWatch = undefined;
+  }
+
+  /** True when the folder on the disk is what memory was filled with. At once where nothing has happened in it since. */
   isSame(): boolean {
+    if (!this.#disk.isThere()) return false;
+    if (this.#diskWatch?.read()?.length === 0) return true;
     const now = readBase(this.#disk.root).base;
     if (now.size !== this.#base.size) return false;
     return [...now].every(([path, one]) => {
@@ -98,6 +110,7 @@ export class ServedFolder {
 
   /** Copies what was changed while the program goes on, so that less is left for the moment in which it stands still. */
   prepare(): void {
+    this.#endDiskWatch();
     this.#memory.drain();
     const known = new Map<string, Saved>(this.#saved);
     for (const inode of this.#taken.keys()) known.set(inode, { blob: '', size: 0, digest: '' });
@@ -226,6 +239,7 @@ export class ServedFolder {
   }
 
   close(): void {
+    this.#endDiskWatch();
     this.#memory.close();
     this.#takenFolder.close();
     this.#disk.close();

@@ -35,6 +35,8 @@ export interface SessionParts {
   partitionOf(one: Served): Promise<string | undefined>;
   /** Removes it, if it is there. */
   removePartition(one: Wanted): Promise<void>;
+  /** An instance of the application works on the disk. */
+  isOnDisk?(one: Wanted): boolean;
 }
 
 /** `ending`: what a crash or the last instance has left is being brought to the disk. */
@@ -44,6 +46,8 @@ export type SessionState = 'filling' | 'filled' | 'serving' | 'ending' | 'gone';
 const ROOM = { times: 2, perName: 16_384, bytes: 64 << 20 };
 /** More is never put into memory for one application. */
 const BYTES_MAX = 8 * 2 ** 30;
+/** A launch cannot wait until so much has been read. */
+const LARGE = { names: 2_000, bytes: 64 << 20 };
 /** What is written is on the disk after this time. */
 export const SYNC_EVERY_MS = 25_000;
 /** What failed is tried again after this time. */
@@ -61,6 +65,8 @@ export class Session {
   takenMs: number;
   /** Files that others had changed on the disk meanwhile, which were put aside. */
   kept = 0;
+  /** Its folders are to be in memory before a launch asks for them. */
+  isLarge = false;
   readonly #parts: SessionParts;
   #served: Served;
   #memory: string | undefined;
@@ -157,6 +163,7 @@ export class Session {
           'measured',
           deadlines.openMs,
         );
+        this.isLarge = names > LARGE.names || bytes > LARGE.bytes;
         const room = bytes * ROOM.times + names * ROOM.perName + ROOM.bytes;
         if (room > BYTES_MAX) throw new Error(`its folders hold ${formatSize(bytes)}: too much`);
         this.#memory = await this.#parts.makePartition(this.wanted, room);
@@ -267,6 +274,13 @@ export class Session {
     });
   }
 
+  /** An instance that was to work in memory does not. */
+  async forget(group: ProgramGroup): Promise<void> {
+    const programs = this.#served.programs.filter(({ folder }) => folder !== group.folder);
+    this.#served = { ...this.#served, programs };
+    if (this.state !== 'gone') await this.#parts.store.commit((tx) => putServed(tx, this.#served));
+  }
+
   /** Writes back now what is in memory only. Throws why that cannot be. */
   syncNow(): Promise<void> {
     return this.#next(async () => {
@@ -339,10 +353,13 @@ export class Session {
     await this.#parts.removePartition(this.wanted);
   }
 
-  /** Gives up memory that no instance has used. */
-  discard(): Promise<void> {
+  /** Gives up memory that no instance has used. False when one is about to. */
+  discard(): Promise<boolean> {
     return this.#next(async () => {
-      if (this.state === 'filled' && this.#expected === 0) await this.#leave();
+      // A partition that cannot be removed is told, and removed when it is needed again.
+      if (this.state === 'filled' && this.#expected === 0)
+        await this.#leave().catch((error) => this.#failed(error));
+      return this.state === 'gone';
     });
   }
 

@@ -17,8 +17,18 @@ const ALL_MAX = 32;
 const TICK_MS = 1000;
 /** Memory that was filled too late for its launch waits so long for the next one. */
 const IDLE_MS = 10 * 60_000;
-/** After a failure it is not tried again before this time. */
+/** After a failure no launch tries it again before this time. */
 const PAUSE_MS = 60_000;
+/** How long to wait before memory is filled anew for the next launch: longer each time, where somebody goes on writing on the disk. */
+const AGAIN = { firstMs: 1000, times: 4 };
+
+/** No launch would find memory: what is to be there for the next one. */
+interface Missed {
+  wanted: Wanted;
+  sinceMs: number;
+  againMs: number;
+  nextMs: number;
+}
 
 /** What is shown of one. */
 export interface SessionPage {
@@ -35,27 +45,59 @@ const expected = (session: Session): Entered => {
   return { session };
 };
 
+/** What `work` comes to before `late`; undefined where it takes longer, and goes on. */
+async function before<T>(late: number, work: Promise<T>): Promise<T | undefined> {
+  const gone = new AbortController();
+  const timeout = pause(Math.max(0, late - performance.now()), undefined, { signal: gone.signal });
+  try {
+    return await Promise.race([work, timeout]);
+  } finally {
+    gone.abort();
+    await timeout.catch(() => undefined);
+    work.catch(() => undefined);
+  }
+}
+
 /** All sessions of the daemon. */
 export class Sessions {
   readonly #parts: SessionParts;
   readonly #all = new Map<string, Session>();
   readonly #failures = new Map<string, { text: string; atMs: number }>();
+  readonly #missed = new Map<string, Missed>();
   #timer: NodeJS.Timeout | undefined;
+  #closed = false;
   #ticking: Promise<void> = Promise.resolve();
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
   }
 
-  /** The session for a launch, which is expected then, if its memory is there within `budgetMs`; filling goes on behind one that starts without. */
-  async enter(wanted: Wanted, budgetMs: number): Promise<Entered> {
-    const late = performance.now() + budgetMs;
+  /**
+   * The session for a launch, which is expected then, if its memory is there before `late` (of `performance.now`). One that starts without has
+   * it filled behind it, and anew when it has ended.
+   */
+  async enter(wanted: Wanted, late: number): Promise<Entered> {
+    const entered = await this.#inTime(wanted, late);
+    if ('session' in entered) this.#missed.delete(wanted.name);
+    if ('standard' in entered) this.#miss(wanted);
+    return entered;
+  }
+
+  /** Memory is to be there for the next launch. */
+  #miss(wanted: Wanted): void {
+    const now = boottimeMs();
+    const { firstMs: againMs } = AGAIN;
+    this.#missed.set(wanted.name, { wanted, sinceMs: now, againMs, nextMs: now + againMs });
+    this.#wait();
+  }
+
+  async #inTime(wanted: Wanted, late: number): Promise<Entered> {
     const session = this.#all.get(wanted.name) ?? this.#begin(wanted);
     if ('standard' in session) return session;
     for (;;) {
       const { state, problem } = session;
       if (state === 'serving') return expected(session);
-      if (state === 'filled') return await this.#entered(session);
+      if (state === 'filled') return await this.#entered(session, late);
       if (state === 'gone')
         return { standard: this.#failures.get(wanted.name)?.text ?? 'it has just ended' };
       if (performance.now() > late)
@@ -63,17 +105,48 @@ export class Sessions {
           ? {
               refused: `what it wrote is being brought to the disk${problem ? `: ${problem}` : ''}`,
             }
-          : { standard: 'its folders are not in memory yet; the next start has them there' };
+          : { standard: 'its folders are not in memory yet; they will be for a later start' };
       await pause(5);
     }
   }
 
-  async #entered(session: Session): Promise<Entered> {
-    if (await session.isFresh()) return expected(session);
-    await session.discard();
-    this.#all.delete(session.wanted.name);
-    this.#begin(session.wanted);
-    return { standard: 'its folders have changed since they came into memory' };
+  async #entered(session: Session, late: number): Promise<Entered> {
+    // What that one writes would not be seen in memory.
+    if (this.#isOnDisk(session.wanted))
+      return { standard: 'another instance of it works on the disk, and so does this one' };
+    // Before anything is waited for: memory does not go then.
+    session.expect();
+    const isFresh = await before(late, session.isFresh()).catch(() => false);
+    if (isFresh === true || session.state === 'serving') return { session };
+    session.decline();
+    return {
+      standard:
+        isFresh === undefined
+          ? 'its folders could not be compared with the disk in time'
+          : 'its folders have changed since they came into memory; they will be there for a later start',
+    };
+  }
+
+  #isOnDisk(wanted: Wanted): boolean {
+    return this.#parts.isOnDisk?.(wanted) ?? false;
+  }
+
+  /** Fills memory anew for the next launch, when nobody works on the disk any more. */
+  async #prepare(name: string, missed: Missed): Promise<void> {
+    const now = boottimeMs();
+    const session = this.#all.get(name);
+    if (now - missed.sinceMs > IDLE_MS) return void this.#missed.delete(name);
+    if (now < missed.nextMs || this.#isOnDisk(missed.wanted)) return;
+    missed.nextMs = now + missed.againMs;
+    if (session !== undefined) {
+      if (session.state !== 'filled' || (await session.isFresh().catch(() => false))) return;
+      // A launch may be quicker.
+      if (!(await session.discard()) || this.#all.get(name) !== session) return;
+      this.#all.delete(name);
+    }
+    missed.againMs *= AGAIN.times;
+    this.#failures.delete(name);
+    this.#begin(missed.wanted);
   }
 
   #begin(wanted: Wanted): Session | { standard: string } {
@@ -90,7 +163,7 @@ export class Sessions {
     session.fill().catch((error) => {
       const text = String((error as Error)?.message ?? error);
       this.#failures.set(name, { text, atMs: boottimeMs() });
-      this.#all.delete(name);
+      if (this.#all.get(name) === session) this.#all.delete(name);
     });
     this.#wait();
     return session;
@@ -108,7 +181,8 @@ export class Sessions {
   }
 
   #wait(): void {
-    if (this.#timer !== undefined || this.#all.size === 0) return;
+    if (this.#closed || this.#timer !== undefined || this.#all.size + this.#missed.size === 0)
+      return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#ticking = this.#tick().finally(() => this.#wait());
@@ -118,12 +192,16 @@ export class Sessions {
   async #tick(): Promise<void> {
     await Promise.all(
       [...this.#all].map(async ([name, session]) => {
+        const hasServed = session.state === 'serving' || session.state === 'ending';
         await session.tick();
         const idle = session.state === 'filled' && session.unsavedMs > IDLE_MS;
         if (idle) await session.discard();
-        if (session.state === 'gone' && this.#all.get(name) === session) this.#all.delete(name);
+        if (session.state !== 'gone' || this.#all.get(name) !== session) return;
+        this.#all.delete(name);
+        if (hasServed && session.isLarge) this.#miss(session.wanted);
       }),
     );
+    await Promise.all([...this.#missed].map(([name, missed]) => this.#prepare(name, missed)));
   }
 
   /** Names of their partitions. */
@@ -175,9 +253,9 @@ export class Sessions {
 
   /** Everything is written back; memory of what runs stays for the next daemon. */
   async close(): Promise<void> {
+    this.#closed = true;
     clearTimeout(this.#timer);
     await this.#ticking;
-    clearTimeout(this.#timer);
     await Promise.all([...this.#all.values()].map((one) => one.close().catch(() => undefined)));
   }
 }

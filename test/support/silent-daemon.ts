@@ -31,6 +31,7 @@ export const rootRequest: Request = {
   caller: { pid: process.pid, uid: 0, gid: 0, groups: [], socket: 'control' },
   level: 'root',
   dryRun: false,
+  gone: new AbortController().signal,
   input: (input) => ({
     path: input.kind === 'path' ? input.path : '',
     uploaded: false,

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -13,7 +13,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -26,6 +26,7 @@ import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
 import { privateTree, startLive } from '../../security/live-daemon.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
+import { partner } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { endFastGroups, endProcess, fastGroups, userSide } from '../../support/program-groups.ts';
 
@@ -60,6 +61,7 @@ const PATH = '/usr/local/bin:/usr/bin:/bin';
 /** Writes each line that it reads into a file of its folder. At `leave` it leaves a process behind, which writes what comes out of a pipe. */
 const paint = `#!/bin/sh
 cd "$(dirname "$0")/../games/.paint"
+echo begun >&2
 echo begun
 while read -r line; do
   if [ "$line" = leave ]; then
@@ -72,25 +74,30 @@ while read -r line; do
 done
 `;
 
-/** Gives up before the whole run is given up, which would leave everything behind. */
+/** Before the whole run is given up, which would leave everything behind. */
+const limitMs = 120_000;
+
 async function until<T>(look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  for (const end = performance.now() + 60_000; ; await pause(20)) {
+  for (const end = performance.now() + limitMs; ; await pause(20)) {
     const found = await look();
     if (found !== undefined) return found;
-    if (performance.now() > end) throw new Error(`not within a minute: ${look}`);
+    if (performance.now() > end) throw new Error(`not within ${limitMs} ms: ${look}`);
   }
 }
 
-/** A machine with one application whose data may lie in memory, and a daemon. */
-async function paintMachine(t: ExecutionContext) {
+/** A machine with one application whose data may lie in memory, and a daemon. `more` is told the home when its folders are there. */
+async function paintMachine(t: ExecutionContext, more: (home: string) => void = () => undefined) {
   const root = privateTree(t, userSide(t));
   endFastGroups(t, root);
   const disk = `${root}/machine/usr/games/.paint`;
   const program = `${root}/machine/usr/bin/paint`;
-  for (const folder of [disk, `${root}/machine/usr/bin`]) mkdirSync(folder, { recursive: true });
+  const home = `${root}/machine/usr/games`;
+  for (const folder of [home, `${root}/machine/usr/bin`]) mkdirSync(folder, { recursive: true });
+  more(home);
+  mkdirSync(disk);
   writeFileSync(program, paint, { mode: 0o755 });
   for (const name of ['file', 'other']) writeFileSync(`${disk}/${name}`, 'old\n');
-  for (const at of [`${root}/machine/usr/games`, disk, `${disk}/file`, `${disk}/other`])
+  for (const at of [home, disk, `${disk}/file`, `${disk}/other`])
     chownSync(at, games.uid, games.gid);
   const daemon = await startLive(t, root);
   const client = await daemon.client();
@@ -106,8 +113,8 @@ async function paintMachine(t: ExecutionContext) {
 }
 
 /** Starts the application by the launcher; `said` is what the launcher had to say. */
-async function start(t: ExecutionContext, root: string, program: string) {
-  const child = spawn(launcher, ['paint', '--', program], {
+async function start(t: ExecutionContext, root: string, program: string, ...words: string[]) {
+  const child = spawn(launcher, [...words, 'paint', '--', program], {
     env: { PATH, PERSONA_ROOT: root },
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
@@ -131,6 +138,9 @@ async function start(t: ExecutionContext, root: string, program: string) {
     return String((await Promise.race([lines.next(), late])).value);
   };
   t.is(await line(), 'begun', said);
+  // Its launcher has said everything before.
+  await until(() => said.endsWith('begun\n') || undefined);
+  said = said.slice(0, -'begun\n'.length);
   return {
     said: () => said,
     async write(text: string) {
@@ -155,6 +165,21 @@ async function startFast(t: ExecutionContext, machine: Awaited<ReturnType<typeof
       const pages = await machine.pages();
       return pages.every(({ state }) => state === 'filled') || undefined;
     });
+  }
+}
+
+/** Starts it until the daemon was quick enough for the launcher, each time when `isReady`. */
+async function startInTime(
+  t: ExecutionContext,
+  { root, program }: Awaited<ReturnType<typeof paintMachine>>,
+  isReady: () => Promise<boolean>,
+  ...words: string[]
+) {
+  for (;;) {
+    await until(async () => (await isReady()) || undefined);
+    const one = await start(t, root, program, ...words);
+    if (!/in time|no time/.test(one.said())) return one;
+    await one.end();
   }
 }
 
@@ -309,4 +334,131 @@ live('two daemons on one machine serve the same application of the same user apa
   await two.end();
   await until(async () => ((await machines[1]!.pages()).length === 0 ? true : undefined));
   t.is(readFileSync(`${machines[1]!.disk}/file`, 'latin1'), 'third\n');
+});
+
+/** Asks to start the program, and goes on when it is told to, without having read the answer. */
+const impatient = `
+import json, os, socket, sys
+run, program, uid = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+file = os.stat(program)
+executable = {'path': program, 'device': str(file.st_dev), 'inode': str(file.st_ino)}
+data = {'id': 1, 'params': {'app': 'paint', 'executable': executable}}
+one = socket.socket(socket.AF_UNIX)
+one.connect(run + '/user.sock')
+one.send(json.dumps({'type': 'launch.plan', 'data': data}).encode() + b'\\f')
+print('asked', flush=True)
+sys.stdin.readline()
+one.close()
+print('gave up', flush=True)
+sys.stdin.readline()
+`;
+
+for (const moment of ['before', 'after'])
+  live(
+    `a launcher that gave up ${moment} it was answered works on the disk, and is no instance`,
+    async (t) => {
+      const machine = await paintMachine(t);
+      const { disk, program, daemon, client, pages } = machine;
+      const one = await startFast(t, machine);
+      const plans = async () => (await client.call('launch.list', {})).applications;
+      // Memory is written to, and a launch told, only when the daemon goes on.
+      if (moment === 'before') daemon.child.kill('SIGSTOP');
+      t.teardown(() => daemon.child.kill('SIGCONT'));
+      const other = partner(t, 'python3', '-c', impatient, daemon.run, program, String(games.uid));
+      t.is(await other.line(), 'asked');
+      const begun = async () => (await plans()).length === 2 || undefined;
+      if (moment === 'after') await until(begun);
+      other.say('give up');
+      t.is(await other.line(), 'gave up');
+      daemon.child.kill('SIGCONT');
+      await until(begun);
+      await until(async () => {
+        const [last] = await plans();
+        return (last?.profile === 'standard' && /did not wait/.test(last.reason)) || undefined;
+      });
+      t.is(await one.write('new'), 'done old');
+      await one.end();
+      // The one that works in memory was the only one.
+      await until(async () => ((await pages()).length === 0 ? true : undefined));
+      t.is(readFileSync(`${disk}/file`, 'latin1'), 'new\n');
+      t.is(other.process.exitCode, null);
+    },
+  );
+
+live('while one instance works on the disk, no other one begins in memory', async (t) => {
+  const machine = await paintMachine(t);
+  const { disk, client, pages } = machine;
+  const isFilled = async () => (await pages()).some(({ state }) => state === 'filled');
+  const one = await startInTime(t, machine, async () => true, '--profile', 'standard');
+  t.is(one.said(), '');
+  await until(async () => (await client.call('launch.list', {})).applications.length || undefined);
+  await (await startInTime(t, machine, async () => true)).end();
+  const two = await startInTime(t, machine, isFilled);
+  t.regex(two.said(), /another instance of it works on the disk/);
+  t.is(await one.write('new'), 'done old');
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'new\n');
+  await two.end();
+  await one.end();
+  const three = await startFast(t, machine);
+  t.is(await three.write('newer'), 'done old');
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'new\n');
+});
+
+/** Puts so many files into the application's folder. */
+function fillFolder({ disk }: { disk: string }, count: number): void {
+  const input = Array.from({ length: count }, (_, n) => `${n}\n`).join('');
+  mkdirSync(`${disk}/many`);
+  chownSync(`${disk}/many`, games.uid, games.gid);
+  execFileSync('split', ['-a', '5', '-l', '1', '-', `${disk}/many/`], { input, ...games });
+}
+
+live('a folder that is too large for a launch is in memory for each later one', async (t) => {
+  const machine = await paintMachine(t);
+  const { disk, pages } = machine;
+  fillFolder(machine, 2500);
+  const first = await start(t, machine.root, machine.program, '--profile', 'standard');
+  await (await start(t, machine.root, machine.program)).end();
+  const isFilled = async () => (await pages()).some(({ state }) => state === 'filled');
+  await until(async () => (await isFilled()) || undefined);
+  // What was read by now is not what the next one is to have.
+  t.is(await first.write('first'), 'done old');
+  await first.end();
+  const next = await startFast(t, machine);
+  t.is(await next.write('next'), 'done old');
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'first\n');
+  await next.end();
+  await until(() => readFileSync(`${disk}/file`, 'latin1') === 'next\n' || undefined);
+  // It is there again before anybody asks.
+  const last = await startInTime(t, machine, isFilled);
+  t.is(last.said(), '');
+  t.is(await last.write('last'), 'done old');
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'next\n');
+});
+
+const MANY = 100_000;
+const large = when(test, {
+  ...launcherNeeds,
+  root: true,
+  tools: ['bwrap', 'python3', 'split', 'mount'],
+  other: () =>
+    unmanaged() ?? (totalmem() < 8 * 2 ** 30 ? 'needs 8 GiB of memory for 10^5 files' : undefined),
+});
+
+large('a folder of 10^5 files holds up no launch', async (t) => {
+  const options = `mode=0755,size=1g,nr_inodes=${2 * MANY}`;
+  const machine = await paintMachine(t, (home) => {
+    run('mount', '-t', 'tmpfs', '-o', options, 'persona-test', home);
+  });
+  const { disk } = machine;
+  fillFolder(machine, MANY);
+  const first = await start(t, machine.root, machine.program);
+  t.regex(first.said(), /starts as standard: /);
+  await first.end();
+  const next = await startFast(t, machine);
+  t.is(await next.write('next'), 'done old');
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+  await next.end();
+  await until(() => readFileSync(`${disk}/file`, 'latin1') === 'next\n' || undefined);
+  t.is(readdirSync(`${disk}/many`).length, MANY);
 });
