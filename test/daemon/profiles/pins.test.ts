@@ -25,7 +25,7 @@ import { asUser, privateTree, startLive } from '../../security/live-daemon.ts';
 import { builtPins, lockedBytes, pinsNeeds } from '../../support/file-pins.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
-import { userSide } from '../../support/program-groups.ts';
+import { endFastGroups, userSide } from '../../support/program-groups.ts';
 import { until } from './side-group.ts';
 
 // Executables and libraries of applications that run as fast, kept in memory.
@@ -199,6 +199,7 @@ live(
   async (t) => {
     const games = { uid: 5, gid: 60 };
     const root = privateTree(t, userSide(t), '/var/tmp');
+    endFastGroups(t, root);
     const folder = `${root}/machine/usr/games/.paint`;
     for (const at of [folder, `${root}/machine/usr/bin`]) mkdirSync(at, { recursive: true });
     for (const at of [`${root}/machine/usr/games`, folder]) chownSync(at, games.uid, games.gid);
