@@ -42,15 +42,18 @@ const tests = [
   'zstd',
 ];
 
+/** Applications that tests start. */
+const applications = ['git', 'sqlite3', 'vim'];
+
 /** What only the guest of the newer release has. */
-const newest = ['stress-ng', 'util-linux-extra'];
+const newest = [...applications, 'stress-ng', 'util-linux-extra'];
 
 /** The packages of a guest of this release. */
 export const guestPackages = (suite: Suite): string[] =>
   [...system, ...daemon, ...tests, ...(suite === 'trixie' ? newest : [])].sort();
 
-/** Files that no guest needs: what is written for people, and the drivers of screens, on which stress-ng depends. */
+/** Files that no guest needs: what is written for people, what editors colour text by, and the drivers of screens, on which stress-ng depends. */
 export const unneededFiles = [
-  ...['man', 'doc', 'locale'].map((name) => `/usr/share/${name}/*`),
+  ...['man', 'doc', 'locale', 'vim'].map((name) => `/usr/share/${name}/*`),
   ...['libLLVM', 'libgallium', 'libz3'].map((name) => `/usr/lib/*/${name}*`),
 ];
