@@ -195,8 +195,9 @@ export class FastLaunches {
     return {
       argv: [BWRAP, '--dev-bind', '/', '/', ...binds, '--'],
       withdraw: async () => {
-        if (group.folder === placed.folder) await session.forget(group);
-        else if (beside !== undefined && before !== undefined && launcher !== undefined)
+        const isOwn = group.folder === placed.folder;
+        await session.withdraw(isOwn ? group : undefined);
+        if (!isOwn && beside !== undefined && before !== undefined && launcher !== undefined)
           await placeProcess(before, beside, launcher);
       },
     };

@@ -49,6 +49,7 @@ export class ServedFolder {
   #filled: Filled | undefined;
   /** What was changed on the disk since memory was filled, until a program works there. */
   #diskWatch: TreeWatch | undefined;
+  #diskMoved = false;
   #number = 0;
   #count = 0;
 
@@ -77,7 +78,9 @@ export class ServedFolder {
   /** True when the folder on the disk is what memory was filled with. At once where nothing has happened in it since. */
   isSame(): boolean {
     if (!this.#disk.isThere()) return false;
-    if (this.#diskWatch?.read()?.length === 0) return true;
+    // What was told once is not told again, and folders that were made since are not watched.
+    this.#diskMoved ||= this.#diskWatch?.read()?.length !== 0;
+    if (!this.#diskMoved) return true;
     const now = readBase(this.#disk.root).base;
     if (now.size !== this.#base.size) return false;
     return [...now].every(([path, one]) => {

@@ -76,6 +76,8 @@ export class Session {
   #savedMs: number;
   #triedMs = 0;
   #expected = 0;
+  /** Instances that began in memory. While there was none, what is there is no more than the disk had. */
+  #begun: number;
   /** What was last seen to work in memory from outside the groups of its instances. */
   #strays: readonly ProcessId[] = [];
 
@@ -84,6 +86,7 @@ export class Session {
     this.wanted = wanted;
     this.takenMs = parts.now();
     this.#savedMs = this.#elapsedMs();
+    this.#begun = earlier === undefined ? 0 : 1;
     this.#served = earlier ?? {
       ...wanted,
       boot: bootId(),
@@ -216,6 +219,7 @@ export class Session {
       const others = this.#served.programs.filter(({ folder }) => folder !== group.folder);
       const programs = [...others.filter(isPopulated), group];
       this.#served = { ...this.#served, programs };
+      this.#begun += 1;
       await this.#parts.store.commit((tx) => putServed(tx, this.#served));
       if (this.state === 'filled') {
         this.takenMs = this.#parts.now();
@@ -274,11 +278,22 @@ export class Session {
     });
   }
 
-  /** An instance that was to work in memory does not. */
-  async forget(group: ProgramGroup): Promise<void> {
-    const programs = this.#served.programs.filter(({ folder }) => folder !== group.folder);
+  /**
+   * An instance that was to work in memory works on the disk. What it writes there is not in memory: where no other one has worked there, the
+   * next one finds it out as if this had never begun.
+   * @param group its own; absent: others are in it too
+   */
+  async withdraw(group?: ProgramGroup): Promise<void> {
+    const programs = this.#served.programs.filter(({ folder }) => folder !== group?.folder);
     this.#served = { ...this.#served, programs };
-    if (this.state !== 'gone') await this.#parts.store.commit((tx) => putServed(tx, this.#served));
+    this.#begun -= 1;
+    if (this.state !== 'serving') return;
+    if (this.#begun === 0) this.state = 'filled';
+    const { state } = this;
+    await this.#parts.store.commit((tx) => {
+      if (state === 'filled') deleteServed(tx, this.wanted.name);
+      else putServed(tx, this.#served);
+    });
   }
 
   /** Writes back now what is in memory only. Throws why that cannot be. */
@@ -367,7 +382,8 @@ export class Session {
   async close(): Promise<void> {
     if (this.state === 'filled') await this.discard();
     if (this.state === 'serving') {
-      if (await this.#isOver()) await this.finish().catch(() => undefined);
+      // Whether somebody still works there may not be told: it is written back all the same.
+      if (await this.#isOver().catch(() => false)) await this.finish().catch(() => undefined);
       else await this.syncNow().catch(() => undefined);
     }
     await this.#next(async () => {

@@ -66,7 +66,8 @@ export class Sessions {
   readonly #missed = new Map<string, Missed>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
-  #ticking: Promise<void> = Promise.resolve();
+  /** What is being done for each: it may take long, and holds up no other. */
+  readonly #turns = new Map<string, Promise<void>>();
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
@@ -185,23 +186,35 @@ export class Sessions {
       return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#ticking = this.#tick().finally(() => this.#wait());
+      this.#tick();
+      this.#wait();
     }, TICK_MS).unref();
   }
 
-  async #tick(): Promise<void> {
-    await Promise.all(
-      [...this.#all].map(async ([name, session]) => {
-        const hasServed = session.state === 'serving' || session.state === 'ending';
-        await session.tick();
-        const idle = session.state === 'filled' && session.unsavedMs > IDLE_MS;
-        if (idle) await session.discard();
-        if (session.state !== 'gone' || this.#all.get(name) !== session) return;
-        this.#all.delete(name);
-        if (hasServed && session.isLarge) this.#miss(session.wanted);
-      }),
-    );
-    await Promise.all([...this.#missed].map(([name, missed]) => this.#prepare(name, missed)));
+  #tick(): void {
+    for (const name of new Set([...this.#all.keys(), ...this.#missed.keys()])) {
+      if (this.#turns.has(name)) continue;
+      const turn = this.#turn(name).finally(() => this.#turns.delete(name));
+      this.#turns.set(name, turn);
+    }
+  }
+
+  /** Does what is due for one. */
+  async #turn(name: string): Promise<void> {
+    const session = this.#all.get(name);
+    if (session !== undefined) await this.#tend(name, session);
+    const missed = this.#missed.get(name);
+    if (missed !== undefined) await this.#prepare(name, missed);
+  }
+
+  async #tend(name: string, session: Session): Promise<void> {
+    const hasServed = session.state === 'serving' || session.state === 'ending';
+    await session.tick();
+    const idle = session.state === 'filled' && session.unsavedMs > IDLE_MS;
+    if (idle) await session.discard();
+    if (session.state !== 'gone' || this.#all.get(name) !== session) return;
+    this.#all.delete(name);
+    if (hasServed && session.isLarge) this.#miss(session.wanted);
   }
 
   /** Names of their partitions. */
@@ -255,7 +268,7 @@ export class Sessions {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    await this.#ticking;
+    await Promise.all(this.#turns.values());
     await Promise.all([...this.#all.values()].map((one) => one.close().catch(() => undefined)));
   }
 }

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import test from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { openStore } from '../../../daemon/store/database.ts';
+import { putServed, readServed } from '../../../daemon/writeback/served-rows.ts';
 import { Session, SYNC_EVERY_MS } from '../../../daemon/writeback/session.ts';
+import { Sessions } from '../../../daemon/writeback/sessions.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
@@ -42,3 +44,89 @@ when(test, { root: true })('a clock that is set back keeps nothing from the disk
   await session.tick();
   t.not(session.problem, undefined);
 });
+
+when(test, { root: true })('an application that takes long holds up no other', async (t) => {
+  // Which its owner may not enter: what is tried there fails, and is tried again.
+  const folder = temporaryFolder(t);
+  const store = await openStore(join(folder, 'test.db'));
+  t.teardown(() => store.close());
+  // The clock of the sessions keeps no process alive.
+  const alive = setInterval(() => undefined, HOUR_MS);
+  t.teardown(() => clearInterval(alive));
+  const slow = Promise.withResolvers<undefined>();
+  const often = Promise.withResolvers<void>();
+  let failures = 0;
+  const warn = () => {
+    failures += 1;
+    if (failures === 4) often.resolve();
+  };
+  let elapsedMs = 0;
+  const nextHour = () => (elapsedMs += HOUR_MS);
+  const sessions = new Sessions({
+    ...{ store, log: { ...silentLog, warn }, now: () => Date.now(), elapsedMs: nextHour },
+    makePartition: async () => folder,
+    partitionOf: async ({ name }) => (name === 'slow' ? await slow.promise : undefined),
+    removePartition: async () => undefined,
+  });
+  t.teardown(async () => {
+    slow.resolve(undefined);
+    await sessions.close();
+  });
+  for (const name of ['slow', 'quick']) {
+    const wanted = { name, owner: 65_533, gid: 65_533, groups: [], app: name };
+    const served = { ...wanted, home: join(folder, name), folders: ['cache'], boot: 'now' };
+    await store.commit((tx) => putServed(tx, { ...served, sinceMs: 0, programs: [] }));
+  }
+  await sessions.recover();
+  await often.promise;
+  t.is(sessions.pages(undefined, 'slow')[0]?.problem, undefined);
+});
+
+when(test, { root: true })(
+  'what was never in memory is compared again before the next one',
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const store = await openStore(join(folder, 'test.db'));
+    t.teardown(() => store.close());
+    const parts = {
+      ...{ store, log: silentLog, now: () => Date.now() },
+      makePartition: async () => folder,
+      partitionOf: async () => undefined,
+      removePartition: async () => undefined,
+    };
+    const wanted = {
+      ...{ name: 'app', owner: 65_533, gid: 65_533, groups: [], app: 'app' },
+      ...{ home: join(folder, 'home'), folders: ['cache'] },
+    };
+    const group = (name: string) => ({ version: 2 as const, folder: `/${name}`, freezable: true });
+    const begin = async (session: Session, name: string) => {
+      session.expect();
+      await session.serve(group(name));
+    };
+    const stateOf = (session: Session): string => session.state;
+    const fresh = new Session(parts, wanted);
+    fresh.state = 'filled';
+    await begin(fresh, 'one');
+    t.is(stateOf(fresh), 'serving');
+    t.is((await readServed(store)).length, 1);
+    await fresh.withdraw(group('one'));
+    t.is(stateOf(fresh), 'filled');
+    t.deepEqual(
+      await readServed(store),
+      [],
+      'no start of the daemon takes it for something to be written',
+    );
+    // Somebody has worked in memory: what is there counts.
+    await begin(fresh, 'two');
+    await begin(fresh, 'three');
+    await fresh.withdraw(group('three'));
+    t.is(stateOf(fresh), 'serving');
+    t.is((await readServed(store)).length, 1);
+    const served = { ...wanted, boot: 'now', sinceMs: 0, programs: [group('earlier')] };
+    const taken = new Session(parts, wanted, served);
+    taken.state = 'serving';
+    await begin(taken, 'four');
+    await taken.withdraw(group('four'));
+    t.is(stateOf(taken), 'serving', 'of an earlier daemon');
+  },
+);

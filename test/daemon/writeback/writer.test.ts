@@ -102,6 +102,20 @@ root('nothing is written where nothing was changed', async (t) => {
   t.is(readFileSync(`${home.disk}/file`, 'latin1'), 'old');
 });
 
+root('what was changed on the disk is told each time it is asked for', async (t) => {
+  const home = await servedHome(t);
+  writeFileSync(`${home.disk}/file`, 'old');
+  const writer = await home.writer();
+  await open(home, writer);
+  const same = async () => (await writer.ask({ do: 'verify' }, 'verified', deadline)).same;
+  t.is(await same(), 1);
+  mkdirSync(`${home.disk}/folder`);
+  for (let n = 0; n < 2; n += 1) t.is(await same(), 0);
+  rmSync(`${home.disk}/folder`, { recursive: true });
+  t.is(await same(), 1, 'compared');
+  await finish(writer);
+});
+
 root('two generations are kept, and no more', async (t) => {
   const home = await servedHome(t);
   const writer = await home.writer();
