@@ -87,8 +87,10 @@ export class Sessions {
   /** Memory is to be there for the next launch. */
   #miss(wanted: Wanted): void {
     const now = boottimeMs();
-    const { firstMs: againMs } = AGAIN;
-    this.#missed.set(wanted.name, { wanted, sinceMs: now, againMs, nextMs: now + againMs });
+    const { firstMs } = AGAIN;
+    // One that is started again and again does not put it off.
+    const { againMs = firstMs, nextMs = now + firstMs } = this.#missed.get(wanted.name) ?? {};
+    this.#missed.set(wanted.name, { wanted, sinceMs: now, againMs, nextMs });
     this.#wait();
   }
 
