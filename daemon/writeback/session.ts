@@ -341,6 +341,11 @@ export class Session {
           this.state = 'serving';
           throw error;
         }
+        // Whoever was not seen before writes on: memory goes only when nobody is seen again.
+        if (!(await this.#isOver().catch(() => false))) {
+          this.state = 'serving';
+          return;
+        }
       }
       try {
         await this.#end();
