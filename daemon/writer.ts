@@ -98,14 +98,15 @@ class Writer {
     return total;
   }
 
-  #take({ mapped, freeze, running }: Extract<Ask, { do: 'take' }>): Answer {
+  #take({ mapped, freeze }: Extract<Ask, { do: 'take' }>): Answer {
     const freezer = freeze ? this.#freezer : undefined;
     const { frozenMsMax } = this.#task;
     const begun = performance.now();
     try {
       freezer?.freeze(frozenMsMax);
       const untilMs = freezer ? begun + frozenMsMax : Number.POSITIVE_INFINITY;
-      for (const folder of this.#folders) folder.take(mapped, untilMs, running && !freezer);
+      // Also where nobody runs as far as is known: one that was not seen would leave half of what it does.
+      for (const folder of this.#folders) folder.take(mapped, untilMs, !freezer);
     } catch (error) {
       if (error instanceof Late || failedWith(error, 'ETIMEDOUT')) return { said: 'late' };
       throw error;

@@ -65,7 +65,7 @@ async function take(writer: WriterChild, running: () => Promise<Running>, now: (
     const takenMs = now();
     const freeze = populated && freezable;
     const deadlineMs = freeze ? deadlines.stoppedMs : deadlines.copyMs;
-    const ask = { do: 'take' as const, mapped, freeze, running: populated };
+    const ask = { do: 'take' as const, mapped, freeze };
     try {
       const { frozenMs }: Taken = await writer.ask(ask, 'taken', deadlineMs);
       if (program.hasGrown?.()) throw new WriterFailed('it starts again and again', true);

@@ -14,7 +14,7 @@ export type Ask =
   /** Copies what was changed, as far as it stands still. */
   | { do: 'prepare' }
   /** Copies the rest, in a moment in which the program is stopped (`freeze`), has ended, or happens to write nothing. */
-  | { do: 'take'; mapped: string[]; freeze: boolean; running: boolean }
+  | { do: 'take'; mapped: string[]; freeze: boolean }
   /** Writes what was taken. */
   | { do: 'save'; takenMs: number }
   /** Tells how fast the disk of the home is. */
