@@ -14,7 +14,7 @@ import { takeFiles } from './kernel/passed-files.ts';
 import { readBase } from './writeback/fill.ts';
 import { FolderDisk } from './writeback/folder-disk.ts';
 import { type Recovered, recoverBox } from './writeback/generations.ts';
-import { Late, ServedFolder } from './writeback/served-folder.ts';
+import { Late, ServedFolder, takeQuiet } from './writeback/served-folder.ts';
 import type { Answer, Ask, Task } from './writeback/talk.ts';
 
 function tell(answer: Answer): void {
@@ -105,8 +105,9 @@ class Writer {
     try {
       freezer?.freeze(frozenMsMax);
       const untilMs = freezer ? begun + frozenMsMax : Number.POSITIVE_INFINITY;
+      for (const folder of this.#folders) folder.take(mapped, untilMs);
       // Also where nobody runs as far as is known: one that was not seen would leave half of what it does.
-      for (const folder of this.#folders) folder.take(mapped, untilMs, !freezer);
+      if (!freezer) takeQuiet(this.#folders);
     } catch (error) {
       if (error instanceof Late || failedWith(error, 'ETIMEDOUT')) return { said: 'late' };
       throw error;

@@ -73,9 +73,16 @@ export function toTake(
   return wanted;
 }
 
+/** A name, and the folders that lead to it. */
+const pathsTo = (path: string): string[] => {
+  const words = path.split('/');
+  return words.map((_, index) => words.slice(0, index + 1).join('/'));
+};
+
 /**
- * What makes the folder on the disk what it is in memory: names that are gone, the deepest first, then what is there, folders
- * before what is in them. Every file that differs must have been saved (see `toTake`). Pure.
+ * What makes the folder on the disk what it is in memory: what is there, folders before what is in them, then names that are gone, the deepest
+ * first. Whoever reads the disk meanwhile finds the new beside the old, and never neither. What is in the way of something new goes before it.
+ * Every file that differs must have been saved (see `toTake`). Pure.
  */
 export function planDelta(
   base: ReadonlyMap<string, Base>,
@@ -118,5 +125,8 @@ export function planDelta(
       if (to === undefined) first.set(one.inode, path);
     }
   }
-  return [...gone, ...there];
+  const replaced = new Set(gone.map(({ path }) => path).filter((path) => now.has(path)));
+  const isInTheWay = ({ path }: Change): boolean =>
+    replaced.size > 0 && pathsTo(path).some((one) => replaced.has(one));
+  return [...gone.filter(isInTheWay), ...there, ...gone.filter((change) => !isInTheWay(change))];
 }

@@ -128,14 +128,14 @@ export class MemoryFolder {
     this.dirty.clear();
   }
 
-  /** Takes note of what has happened since it was asked last. */
-  drain(): void {
+  /** Takes note of what has happened since it was asked last. False when nothing has. */
+  drain(): boolean {
     const events = this.#watch.read();
     if (events === undefined) {
       // Nobody knows any more what was not written.
       this.moved = true;
       this.scan(true);
-      return;
+      return true;
     }
     const seen = new Set<string>();
     for (const { watch, name } of events) {
@@ -154,6 +154,7 @@ export class MemoryFolder {
         this.#forget(path);
       }
     }
+    return events.length > 0;
   }
 
   /** Where a file is that has not gone; undefined when it has. */

@@ -15,8 +15,6 @@ import { addWatch, MemoryFolder } from './memory-folder.ts';
 /** Taking took longer than the program may stand still. */
 export class Late extends Error {}
 
-/** How often a file that is being written is taken anew where the program cannot be stopped. */
-const QUIET_TRIES = 8;
 /** From so many files on the whole file system is flushed at once. */
 const FLUSH_ALL = 128;
 
@@ -25,6 +23,18 @@ interface Taken {
   name: string;
   /** Memory had no room for it: it lies where it is to go already. */
   inBox: boolean;
+}
+
+/** How often what is being written is taken anew where the program cannot be stopped. */
+const QUIET_TRIES = 8;
+
+/**
+ * Goes on taking until nothing was changed meanwhile: what a program makes before it removes something else would be missed otherwise, and
+ * what it has removed not. Throws Late when it goes on and on.
+ */
+export function takeQuiet(folders: readonly ServedFolder[]): void {
+  for (let tries = 0; folders.map((one) => one.takeMore()).includes(true); tries += 1)
+    if (tries === QUIET_TRIES) throw new Late();
 }
 
 /** Where the parts of a served folder are. */
@@ -122,11 +132,8 @@ export class ServedFolder {
     this.#copy(toTake(this.#base, this.#memory.now, contents), () => undefined);
   }
 
-  /**
-   * Copies what was changed since. The program stands still, or is not there any more; or else it goes on (`running`), and what it writes
-   * meanwhile is taken again until nothing was written. `mapped`: files that are written without a trace.
-   */
-  take(mapped: readonly string[], untilMs: number, running: boolean): void {
+  /** Copies what was changed since. `mapped`: files that are written without a trace. Throws Late after `untilMs` (of `performance.now`). */
+  take(mapped: readonly string[], untilMs: number): void {
     const check = (): void => {
       if (performance.now() > untilMs) throw new Late();
     };
@@ -138,12 +145,13 @@ export class ServedFolder {
       if (!this.#memory.dirty.has(inode) && !this.#taken.has(inode)) this.#mapped.add(inode);
     }
     this.#copy(new Set([...this.#memory.dirty, ...mapped]), check);
-    for (let tries = 0; running; tries += 1) {
-      this.#memory.drain();
-      if (this.#memory.dirty.size === 0) break;
-      if (tries === QUIET_TRIES) throw new Late();
-      this.#copy(this.#memory.dirty, check);
-    }
+  }
+
+  /** Copies what was changed while the rest was taken. False when nothing was, be it names only: what was taken is one moment then. */
+  takeMore(): boolean {
+    const hasMoved = this.#memory.drain();
+    this.#copy(this.#memory.dirty, () => undefined);
+    return hasMoved;
   }
 
   #copy(inodes: ReadonlySet<string>, check: () => void): void {

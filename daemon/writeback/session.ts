@@ -128,6 +128,7 @@ export class Session {
 
   /** Nobody works in memory any more, in whatever group. */
   async #isOver(): Promise<boolean> {
+    const { programs } = this.#served;
     if (this.instances > 0) return false;
     try {
       this.#strays = await straysOf([], this.#device);
@@ -135,7 +136,8 @@ export class Session {
       this.#failed(error);
       throw error;
     }
-    return this.#strays.length === 0;
+    // One may have begun in that time.
+    return this.#strays.length === 0 && this.#served.programs === programs;
   }
 
   get #task(): Task {

@@ -13,7 +13,7 @@ export type Ask =
   | { do: 'stops'; versions: (1 | 2)[] }
   /** Copies what was changed, as far as it stands still. */
   | { do: 'prepare' }
-  /** Copies the rest, in a moment in which the program is stopped (`freeze`), has ended, or happens to write nothing. */
+  /** Copies the rest, in a moment in which the program is stopped (`freeze`), or nothing is written. */
   | { do: 'take'; mapped: string[]; freeze: boolean }
   /** Writes what was taken. */
   | { do: 'save'; takenMs: number }

@@ -2,9 +2,10 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync 
 import { join } from 'node:path';
 import test from 'ava';
 import { openFolder } from '../../../daemon/kernel/openat.ts';
+import { TreeWatch } from '../../../daemon/kernel/tree-watch.ts';
 import { FolderDisk } from '../../../daemon/writeback/folder-disk.ts';
 import { recoverBox } from '../../../daemon/writeback/generations.ts';
-import { ServedFolder } from '../../../daemon/writeback/served-folder.ts';
+import { ServedFolder, takeQuiet } from '../../../daemon/writeback/served-folder.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -54,7 +55,7 @@ when(test, { root: true })(
         if (lstatSync(`${memory}/data/sub`).isDirectory())
           for (const name of ['file', 'more']) writeFileSync(`${memory}/data/sub/${name}`, text);
         served.prepare();
-        served.take([], Number.POSITIVE_INFINITY, false);
+        served.take([], Number.POSITIVE_INFINITY);
         served.save(1);
         served.finish();
       } finally {
@@ -88,3 +89,43 @@ when(test, { root: true })(
     t.is(readFileSync(`${home}/app/sub/file`, 'latin1'), 'last');
   },
 );
+
+test.serial('what is moved while it is looked at is taken where it is then', (t) => {
+  const home = temporaryFolder(t);
+  for (const folder of ['app', 'memory/data', 'memory/taken'])
+    mkdirSync(join(home, folder), { recursive: true });
+  const memory = join(home, 'memory/data');
+  writeFileSync(join(home, 'app/refs'), 'old');
+  using parent = openFolder(home);
+  const served = new ServedFolder({
+    ...{ parent, name: 'app' },
+    memory: openFolder(memory),
+    taken: openFolder(join(home, 'memory/taken')),
+  });
+  t.teardown(() => served.close());
+  served.fill();
+  // A program that is not stopped works after what has happened was read, and before it is looked at.
+  const works = [
+    () => writeFileSync(join(memory, 'refs'), 'new'),
+    () => {
+      writeFileSync(join(memory, 'packed'), 'new');
+      rmSync(join(memory, 'refs'));
+    },
+  ];
+  const { read } = TreeWatch.prototype;
+  t.teardown(() => {
+    TreeWatch.prototype.read = read;
+  });
+  TreeWatch.prototype.read = function (this: TreeWatch) {
+    const events = read.call(this);
+    works.shift()?.();
+    return events;
+  };
+  writeFileSync(join(memory, 'refs'), 'newer');
+  served.take([], Number.POSITIVE_INFINITY);
+  takeQuiet([served]);
+  t.is(works.length, 0);
+  served.save(1);
+  served.finish();
+  t.deepEqual(readdirSync(join(home, 'app')), ['packed']);
+});

@@ -8,6 +8,7 @@ import { Session, SYNC_EVERY_MS } from '../../../daemon/writeback/session.ts';
 import { Sessions } from '../../../daemon/writeback/sessions.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
+import { servedHome, uid } from './served-home.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -130,3 +131,40 @@ when(test, { root: true })(
     t.is(stateOf(taken), 'serving', 'of an earlier daemon');
   },
 );
+
+when(test, { root: true })('an instance that begins while it is looked for is seen', async (t) => {
+  const { home, partition } = await servedHome(t);
+  const folder = temporaryFolder(t);
+  const group = { version: 1 as const, folder: join(folder, 'group'), freezable: false };
+  mkdirSync(group.folder);
+  writeFileSync(join(group.folder, 'cgroup.procs'), `${process.pid}\n`);
+  const store = await openStore(join(folder, 'test.db'));
+  t.teardown(() => store.close());
+  const wanted = { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home };
+  const served = { ...wanted, folders: ['app'], boot: 'now', sinceMs: 0, programs: [] };
+  let moment = 0;
+  const session = new Session(
+    {
+      // What waits for the disk would make the beginning take longer than the look.
+      store: Object.create(store, { commit: { value: async () => undefined } }),
+      ...{ log: silentLog, now: () => (moment += 1) },
+      makePartition: async () => partition,
+      partitionOf: async () => partition,
+      removePartition: async () => undefined,
+    },
+    served,
+    served,
+  );
+  t.teardown(() => session.close());
+  await session.resume();
+  t.is(session.problem, undefined);
+  const { takenMs } = session;
+  const finished = session.finish();
+  // The look has begun.
+  await new Promise(process.nextTick);
+  session.expect();
+  await session.serve(group);
+  await finished;
+  t.is(session.state, 'serving');
+  t.is(session.takenMs, takenMs, 'it was not taken for the end');
+});
