@@ -29,6 +29,7 @@ import { memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { endFastGroups, endProcess, fastGroups, userSide } from '../../support/program-groups.ts';
+import { knowPaint } from './paint.ts';
 
 const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
 const live = when(test, {
@@ -101,13 +102,7 @@ async function paintMachine(t: ExecutionContext, more: (home: string) => void = 
     chownSync(at, games.uid, games.gid);
   const daemon = await startLive(t, root);
   const client = await daemon.client();
-  const set = {
-    profile: 'fast' as const,
-    executables: ['/usr/bin/paint'],
-    data: ['~/.paint'],
-    lossOk: true,
-  };
-  await client.call('app.set', { app: 'paint', everybody: true, set, wait: true });
+  await knowPaint(client);
   const pages = async () => (await client.call('daemon.status', {})).inMemory ?? [];
   return { root, disk, program, daemon, client, pages };
 }

@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { silentLog } from '../../../daemon/changes/log.ts';
@@ -27,6 +24,7 @@ import { privateTree, startLive } from '../../security/live-daemon.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
 import { servedHome, uid } from '../writeback/served-home.ts';
+import { startAnswered } from './answered-launch.ts';
 import { sideGroup, until } from './side-group.ts';
 
 // Whether memory would gain an application anything: from what its runs did on the disk to the profile it starts in.
@@ -271,37 +269,10 @@ async function machineWithBoth(t: ExecutionContext) {
     writeFileSync(`${root}/share/apps.d/${name}.toml`, says(name));
   }
   const daemon = await startLive(t, root);
-  return { root, client: await daemon.client() };
-}
-
-/** Starts a program of the machine by the launcher, which must have an answer in time. `end` comes back when it has ended. */
-async function start(
-  t: ExecutionContext,
-  root: string,
-  name: string,
-): Promise<() => Promise<void>> {
-  const child = spawn(launcher, [name, '--', `${root}/machine/usr/bin/${name}`], {
-    env: { PATH: '/usr/local/bin:/usr/bin:/bin', PERSONA_ROOT: root },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  const ended = once(child, 'exit');
-  t.teardown(async () => {
-    child.kill('SIGKILL');
-    await ended;
-  });
-  let said = '';
-  child.stderr.on('data', (piece) => {
-    said += String(piece);
-  });
-  await once(createInterface({ input: child.stdout }), 'line');
-  const end = async () => {
-    child.stdin.end();
-    await ended;
-  };
-  if (said === '') return end;
-  t.regex(said, /no answer in time/);
-  await end();
-  return await start(t, root, name);
+  /** Starts one of them; what comes back ends it. */
+  const start = (app: string) =>
+    startAnswered(t, { launcher, root, app, program: `${root}/machine/usr/bin/${app}` });
+  return { start, client: await daemon.client() };
 }
 
 /** What is known of an application, and how surely one thing of it. */
@@ -313,10 +284,10 @@ const sureness = async (client: Client, app: string, name: 'processors' | 'diskW
 live(
   'what works on its disk comes into memory by a proposal, and what does not stays standard and says so',
   async (t) => {
-    const { root, client } = await machineWithBoth(t);
+    const { start, client } = await machineWithBoth(t);
     /** Runs it until so much is known of it; what comes back ends it. */
     const runUntil = async (app: string, name: 'processors' | 'diskWait', sure: number) => {
-      const end = await start(t, root, app);
+      const end = await start(app);
       await until(async () => (await sureness(client, app, name)) >= sure);
       return end;
     };
@@ -341,7 +312,7 @@ live(
     t.like(quietNow, { profile: 'standard', rule: 'no-gain' });
     t.regex(quietNow.why, stays);
     // What is started says so as well: its plan, the list of what runs, and the status page.
-    const end = await start(t, root, 'quiet');
+    const end = await start('quiet');
     const running = await until(async () => {
       const { applications } = await client.call('launch.list', {});
       return applications.find(({ rule }) => rule !== 'unmeasured');

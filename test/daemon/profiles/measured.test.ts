@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import type { Client } from '../../../ipc/client.ts';
@@ -13,13 +10,13 @@ import { launcherNeeds } from '../../ctl/launch-plans.ts';
 import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
+import { startAnswered } from './answered-launch.ts';
 import { sideGroup, until } from './side-group.ts';
 
 // What real runs of an application leave behind of it.
 
 const unmanaged = () => (managerRuns() ? 'needs a machine without systemd' : memoryNeeds.other?.());
 const live = when(test, { ...launcherNeeds, root: true, other: unmanaged });
-const PATH = '/usr/local/bin:/usr/bin:/bin';
 const built = mkdtempSync(join(tmpdir(), 'personad-test-'));
 const launcher = join(built, 'persona-run');
 const MiB = 2 ** 20;
@@ -37,41 +34,16 @@ echo begun; read line
 async function editorMachine(t: ExecutionContext) {
   const { side, at } = sideGroup(t, 'needs');
   const root = privateTree(t, `[partitions]\nuser = "${side}"\n`);
-  const program = `${root}/machine/usr/bin/editor`;
+  const editorFile = `${root}/machine/usr/bin/editor`;
   mkdirSync(`${root}/machine/usr/bin`, { recursive: true });
-  writeFileSync(program, editor, { mode: 0o755 });
+  writeFileSync(editorFile, editor, { mode: 0o755 });
   const daemon = await startLive(t, root);
   const client = await daemon.client();
   const set = { executables: ['/usr/bin/editor'], memory: 2 ** 30 };
   await client.call('app.set', { app: 'editor', everybody: true, set, wait: true });
-  return { root, at, program, daemon, client };
-}
-
-/** Starts the program through the launcher, which must have an answer in time. `end` comes back when it has ended. */
-async function start(t: ExecutionContext, root: string, program: string) {
-  for (;;) {
-    const child = spawn(launcher, ['editor', '--', program], {
-      env: { PATH, PERSONA_ROOT: root },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    const ended = once(child, 'exit');
-    t.teardown(async () => {
-      child.kill('SIGKILL');
-      await ended;
-    });
-    let said = '';
-    child.stderr.on('data', (piece) => {
-      said += String(piece);
-    });
-    await once(createInterface({ input: child.stdout }), 'line');
-    const end = async () => {
-      child.stdin.end();
-      await ended;
-    };
-    if (said === '') return end;
-    t.regex(said, /no answer in time/);
-    await end();
-  }
+  const start = (program = editorFile) =>
+    startAnswered(t, { launcher, root, app: 'editor', program });
+  return { root, at, start, daemon, client };
 }
 
 type Facts = Answer<'app.show'>['application']['facts'];
@@ -91,16 +63,16 @@ const namesOf = (facts: Facts) => facts.map(({ fact }) => fact);
 live(
   'an application is measured once it has started, and known better with each run',
   async (t) => {
-    const { root, program, daemon, client } = await editorMachine(t);
+    const { root, start, daemon, client } = await editorMachine(t);
     let confidence = 0;
     // On a busy machine the start itself may not be seen.
     for (let facts: Facts = []; namesOf(facts).length < all.length; ) {
-      const end = await start(t, root, program);
+      const end = await start();
       facts = await measured(client, confidence);
       confidence = facts[0]?.confidence ?? 0;
       await end();
     }
-    await start(t, root, program);
+    await start();
     t.deepEqual(namesOf(await measured(client, confidence)), all);
     // What an administrator says counts before it; both are shown.
     const { application } = await client.call('app.show', { app: 'editor' });
@@ -128,10 +100,10 @@ live(
 );
 
 live('a program that is only called like an application is not measured', async (t) => {
-  const { root, at, daemon, client } = await editorMachine(t);
+  const { root, at, start, daemon, client } = await editorMachine(t);
   const other = join(root, 'other');
   writeFileSync(other, editor, { mode: 0o755 });
-  const end = await start(t, root, other);
+  const end = await start(other);
   await until(async () => {
     const { applications } = await client.call('launch.list', {});
     return applications.some(({ app }) => app === 'editor') || undefined;

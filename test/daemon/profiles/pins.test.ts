@@ -26,6 +26,7 @@ import { builtPins, lockedBytes, pinsNeeds } from '../../support/file-pins.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
 import { endFastGroups, userSide } from '../../support/program-groups.ts';
+import { knowPaint } from './paint.ts';
 import { until } from './side-group.ts';
 
 // Executables and libraries of applications that run as fast, kept in memory.
@@ -207,13 +208,7 @@ live(
     copyFileSync('/bin/cat', program);
     const daemon = await startLive(t, root);
     const client = await daemon.client();
-    const set = {
-      profile: 'fast' as const,
-      executables: ['/usr/bin/paint'],
-      data: ['~/.paint'],
-      lossOk: true,
-    };
-    await client.call('app.set', { app: 'paint', everybody: true, set, wait: true });
+    await knowPaint(client);
     const env = { PATH: '/usr/local/bin:/usr/bin:/bin', PERSONA_ROOT: root };
     const start = () => {
       const child = spawn(launcher, ['paint', '--', program], {
