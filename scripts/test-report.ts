@@ -4,11 +4,12 @@
  * and then the short form of those in a virtual machine, which must end in time.
  * Exit status: 1 when something failed or nothing ran, else that of the runner.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const shortFormMs = 10 * 60_000;
+const imagesMs = 15 * 60_000;
 /** Of a failure, when it comes. */
 const linesAtOnce = 16;
 const lineCharsMax = 240;
@@ -24,6 +25,11 @@ const started = process.hrtime.bigint();
 let status = await run(given);
 if (given.length === 0) {
   console.log('\nIn a virtual machine:');
+  // The tests make them otherwise, and say why they cannot be had.
+  spawnSync(process.execPath, ['--no-warnings', `${systemTests}/support/make-images.ts`], {
+    stdio: 'inherit',
+    timeout: imagesMs,
+  });
   status = (await run(['--config', `${systemTests}/ava.config.mjs`], shortFormMs)) || status;
 }
 

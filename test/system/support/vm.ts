@@ -70,11 +70,16 @@ export function fileVm(test: TestFn, options: VmOptions = {}): () => Machine {
   };
 }
 
+/** What machines of a release start from. It takes minutes to make, and is kept. */
+export async function startOf(suite: Suite, snapshot = false) {
+  const image = await guestImage(suite, await builtPackage(), console.log);
+  return { image, saved: snapshot ? await savedState(image, console.log) : undefined };
+}
+
 async function makeVm({ suite = 'trixie', disk, snapshot }: VmOptions): Promise<Machine> {
   // A test that outlives its runner would keep its machine.
   process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
-  const image = await guestImage(suite, await builtPackage(), console.log);
-  const saved = snapshot ? await savedState(image, console.log) : undefined;
+  const { image, saved } = await startOf(suite, snapshot);
   clearKilled();
   return makeMachine(mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`)), {
     image,
