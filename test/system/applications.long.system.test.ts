@@ -1,11 +1,11 @@
 import test from 'ava';
+import { profiles } from '../support/application-work.ts';
 import { installedApplications } from '../support/installed-applications.ts';
 import { lacking, when } from '../support/needs.ts';
 import { accounts, slowMs, until } from './support/slots.ts';
 import { fileVm, needsVm } from './support/vm.ts';
 
-// Applications from Debian packages, on cgroup version 2 and with a LUKS2 enclave as home. An emulated machine is too slow for `fast`: its
-// launches are over what a launcher waits for an answer, so that profile is in test/service only.
+// Applications from Debian packages in every profile, on cgroup version 2 and with a LUKS2 enclave as home.
 
 const scenario = when(test, needsVm);
 const able = lacking(needsVm) === undefined;
@@ -24,6 +24,20 @@ const at = installedApplications({
   enclave: ['--size', '64M', '--type', 'luks2'],
   run: (command, who, stdin = '') =>
     vm().run(command, { deadlineMs: slowMs, stdin, ...(who === 'user' && { user }) }),
+  start(command) {
+    let said = '';
+    const running = vm().open(command, (stream, bytes) => {
+      if (stream === 'err') said += String(bytes);
+    });
+    return {
+      said: () => said,
+      write: (text) => void running.write(Buffer.from(text)),
+      async end() {
+        running.endInput();
+        await running.ended;
+      },
+    };
+  },
   until,
 });
 
@@ -35,7 +49,7 @@ if (able)
   });
 
 for (const app of applications)
-  for (const profile of ['standard', 'secure'] as const)
+  for (const profile of profiles)
     scenario(`${app} in ${profile}`, async (t) => {
       t.timeout(15 * 60_000);
       await at.works(t, profile, app);
