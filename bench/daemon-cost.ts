@@ -9,9 +9,6 @@ import type { Ground } from './ground.ts';
 import { compileFloor, floorFigures, timed } from './programs.ts';
 import { median } from './statistics.ts';
 
-/** Within ten seconds of rest, V8 collects what many calls have left, for some 150 ms: that is of the calls, and comes once. */
-const SETTLE_MS = 15_000;
-
 /** What the daemon costs: a call, the start of the tool, doing nothing. */
 export async function measureDaemon(ground: Ground, quick: boolean): Promise<Bar[]> {
   return [
@@ -125,7 +122,7 @@ async function toolStart(ground: Ground, rounds: number): Promise<Bar> {
 
 async function idle(ground: Ground, seconds: number): Promise<Bar[]> {
   const pid = ground.daemon.pid!;
-  await pause(SETTLE_MS);
+  await pause(5000);
   const before = cpuSeconds(pid);
   await pause(seconds * 1000);
   const share = ((cpuSeconds(pid) - before) / seconds) * 100;

@@ -81,7 +81,7 @@ const pathsTo = (path: string): string[] => {
 
 /**
  * What makes the folder on the disk what it is in memory: what is there, folders before what is in them, then names that are gone, the deepest
- * first. Whoever reads the disk meanwhile finds the new beside the old, and never neither. What is in the way of something new goes before it.
+ * first. Whoever reads the disk meanwhile finds the new beside the old. Only what is in the way of something new goes before it.
  * Every file that differs must have been saved (see `toTake`). Pure.
  */
 export function planDelta(

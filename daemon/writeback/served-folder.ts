@@ -15,6 +15,8 @@ import { addWatch, MemoryFolder } from './memory-folder.ts';
 /** Taking took longer than the program may stand still. */
 export class Late extends Error {}
 
+/** How often what is being written is taken anew where the program cannot be stopped. */
+const QUIET_TRIES = 8;
 /** From so many files on the whole file system is flushed at once. */
 const FLUSH_ALL = 128;
 
@@ -23,18 +25,6 @@ interface Taken {
   name: string;
   /** Memory had no room for it: it lies where it is to go already. */
   inBox: boolean;
-}
-
-/** How often what is being written is taken anew where the program cannot be stopped. */
-const QUIET_TRIES = 8;
-
-/**
- * Goes on taking until nothing was changed meanwhile: what a program makes before it removes something else would be missed otherwise, and
- * what it has removed not. Throws Late when it goes on and on.
- */
-export function takeQuiet(folders: readonly ServedFolder[]): void {
-  for (let tries = 0; folders.map((one) => one.takeMore()).includes(true); tries += 1)
-    if (tries === QUIET_TRIES) throw new Late();
 }
 
 /** Where the parts of a served folder are. */
@@ -255,4 +245,13 @@ export class ServedFolder {
     this.#takenFolder.close();
     this.#disk.close();
   }
+}
+
+/**
+ * Goes on taking, after `take`, until nothing happened in any of the folders meanwhile. Otherwise what a program has made would be missed, and
+ * what it has removed after that would be gone. Throws Late when it goes on and on.
+ */
+export function takeQuiet(folders: readonly ServedFolder[]): void {
+  for (let tries = 0; folders.map((one) => one.takeMore()).includes(true); tries += 1)
+    if (tries === QUIET_TRIES) throw new Late();
 }
