@@ -1,4 +1,5 @@
 import { type Command, changeFlags } from '../command.ts';
+import { sessionGrants } from './grants.ts';
 
 const app = { name: 'APP', summary: 'Its id: the name of its desktop entry, without `.desktop`.' };
 const many = true as const;
@@ -39,6 +40,27 @@ const factFlags = [
     value: 'FOLDER',
     summary: 'A folder that nobody looks for after its end.',
     many,
+  },
+  {
+    name: 'grant',
+    value: 'WORD',
+    summary: 'A thing of the session that it has when it runs as `secure`.',
+    many,
+    choices: sessionGrants,
+  },
+  {
+    name: 'show',
+    value: 'FOLDER',
+    summary: 'A folder that it can then read, at the same path.',
+    many,
+    complete: 'folder' as const,
+  },
+  {
+    name: 'share',
+    value: 'FOLDER',
+    summary: 'A folder that it can then read and write, at the same path.',
+    many,
+    complete: 'folder' as const,
   },
   {
     name: 'executable',
@@ -132,6 +154,7 @@ export const applicationCommands = (): readonly Command[] => [
     about: [
       'What you say outvotes every list of the machine, and is outvoted by an administrator. Lists of folders and names take the place of what others say.',
       'Folders lie below your home and begin with `~/`. Data lies in memory only where `--loss-ok yes` was said: in a crash the last half minute of it is lost.',
+      'What is granted counts at each start as `secure`, also from menus and shells that start it through personad; more can be granted on the command line of `personactl run`.',
       'The same can be written in files: ~/.config/persona/apps.d/NAME.toml, and for everybody /etc/persona/apps.d/NAME.toml, with a section for each application and `loss_ok = true`, `memory = "2G"`, `executables = ["/usr/bin/paint"]`, `dependencies`, `categories` and the other options as keys.',
     ],
     operands: [app],
@@ -150,6 +173,10 @@ export const applicationCommands = (): readonly Command[] => [
     examples: [
       ['personactl app set firefox-esr --profile fast --loss-ok yes', ''],
       ['personactl app set keepassxc --security required --all', 'as root, for everybody'],
+      [
+        'personactl app set paint --profile secure --grant display --share ~/Art',
+        'kept apart, but for these',
+      ],
       ['personactl app set firefox-esr --unset profile', 'go by what others say again'],
     ],
     load: async () => (await import('../run/applications.ts')).set,

@@ -30,6 +30,9 @@ const optionOf: Record<Statable, string> = {
   cache: 'cache',
   temporary: 'temporary',
   lossOk: 'loss-ok',
+  grants: 'grant',
+  show: 'show',
+  share: 'share',
   executables: 'executable',
 };
 const factNames = Object.keys(optionOf) as Statable[];
@@ -40,12 +43,14 @@ const titleOf: Record<Fact['fact'], string> = {
   processors: 'processors',
   coldRead: 'read at a cold start',
   startTime: 'start',
+  syncRate: 'waits for a write',
   diskWait: 'waits for the disk',
 };
 
 function valueText({ fact, value }: Fact): string {
   if (fact === 'processors') return `${value}`;
   if (fact === 'startTime') return formatDuration(Number(value));
+  if (fact === 'syncRate') return `${value} times a second`;
   if (fact === 'diskWait') return `at most ${Number((Number(value) * 100).toPrecision(2))} %`;
   if (typeof value === 'number') return formatSize(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
@@ -217,7 +222,7 @@ function factsGiven(call: Call): NonNullable<Params<'app.set'>['set']> {
     const text = call.text(option);
     const many = call.list(option);
     if (many.length > 0)
-      given[fact] = ['data', 'cache', 'temporary'].includes(fact)
+      given[fact] = ['data', 'cache', 'temporary', 'show', 'share'].includes(fact)
         ? many.map((path) => folderOf(path, call.io.env.HOME))
         : many;
     else if (text === undefined) continue;

@@ -12,7 +12,7 @@ import type { FastRoom } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.ts';
 import { bootId } from '../kernel/clock.ts';
-import type { Speed } from '../kernel/disk-speed.ts';
+import type { DiskSpeed } from '../kernel/disk-speed.ts';
 import { freezableIn } from '../kernel/freezer.ts';
 import { folderOf, makeGroups, type OwnedProcess, placeProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
@@ -159,7 +159,7 @@ export class FastLaunches {
   }
 
   /** How fast the disk is on which the home of a user lies. */
-  async speedOf(owner: number): Promise<Speed> {
+  async speedOf(owner: number): Promise<DiskSpeed> {
     const account = accountOf(owner);
     if (account === undefined) throw new Error('it has no account on this machine');
     const { uid, gid, home } = account;

@@ -4,11 +4,12 @@ import type { Request, Rooms } from '../api/rooms.ts';
 import type { Engine } from '../changes/engine.ts';
 import type { Log } from '../changes/log.ts';
 import type { Settings } from '../config/settings.ts';
-import { type Hierarchy, readHierarchies } from '../kernel/cgroups.ts';
+import { type Hierarchy, processesOf, readHierarchies } from '../kernel/cgroups.ts';
 import { boottimeMs, wallMs } from '../kernel/clock.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { readGroupMemory } from '../kernel/group-memory.ts';
 import { readGroupUse } from '../kernel/group-use.ts';
+import { countSyncs, countsSyncs } from '../kernel/sync-count.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
@@ -157,33 +158,48 @@ function unlessTaken(gone: AbortSignal, back: () => void): void {
   else gone.addEventListener('abort', look);
 }
 
+/** Measures what runs, and the disks of those whose applications may gain by it. */
+function openMeasuring(
+  { applications, fast, log, degraded }: LaunchParts,
+  folderOf: (group: string) => string,
+  version: 1 | 2,
+): Measuring {
+  const speeds = new DiskSpeeds({
+    look: (owner) => fast.speedOf(owner),
+    nowMs: boottimeMs,
+    log,
+  });
+  return new Measuring({
+    use: (group) => readGroupUse(folderOf(group), version),
+    count: (group) => countSyncs(processesOf(folderOf(group))),
+    learn: async (account, app, run, of) => {
+      if (degraded !== undefined) return;
+      const { syncs, ...uncounted } = run;
+      // In memory nothing waits: that tells nothing of the application.
+      await applications.needs.learn(account, app, of.profile === 'fast' ? uncounted : run);
+      // Its disk is looked at when it has ended, and nobody waits for it.
+      if (of.profile !== 'standard' || !mayGain(applications.known(account).application(app)))
+        return;
+      const speed = of.ended ? await speeds.of(account) : speeds.known(account);
+      if (speed === undefined) return;
+      const { fileSystem, ...times } = speed;
+      const onDisk = countsSyncs(fileSystem) ? run : uncounted;
+      await applications.needs.learn(account, app, { ...onDisk, ...times });
+    },
+    nowMs: boottimeMs,
+    log,
+  });
+}
+
 /** What is known of programs that run: those that were started through the daemon, and those that were found. */
 function openRunning(parts: LaunchParts) {
-  const { applications, partitions, settings, log, accountOf, degraded } = parts;
+  const { applications, partitions, settings, log, accountOf } = parts;
   const managed = managerRuns();
   const unified = unifiedHierarchy();
   const { places } = partitions;
   const groups = managed ? scopes(unified) : ownGroups(hierarchyOf(places), places.groups.user);
   const version = managed ? 2 : (hierarchyOf(places)?.version ?? 2);
-  const speeds = new DiskSpeeds({
-    look: (owner) => parts.fast.speedOf(owner),
-    nowMs: boottimeMs,
-    log,
-  });
-  const measuring = new Measuring({
-    use: (group) => readGroupUse(groups.folder(group), version),
-    learn: async (account, app, run, of) => {
-      if (degraded !== undefined) return;
-      await applications.needs.learn(account, app, run);
-      // Its disk is looked at when it has ended, and nobody waits for it.
-      if (of.profile !== 'standard' || !mayGain(applications.known(account).application(app)))
-        return;
-      const speed = of.ended ? await speeds.of(account) : speeds.known(account);
-      if (speed !== undefined) await applications.needs.learn(account, app, { ...run, ...speed });
-    },
-    nowMs: boottimeMs,
-    log,
-  });
+  const measuring = openMeasuring(parts, (group) => groups.folder(group), version);
   const pins = openPins(parts, groups);
   partitions.loop.alongside(() => {
     measuring.look();
@@ -283,9 +299,14 @@ export function openLaunches(parts: LaunchParts) {
       const beganMs = performance.now();
       const { caller, dryRun } = request;
       const launch = await launchOf(applications, asked, caller);
+      const { application, recognised } = launch;
       const planned = await plannedFor(secure, launch, asked, caller);
       const { memoryBytes, weights, served: _, ...chosen } = planned;
-      const apart = chosen.profile === 'secure' ? await secure.way(asked, caller) : undefined;
+      const byFile = recognised.by === 'executable';
+      // Of what only goes by its name nothing is granted.
+      const known = byFile ? { application } : {};
+      const apart =
+        chosen.profile === 'secure' ? await secure.way({ ...asked, ...known }, caller) : undefined;
       const notices = [...chosen.notices, ...(apart?.way.notices ?? [])];
       const plan = { ...chosen, ...apart?.way, notices };
       const { app } = asked;
@@ -301,10 +322,8 @@ export function openLaunches(parts: LaunchParts) {
       }
       if (apart !== undefined) secure.began(apart.launch, caller);
       const { profile, rule, reason } = plan;
-      const { application, recognised } = launch;
-      const known = recognised.by === 'nothing' ? app : application.id;
-      const byFile = recognised.by === 'executable';
-      const start = { app: known, profile, rule, reason, recognised: byFile, weights };
+      const id = recognised.by === 'nothing' ? app : application.id;
+      const start = { app: id, profile, rule, reason, recognised: byFile, weights };
       if (memoryBytes !== undefined) {
         const expiresAtMs = boottimeMs() + hintLifeMs;
         loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });

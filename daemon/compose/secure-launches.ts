@@ -17,8 +17,10 @@ import { besideUsr, bubblewrap, hasOpt } from '../kernel/sandbox-host.ts';
 import { applicationFilter } from '../kernel/seccomp.ts';
 import { statMount } from '../kernel/stat-mount.ts';
 import { type ApartProgram, ApartPrograms, assuranceOf } from '../profiles/apart.ts';
+import type { Application } from '../profiles/application.ts';
 import type { Obstacles, Way } from '../profiles/launch-plan.ts';
 import { type Grant, secureWay, settings } from '../profiles/secure-way.ts';
+import { statedGrants, withStated } from '../profiles/stated-grants.ts';
 import { fastObstacles } from './fast-launches.ts';
 
 /** What applications are kept apart with. */
@@ -39,6 +41,8 @@ export interface SecureParts {
 /** An application that is to be kept apart. */
 export interface SecureAsked {
   app: string;
+  /** What is known of it, where it is known by its file. */
+  application?: Application;
   grants?: readonly Grant[] | undefined;
   enclave?: string | undefined;
   executable?: { path: string } | undefined;
@@ -158,7 +162,7 @@ export class SecureLaunches {
   }
 
   async #way(
-    { app, grants = [], enclave, executable }: SecureAsked,
+    { app, application, grants: asked = [], enclave, executable }: SecureAsked,
     { uid }: Pick<Caller, 'uid'>,
   ): Promise<{ way: Way; launch: SecureLaunch }> {
     const home = await this.#parts.home(uid, enclave);
@@ -166,10 +170,13 @@ export class SecureLaunches {
     const landlock = this.#parts.landlock();
     if (isLacking(landlock)) throw refused(app, noConfiner);
     const { version, program } = landlock;
+    const account = accountOf(uid);
+    const stated = application ? statedGrants(application, account?.home) : [];
+    const grants = withStated(stated, asked);
     const way = secureWay({
       app,
       uid,
-      account: accountOf(uid),
+      account,
       home: home.path,
       grants,
       executable: executable?.path,

@@ -17,6 +17,10 @@ export type CpuNeed = (typeof cpuNeeds)[number];
 export const securityLevels = ['normal', 'sensitive', 'required'] as const;
 export type SecurityLevel = (typeof securityLevels)[number];
 
+/** Things of the session that an application which is kept apart may be given, one by one. */
+export const grantWords = ['net', 'display', 'sound', 'gpu', 'bus', 'agent'] as const;
+export type GrantWord = (typeof grantWords)[number];
+
 /** Everything that can be known of an application. Folders of a user begin with `~/`. */
 export interface FactValues {
   /** What people call it. */
@@ -40,6 +44,12 @@ export interface FactValues {
   temporary: readonly string[];
   /** The last half minute of `data` may be lost in a crash, for speed. */
   lossOk: boolean;
+  /** Things of the session that it has when it is kept apart. */
+  grants: readonly GrantWord[];
+  /** Folders that it can then read, at their own paths. */
+  show: readonly string[];
+  /** Folders that it can then read and write. */
+  share: readonly string[];
   /** Absolute paths of the programs that it is started by. */
   executables: readonly string[];
   /** Memory that it has on average, in bytes. */
@@ -50,6 +60,8 @@ export interface FactValues {
   coldRead: number;
   /** From its start until it first comes to rest, in milliseconds. */
   startTime: number;
+  /** How often it waits for a write to be on the disk, in a second. */
+  syncRate: number;
   /** The share of its time that it waits for the disk at most: 0 to 1. */
   diskWait: number;
 }
@@ -62,6 +74,7 @@ export const measuredOnly = [
   'processors',
   'coldRead',
   'startTime',
+  'syncRate',
   'diskWait',
 ] as const;
 type MeasuredOnly = (typeof measuredOnly)[number];

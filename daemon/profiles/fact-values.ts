@@ -3,6 +3,7 @@ import {
   cpuNeeds,
   type FactName,
   type FactValues,
+  grantWords,
   measuredOnly,
   profiles,
   type StatableName,
@@ -55,8 +56,8 @@ const amount = (value: unknown): number =>
 const flag = (value: unknown): boolean =>
   typeof value === 'boolean' ? value : bad('true or false');
 
-function listOf(check: (value: unknown) => string, wanted: string) {
-  return (value: unknown): readonly string[] => {
+function listOf<T extends string>(check: (value: unknown) => T, wanted: string) {
+  return (value: unknown): readonly T[] => {
     if (!Array.isArray(value) || value.length > LIST_MAX)
       return bad(`a list of at most ${LIST_MAX} ${wanted}`);
     return [...new Set(value.map(check))];
@@ -79,6 +80,9 @@ const folder = (value: unknown): string =>
   plainPath(value, /^~\/[^/]/, 'folders of the form "~/.config/paint"');
 const program = (value: unknown): string =>
   plainPath(value, /^\/[^/]/, 'absolute paths of programs');
+/** A folder of the user, or of the machine. */
+const anyFolder = (value: unknown): string =>
+  plainPath(value, /^~?\/[^/]/, 'folders of the form "~/Pictures" or "/srv/pictures"');
 
 const checks: { [K in FactName]: (value: unknown) => FactValues[K] } = {
   name: text,
@@ -93,11 +97,15 @@ const checks: { [K in FactName]: (value: unknown) => FactValues[K] } = {
   cache: listOf(folder, 'folders'),
   temporary: listOf(folder, 'folders'),
   lossOk: flag,
+  grants: listOf(oneOf(grantWords), 'words'),
+  show: listOf(anyFolder, 'folders'),
+  share: listOf(anyFolder, 'folders'),
   executables: listOf(program, 'paths'),
   typicalMemory: bytes,
   processors: amount,
   coldRead: bytes,
   startTime: amount,
+  syncRate: amount,
   diskWait: amount,
 };
 

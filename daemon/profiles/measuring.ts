@@ -1,5 +1,6 @@
 import type { Log } from '../changes/log.ts';
 import type { GroupUse } from '../kernel/group-use.ts';
+import type { SyncCount } from '../kernel/sync-count.ts';
 import type { Profile } from './application.ts';
 import {
   figuresOf,
@@ -17,6 +18,8 @@ export const measuringLimits = {
   perUserMax: 64,
   /** Runs that are looked at in one turn: the others have theirs in the next one. */
   perTurnMax: 32,
+  /** Runs of which it is counted how often they wait for the disk: each count has some descriptors. */
+  countedMax: 64,
 };
 
 /** What has started is looked at each second; the longer it lasts, the less often. */
@@ -28,6 +31,8 @@ const learnEveryMs = 10 * 60_000;
 export interface MeasuringParts {
   /** What a group uses; undefined when nothing runs in it. */
   use(group: string): GroupUse | undefined;
+  /** Begins to count how often what runs in a group waits for the disk; undefined where that cannot be told. */
+  count(group: string): Promise<SyncCount | undefined>;
   /** Takes what a run has come to so far, or, when it has `ended`, in all. */
   learn(
     account: number,
@@ -45,6 +50,7 @@ export interface MeasuringParts {
 interface Measured {
   one: RunningApplication;
   run: RunSoFar | undefined;
+  count: SyncCount | undefined;
   dueMs: number;
   learnMs: number;
 }
@@ -58,6 +64,10 @@ export class Measuring {
   readonly #limits: typeof measuringLimits;
   readonly #runs = new Map<string, Measured>();
   readonly #learning = new Set<Promise<void>>();
+  #counted = 0;
+  #cannotCount = false;
+  /** Counts that begin or end. */
+  readonly #counting = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -77,7 +87,7 @@ export class Measuring {
     const mine = [...this.#runs.values()].filter((run) => run.one.account === one.account);
     if (this.#runs.size >= this.#limits.allMax || mine.length >= this.#limits.perUserMax) return;
     const nowMs = this.#parts.nowMs();
-    const measured = { one, run: undefined, dueMs: nowMs, learnMs: nowMs };
+    const measured = { one, run: undefined, count: undefined, dueMs: nowMs, learnMs: nowMs };
     this.#runs.set(one.group, measured);
     this.#lookAt(measured, nowMs);
     this.#wait();
@@ -87,8 +97,8 @@ export class Measuring {
   ended(group: string): void {
     const measured = this.#runs.get(group);
     if (measured === undefined) return;
-    this.#runs.delete(group);
     this.#learn(measured, true);
+    this.#forget(measured);
   }
 
   /** Looks at those that are due. Returns at once when there are none. */
@@ -108,19 +118,60 @@ export class Measuring {
       this.#lookAt(measured, this.#parts.nowMs());
       this.#learn(measured);
     }
-    this.#runs.clear();
-    await Promise.all(this.#learning);
+    for (const measured of [...this.#runs.values()]) this.#forget(measured);
+    await Promise.all([...this.#learning, ...this.#counting]);
+  }
+
+  #forget(measured: Measured): void {
+    this.#runs.delete(measured.one.group);
+    this.#endCount(measured.count);
+    measured.count = undefined;
+  }
+
+  #beginCount(measured: Measured): void {
+    const { group } = measured.one;
+    if (this.#cannotCount || this.#counted >= this.#limits.countedMax) return;
+    this.#counted += 1;
+    const counting = this.#parts
+      .count(group)
+      .catch((err) => {
+        this.#cannotCount = true;
+        this.#parts.log.warn({ err }, 'cannot count how often applications wait for the disk');
+        return undefined;
+      })
+      .then((count) => {
+        if (count === undefined) this.#counted -= 1;
+        else if (this.#runs.get(group) === measured) measured.count = count;
+        else this.#endCount(count);
+      });
+    this.#counting.add(counting);
+    void counting.finally(() => this.#counting.delete(counting));
+  }
+
+  #endCount(count: SyncCount | undefined): void {
+    if (count === undefined) return;
+    const ending = count
+      .close()
+      .catch((err) => this.#parts.log.warn({ err }, 'cannot end a count'))
+      .then(() => {
+        this.#counted -= 1;
+      });
+    this.#counting.add(ending);
+    void ending.finally(() => this.#counting.delete(ending));
   }
 
   #lookAt(measured: Measured, nowMs: number): void {
     const { one, run } = measured;
     try {
-      const use = this.#parts.use(one.group);
+      const inGroup = this.#parts.use(one.group);
       // Who keeps the groups tells of its end.
-      if (use !== undefined)
+      if (inGroup !== undefined) {
+        const use = { ...inGroup, ...(measured.count && { syncs: measured.count.read() }) };
+        if (run === undefined) this.#beginCount(measured);
         measured.run = run === undefined ? firstSeen(use, nowMs) : seenAgain(run, use, nowMs);
+      }
     } catch (err) {
-      this.#runs.delete(one.group);
+      this.#forget(measured);
       this.#parts.log.warn({ err, group: one.group }, 'cannot measure an application, ignoring');
     }
     const { startingMs, firstMs = nowMs } = measured.run ?? {};

@@ -50,6 +50,14 @@ function onDiskOf(id: string, { dateMs, last }: Needs): Fragment[] {
   return [{ of: { id }, source: 'measured', from, confidence, dateMs, values: { diskWait } }];
 }
 
+/** How often it waits for a write in a second, in the runs in which it was counted: none of those that worked in memory. Pure. */
+function syncRateOf(runs: readonly RunFigures[]): number | undefined {
+  const rates = runs.flatMap(({ syncs, ranMs = 0 }) =>
+    syncs === undefined || ranMs <= 0 ? [] : (1_000 * syncs) / ranMs,
+  );
+  return rates.length === 0 ? undefined : Number(middle(rates).toPrecision(2));
+}
+
 /** All that was measured of an application. Pure. */
 export const fragmentsOf = (id: string, needs: Needs): Fragment[] => [
   fragmentOf(id, needs),
@@ -69,6 +77,7 @@ export function fragmentOf(id: string, { runs, dateMs, last }: Needs): Fragment 
     // Only a start that finds nothing in memory reads all of it.
     coldRead: over('coldBytes', most),
     startTime: over('startMs', middle),
+    syncRate: syncRateOf(last),
   };
   return {
     of: { id },

@@ -23,6 +23,8 @@ export interface RunSoFar {
   /** What it has made to be written to disks, and what was read from there after its start. */
   writtenBytes: number | undefined;
   laterReadBytes: number;
+  /** How often it has waited for a write to be on a disk; undefined until that is counted. */
+  syncs: number | undefined;
 }
 
 /** What one run has come to; absent: it could not be told. */
@@ -36,6 +38,7 @@ export interface RunFigures {
   ranMs?: number;
   writtenBytes?: number;
   laterReadBytes?: number;
+  syncs?: number;
   /** How long the disk that its data lay on takes for one write that waits for it, and for one cold read. */
   syncMs?: number;
   readMs?: number;
@@ -74,6 +77,7 @@ export function firstSeen(use: GroupUse, atMs: number): RunSoFar {
     coldBytes: starts ? readBytes : undefined,
     writtenBytes: writtenBytes === undefined ? undefined : starts ? writtenBytes : 0,
     laterReadBytes: 0,
+    syncs: use.syncs,
   };
 }
 
@@ -122,6 +126,7 @@ export function seenAgain(run: RunSoFar, use: GroupUse, atMs: number): RunSoFar 
         : run.writtenBytes + grown(run, use, 'writtenBytes'),
     laterReadBytes:
       run.laterReadBytes + (run.startingMs === undefined ? grown(run, use, 'readBytes') : 0),
+    syncs: use.syncs ?? run.syncs,
   };
 }
 
@@ -129,12 +134,13 @@ export function seenAgain(run: RunSoFar, use: GroupUse, atMs: number): RunSoFar 
 export function figuresOf(run: RunSoFar): RunFigures | undefined {
   const { looks, firstMs, lastMs, peakBytes, memoryTime, memoryMs, cpuMs } = run;
   if (looks < LOOKS_MIN || lastMs <= firstMs) return undefined;
-  const { coldBytes, startMs, startingMs, writtenBytes, laterReadBytes } = run;
+  const { coldBytes, startMs, startingMs, writtenBytes, laterReadBytes, syncs } = run;
   return {
     ...(memoryMs > 0 && { peakBytes, typicalBytes: Math.round(memoryTime / memoryMs) }),
     ...(cpuMs !== undefined && { processors: Number((cpuMs / (lastMs - firstMs)).toFixed(3)) }),
     ...(coldBytes !== undefined && startingMs === undefined && { coldBytes }),
     ...(startMs !== undefined && { startMs: Math.round(startMs) }),
     ...(writtenBytes !== undefined && { ranMs: lastMs - firstMs, writtenBytes, laterReadBytes }),
+    ...(syncs !== undefined && { ranMs: lastMs - firstMs, syncs }),
   };
 }

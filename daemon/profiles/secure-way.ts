@@ -4,10 +4,11 @@ import { planBytesMax, planListMax } from '../../ipc/values.ts';
 import type { Account } from '../kernel/accounts.ts';
 import { type BesideUsr, bubblewrap } from '../kernel/sandbox-host.ts';
 import { type SessionGrants, sessionOptions } from '../kernel/session-sockets.ts';
+import type { GrantWord } from './application.ts';
 import type { Way } from './launch-plan.ts';
 
 /** What an application that is kept apart may be given, one by one: a thing of the session, or a folder at the same path. */
-export type Grant = 'net' | keyof SessionGrants | { show: string } | { share: string };
+export type Grant = GrantWord | { show: string } | { share: string };
 
 /** An application that is to be kept apart, and where. */
 export interface Apart {

@@ -79,6 +79,9 @@ const facts = [
   'cache',
   'temporary',
   'diskWait',
+  'grants',
+  'show',
+  'share',
 ] as const;
 
 function textOf(fact: FactName, value: unknown): string {

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
+import { grantWord } from './launch.ts';
 import { count, uid } from './values.ts';
 
 const profile = v.picklist(['standard', 'fast', 'secure']);
@@ -17,6 +18,9 @@ const statable = [
   'cache',
   'temporary',
   'lossOk',
+  'grants',
+  'show',
+  'share',
   'executables',
 ] as const;
 /** What may be said of an application, and what is only measured. */
@@ -26,6 +30,7 @@ const fact = v.picklist([
   'processors',
   'coldRead',
   'startTime',
+  'syncRate',
   'diskWait',
 ]);
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
@@ -61,6 +66,10 @@ const facts = v.strictObject({
   cache: v.optional(texts),
   temporary: v.optional(texts),
   lossOk: v.optional(v.boolean()),
+  /** What it has when it is kept apart: things of the session, folders to read, folders to write. */
+  grants: v.optional(v.pipe(v.array(grantWord), v.maxLength(16))),
+  show: v.optional(texts),
+  share: v.optional(texts),
   executables: v.optional(texts),
 });
 
@@ -184,7 +193,7 @@ export const appMethods = {
       everybody: v.optional(v.boolean()),
       set: v.optional(facts),
       /** Facts of which nothing is said any more. */
-      unset: v.optional(v.pipe(v.array(v.picklist(statable)), v.maxLength(16))),
+      unset: v.optional(v.pipe(v.array(v.picklist(statable)), v.maxLength(statable.length))),
     },
     { application: applicationPage },
   ),

@@ -23,15 +23,12 @@ const variables = v.pipe(v.array(variable), v.maxLength(planListMax));
 
 const path = v.pipe(text, v.startsWith('/'), v.maxLength(4096));
 
+/** Things of the session that it may be given. */
+export const grantWord = v.picklist(['net', 'display', 'sound', 'gpu', 'bus', 'agent']);
+
 /** What an application that is kept apart is given, in the words of `slot.exec`; for others it means nothing. */
 const launchGrants = v.pipe(
-  v.array(
-    v.union([
-      v.picklist(['net', 'display', 'sound', 'gpu', 'bus', 'agent']),
-      v.strictObject({ show: path }),
-      v.strictObject({ share: path }),
-    ]),
-  ),
+  v.array(v.union([grantWord, v.strictObject({ show: path }), v.strictObject({ share: path })])),
   v.maxLength(32),
 );
 

@@ -575,6 +575,7 @@ const measuredFacts: ApplicationPage['facts'] = [
   { fact: 'processors', value: 0.25, ...measured },
   { fact: 'coldRead', value: 314_572_800, ...measured },
   { fact: 'startTime', value: 2_340, ...measured },
+  { fact: 'syncRate', value: 0.9, ...measured },
   {
     fact: 'diskWait',
     value: 0.0042,

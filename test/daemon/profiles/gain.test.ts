@@ -1,9 +1,18 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { silentLog } from '../../../daemon/changes/log.ts';
+import { countsSyncs } from '../../../daemon/kernel/sync-count.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import {
   type Application,
@@ -39,18 +48,28 @@ test('a run waits for the disk once for each page at most', (t) => {
   t.is(share({ laterReadBytes: 4096 * 1000 }), 0.02);
   t.is(share({ writtenBytes: 4096 * 1000, laterReadBytes: 4096 * 1000, ranMs: 100 }), 1);
   t.is(share({ writtenBytes: 4096 * 1000, syncMs: 10 }), 1, 'the same is much on a slow disk');
+  // Counted is what it waits for: that, and what each takes along.
+  t.is(share({ writtenBytes: 4096 * 1000, syncs: 0 }), 0, 'nobody has waited');
+  t.is(share({ writtenBytes: 4096 * 1000, syncs: 10 }), (10 * 0.1 + 62 * 0.2) / 10_000);
+  t.is(share({ writtenBytes: 4096, syncs: 1000 }), 0.01, 'what is written again and again');
+  t.is(share({ laterReadBytes: 4096 * 1000, syncs: 0 }), 0.02);
   for (const lacks of Object.keys(disk)) t.is(onDisk({ ...disk, [lacks]: undefined }), undefined);
   t.is(onDisk({ ...disk, ranMs: 0 }), undefined);
+  t.like(onDisk({ ...disk, syncs: 3 }), { syncs: 3 });
 });
 
 const runs = fc.array(
-  fc.record({
-    ranMs: fc.integer({ min: 1, max: 10 ** 9 }),
-    writtenBytes: fc.nat(2 ** 40),
-    laterReadBytes: fc.nat(2 ** 40),
-    syncMs: fc.double({ min: 0, max: 10_000, noNaN: true }),
-    readMs: fc.double({ min: 0, max: 10_000, noNaN: true }),
-  }),
+  fc.record(
+    {
+      ranMs: fc.integer({ min: 1, max: 10 ** 9 }),
+      writtenBytes: fc.nat(2 ** 40),
+      laterReadBytes: fc.nat(2 ** 40),
+      syncMs: fc.double({ min: 0, max: 10_000, noNaN: true }),
+      readMs: fc.double({ min: 0, max: 10_000, noNaN: true }),
+      syncs: fc.nat(10 ** 9),
+    },
+    { requiredKeys: ['ranMs', 'writtenBytes', 'laterReadBytes', 'syncMs', 'readMs'] },
+  ),
   { minLength: 1, maxLength: 20 },
 );
 
@@ -66,6 +85,7 @@ test('the run that may have waited most counts, and more work or a slower disk i
         diskWait({ ...one!, writtenBytes: one!.writtenBytes + more }) >= share &&
         diskWait({ ...one!, laterReadBytes: one!.laterReadBytes + more }) >= share &&
         diskWait({ ...one!, syncMs: one!.syncMs + more }) >= share &&
+        (one!.syncs === undefined || diskWait({ ...one!, syncs: one!.syncs + more }) >= share) &&
         diskWait({ ...one!, ranMs: one!.ranMs + more }) <= share
       );
     }),
@@ -198,7 +218,7 @@ test('a disk is looked at when somebody has ended, one after the other, and not 
       await new Promise(setImmediate);
       busy -= 1;
       if (owner === 7) throw new Error('it has no home');
-      return { syncMs: owner, readMs: 1 };
+      return { syncMs: owner, readMs: 1, fileSystem: 0 };
     },
   });
   t.is(speeds.known(5), undefined);
@@ -226,8 +246,9 @@ when(test, { root: true })(
   async (t) => {
     const { home, disk: folder } = await servedHome(t);
     const caller = { uid, gid: uid, groups: [] };
-    const { syncMs, readMs } = await homeSpeed({ caller, home });
+    const { syncMs, readMs, fileSystem } = await homeSpeed({ caller, home });
     t.true(syncMs > 0 && readMs > 0);
+    t.is(fileSystem, statfsSync(home).type);
     t.deepEqual(readdirSync(home), ['app']);
     chmodSync(home, 0o555);
     await t.throwsAsync(homeSpeed({ caller, home }), { message: /EACCES/ });
@@ -247,24 +268,31 @@ const launcher = join(built, 'persona-run');
 test.before(() => compileLauncher(launcher));
 test.after.always(() => rmSync(built, { recursive: true, force: true }));
 
-/** Writes much, and waits. */
+/** Writes, and waits for it each time. */
 const busy = `#!/bin/sh
-dd if=/dev/zero of="$0.file" bs=1M count=64 status=none
-echo begun; read line
+echo begun
+dd if=/dev/zero of="$0.file" bs=4k count=1000 oflag=sync status=none
+read line
+`;
+/** Writes as much, and waits for nothing. */
+const stream = `#!/bin/sh
+echo begun
+dd if=/dev/zero of="$0.file" bs=4k count=1000 status=none
+read line
 `;
 const quiet = `#!/bin/sh
 echo begun; read line
 `;
 
-/** A machine with two applications that a list proposes for memory, and a daemon. On a disk: /tmp may be memory. */
-async function machineWithBoth(t: ExecutionContext) {
+/** A machine with applications that a list proposes for memory, and a daemon. On a disk: /tmp may be memory. */
+async function machineOfThree(t: ExecutionContext) {
   const { side } = sideGroup(t, 'gain');
   const root = privateTree(t, `[partitions]\nuser = "${side}"\n`, '/var/tmp');
   for (const at of ['machine/usr/bin', 'machine/root', 'share/apps.d'])
     mkdirSync(`${root}/${at}`, { recursive: true });
   const says = (name: string) =>
     `[${name}]\nprofile = "fast"\nexecutables = ["/usr/bin/${name}"]\ncache = ["~/.cache/${name}"]\n`;
-  for (const [name, text] of Object.entries({ busy, quiet })) {
+  for (const [name, text] of Object.entries({ busy, stream, quiet })) {
     writeFileSync(`${root}/machine/usr/bin/${name}`, text, { mode: 0o755 });
     writeFileSync(`${root}/share/apps.d/${name}.toml`, says(name));
   }
@@ -281,28 +309,63 @@ const explained = async (client: Client, app: string) =>
 const sureness = async (client: Client, app: string, name: 'processors' | 'diskWait') =>
   (await explained(client, app)).measured.find(({ fact }) => fact === name)?.confidence ?? 0;
 
+/** Runs an application until so much is known of it; what comes back ends it. */
+async function runUntil(
+  { start, client }: Awaited<ReturnType<typeof machineOfThree>>,
+  app: string,
+  name: 'processors' | 'diskWait',
+  sure: number,
+) {
+  const end = await start(app);
+  await until(async () => (await sureness(client, app, name)) >= sure);
+  return end;
+}
+
+const counted = () => {
+  const counts = countsSyncs(statfsSync('/var/tmp').type);
+  return counts ? unmanaged() : 'needs /var/tmp on a file system that tells of waits';
+};
+when(test, { ...launcherNeeds, root: true, tools: ['dd'], other: counted })(
+  'what writes and waits for nothing stays standard, and how often writes are waited for is told',
+  async (t) => {
+    const machine = await machineOfThree(t);
+    const { client } = machine;
+    // The first launch waits for no list to be read: that is done before.
+    await explained(client, 'quiet');
+    await (await runUntil(machine, 'quiet', 'processors', 0.3))();
+    await until(async () => (await sureness(client, 'quiet', 'diskWait')) > 0);
+    for (const app of ['stream', 'busy'])
+      for (const sure of [0.3, 0.5]) await (await runUntil(machine, app, 'diskWait', sure))();
+    const streams = await explained(client, 'stream');
+    t.like(streams, { profile: 'standard', rule: 'no-gain' });
+    t.regex(streams.why, /[34][\d.]* MiB written \(waited for 0 times/);
+    t.like(await explained(client, 'busy'), { profile: 'fast', rule: 'suggested' });
+    const rate = async (app: string) =>
+      Number(
+        (await explained(client, app)).measured.find(({ fact }) => fact === 'syncRate')?.value,
+      );
+    t.is(await rate('stream'), 0);
+    t.true((await rate('busy')) > 0);
+  },
+);
+
 live(
   'what works on its disk comes into memory by a proposal, and what does not stays standard and says so',
   async (t) => {
-    const { start, client } = await machineWithBoth(t);
-    /** Runs it until so much is known of it; what comes back ends it. */
-    const runUntil = async (app: string, name: 'processors' | 'diskWait', sure: number) => {
-      const end = await start(app);
-      await until(async () => (await sureness(client, app, name)) >= sure);
-      return end;
-    };
+    const machine = await machineOfThree(t);
+    const { start, client } = machine;
     for (const app of ['quiet', 'busy'])
       t.like(await explained(client, app), { profile: 'standard', rule: 'unmeasured' });
-    const endFirst = await runUntil('quiet', 'processors', 0.3);
+    const endFirst = await runUntil(machine, 'quiet', 'processors', 0.3);
     t.is(await sureness(client, 'quiet', 'diskWait'), 0, 'no disk is looked at while it runs');
     await endFirst();
     await until(async () => (await sureness(client, 'quiet', 'diskWait')) > 0);
     // By now the disk is known.
     const both = async () => {
-      await (await runUntil('busy', 'diskWait', 0.3))();
-      await (await runUntil('busy', 'diskWait', 0.5))();
+      await (await runUntil(machine, 'busy', 'diskWait', 0.3))();
+      await (await runUntil(machine, 'busy', 'diskWait', 0.5))();
     };
-    const quietAgain = async () => (await runUntil('quiet', 'diskWait', 0.5))();
+    const quietAgain = async () => (await runUntil(machine, 'quiet', 'diskWait', 0.5))();
     await Promise.all([both(), quietAgain()]);
     const busyNow = await explained(client, 'busy');
     t.like(busyNow, { profile: 'fast', rule: 'suggested' });

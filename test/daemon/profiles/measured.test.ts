@@ -57,7 +57,7 @@ const measured = (client: Client, confidence: number) =>
     const facts = await measuredOf(client);
     return (facts[0]?.confidence ?? 0) > confidence ? facts : undefined;
   });
-const all = ['memory', 'typicalMemory', 'processors', 'coldRead', 'startTime'];
+const all = ['memory', 'typicalMemory', 'processors', 'coldRead', 'startTime', 'syncRate'];
 const namesOf = (facts: Facts) => facts.map(({ fact }) => fact);
 
 live(

@@ -191,6 +191,18 @@ test('a user has what he has measured himself, also after a restart, and no more
   t.is((await readNeeds(store, 5)).size, needsLimits.perOwnerMax);
 });
 
+test('how often writes are waited for is the middle of the runs in which it was counted', (t) => {
+  const learn = (needs: Needs, run: RunFigures, sinceMs: number) =>
+    needsWith(needs, { sinceMs, ...run }, sinceMs);
+  const rate = (...all: RunFigures[]) =>
+    fragmentOf('x', all.reduce(learn, noNeeds)).values.syncRate;
+  t.is(rate({ ranMs: 10_000, writtenBytes: 5 }), undefined);
+  t.is(rate({ ranMs: 0, syncs: 5 }), undefined);
+  t.is(rate({ ranMs: 10_000, syncs: 0 }), 0);
+  t.is(rate({ ranMs: 3_000, syncs: 1 }, { ranMs: 10, peakBytes: 1 }), 0.33);
+  t.is(rate({ ranMs: 1, syncs: 1 }, { ranMs: 1_000, syncs: 9 }, { ranMs: 1_000, syncs: 2 }), 9);
+});
+
 test('what was measured makes no application known', (t) => {
   const measured = new Layer([fragmentOf('gone', runs(5))], []);
   const catalogue = new Catalogue([new Layer([], [])], { measured });
@@ -225,7 +237,11 @@ test('memory that was measured is announced after two runs, and never raises wha
   t.deepEqual(planned({ user: GiB, measured: GiB / 4, imported: GiB }), [undefined, undefined]);
 });
 
-function ground(uses: Record<string, () => GroupUse | undefined>, limits = {}) {
+function ground(
+  uses: Record<string, () => GroupUse | undefined>,
+  limits = {},
+  count: MeasuringParts['count'] = async () => undefined,
+) {
   const learnt: (RunFigures & { account: number; app: string })[] = [];
   const looked: string[] = [];
   const clock = { nowMs: 1_000 };
@@ -234,6 +250,7 @@ function ground(uses: Record<string, () => GroupUse | undefined>, limits = {}) {
       looked.push(group);
       return uses[group]?.();
     },
+    count,
     learn: async (account, app, { sinceMs: _, ...run }) =>
       void learnt.push({ account, app, ...run }),
     nowMs: () => clock.nowMs,
@@ -296,4 +313,84 @@ test('so many are measured at once, of one user and of all; a run for weeks is l
   t.true(learnt.length >= 3 && learnt.length <= 6, `${learnt.length}`);
   await measuring.close();
   t.is(measuring.count, 0);
+});
+
+const calm = () => ({ cpuMs: 0, memoryBytes: MiB, writtenBytes: 0, sinceMs: -60_000 });
+/** Lets what was begun come to its end. */
+const settled = () => new Promise(setImmediate);
+
+test('waits for the disk are counted while a run lasts, of so many at once, and each count ends', async (t) => {
+  let open = 0;
+  const waited = { a: 0, b: 0, c: 0 };
+  const uses = { a: calm, b: calm, c: calm };
+  const { measuring, learnt, clock } = ground(uses, { countedMax: 2 }, async (group) => {
+    open += 1;
+    return {
+      read: () => waited[group as 'a'],
+      close: async () => {
+        open -= 1;
+      },
+    };
+  });
+  const turns = async (count: number) => {
+    for (let i = 0; i < count; i += 1) {
+      clock.nowMs += 1_000;
+      measuring.look();
+      await settled();
+    }
+  };
+  for (const group of ['a', 'b', 'c']) measuring.began(one(group, { app: group }));
+  await turns(2);
+  t.is(open, 2, 'no more than may be');
+  waited.a = 40;
+  await turns(2);
+  measuring.ended('a');
+  await settled();
+  t.like(learnt.at(-1), { app: 'a', ranMs: 4_000, syncs: 40 });
+  t.is(open, 1);
+  // There is room again; what began without is not counted later.
+  measuring.began(one('a', { app: 'again' }));
+  await turns(3);
+  t.is(open, 2);
+  await measuring.close();
+  t.is(open, 0);
+  t.like(
+    learnt.findLast(({ app }) => app === 'again'),
+    { syncs: 40 },
+  );
+  t.false(learnt.some(({ app, syncs }) => app === 'c' && syncs !== undefined));
+});
+
+test('a run that is over before its count begins leaves none; a kernel that refuses is asked once', async (t) => {
+  let closed = 0;
+  const begins = Promise.withResolvers<void>();
+  const late = ground({ a: calm }, {}, () =>
+    begins.promise.then(() => ({
+      read: () => 7,
+      close: async () => {
+        closed += 1;
+      },
+    })),
+  );
+  late.measuring.began(one('a'));
+  late.measuring.ended('a');
+  begins.resolve();
+  await late.measuring.close();
+  t.is(closed, 1);
+  let asked = 0;
+  const refused = ground({ a: calm, b: calm }, {}, async () => {
+    asked += 1;
+    throw new Error('EACCES');
+  });
+  refused.measuring.began(one('a'));
+  await settled();
+  refused.measuring.began(one('b'));
+  for (let i = 0; i < 4; i += 1) {
+    refused.clock.nowMs += 1_000;
+    refused.measuring.look();
+  }
+  await refused.measuring.close();
+  t.is(asked, 1);
+  t.is(refused.learnt.at(-1)?.syncs, undefined);
+  t.is(refused.learnt.at(-1)?.peakBytes, MiB, 'the rest is measured all the same');
 });

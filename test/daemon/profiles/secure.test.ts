@@ -16,7 +16,9 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import { SecureLaunches } from '../../../daemon/compose/secure-launches.ts';
 import { landlockVersion } from '../../../daemon/kernel/landlock.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
+import type { Source } from '../../../daemon/profiles/application.ts';
 import { choose } from '../../../daemon/profiles/selection.ts';
+import { statedGrants, withStated } from '../../../daemon/profiles/stated-grants.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { longScope, startLive, users } from '../../security/live-daemon.ts';
 import { type ApartGround, apartGround, apartNeeds, becoming } from '../../support/apart.ts';
@@ -222,6 +224,59 @@ real('what is missing is told, with what to do, and nothing starts', async (t) =
   t.true(err.includes(`--show ${own}`), err);
   const granted = await ground.run(me, ['--show', own, ...words]);
   t.is(granted.out, 'on\n', granted.err);
+});
+
+real('what is stated is granted at each start, of that program alone', async (t) => {
+  const folder = folderOf(t, me);
+  const letter = join(folder, 'letter');
+  writeFileSync(letter, 'dear\n', { mode: 0o644 });
+  const set = async (uid: number, more: object) => {
+    const { error } = await ground.ask(uid, 'app.set', { app: 'reader', wait: true, ...more });
+    t.is(error, undefined);
+  };
+  const reads = async (...words: string[]) =>
+    (await ground.run(me, [...words, letter])).out === 'dear\n';
+  await set(0, { everybody: true, set: { executables: ['/usr/bin/tac'] } });
+  await set(me, { set: { profile: 'secure', show: [folder], grants: ['bus'] } });
+  t.true(await reads('reader', '--', 'tac'));
+  t.false(await reads(...asked, 'reader', '--', 'cat'), 'it only calls itself so');
+  const told = await ground.ask(me, 'app.explain', { app: 'reader' });
+  t.regex(JSON.stringify(told.result), /"fact":"show","value":"[^"]*own"/);
+  // An administrator has the last word on what is stated; on the command line more is granted.
+  await set(0, { everybody: true, set: { show: ['/srv'] } });
+  t.false(await reads('reader', '--', 'tac'));
+  t.true(await reads('--show', folder, 'reader', '--', 'tac'));
+  const { error } = await ground.ask(me, 'app.set', { app: 'x', set: { grants: ['root'] } });
+  t.is(error?.code, 'bad-request');
+  await set(0, { everybody: true, unset: ['show', 'executables'] });
+  await set(me, { unset: ['profile', 'show', 'grants'] });
+});
+
+test('grants count when an administrator or the user states them, in folders of that user', (t) => {
+  const of = (source: Source) => ({ source, from: 'x', confidence: 1, dateMs: 0 });
+  const said = (source: Source) =>
+    statedGrants(
+      {
+        id: 'x',
+        facts: {
+          grants: [{ ...of(source), value: ['net', 'display'] }],
+          show: [{ ...of(source), value: ['~/Pictures', '/srv'] }],
+          share: [
+            { ...of(source), value: ['~/Letters'] },
+            { ...of('category'), value: ['~/no'] },
+          ],
+        },
+      },
+      '/home/ann',
+    );
+  const all = [
+    ...(['net', 'display'] as const),
+    ...[{ show: '/home/ann/Pictures' }, { show: '/srv' }, { share: '/home/ann/Letters' }],
+  ];
+  t.deepEqual(said('admin'), all);
+  t.deepEqual(said('user'), all);
+  for (const source of ['measured', 'imported', 'category'] as const) t.deepEqual(said(source), []);
+  t.deepEqual(withStated(all, ['net', 'bus', { show: '/srv' }]), [...all, 'bus']);
 });
 
 /** What a machine says that lacks nothing but an enclave. */
