@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { flushCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import type { Faults } from '../../daemon/changes/faults.ts';
@@ -131,6 +132,8 @@ export async function proveKills(
   seen: Course,
   place: SubjectPlace,
 ): Promise<void> {
+  // Who is killed keeps nothing of what it has compiled: it finds what this process has.
+  flushCompileCache();
   for (let at = 1; at <= seen.points.length; at++) {
     await inFolder(subject, async (folder) => {
       const signal = await killedAt(place, folder, at);
