@@ -112,7 +112,7 @@ function argumentsOf(
     BWRAP,
     // No user namespace: root makes the namespaces and the ids are dropped inside, so this needs no support for
     // unprivileged ones; with the filter none can be made later either.
-    ...['--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
+    ...['--unshare-pid', '--unshare-ipc', '--unshare-cgroup-try'],
     ...['--die-with-parent', '--new-session', '--clearenv'],
     ...['--setenv', 'PERSONAD_CHILD', name],
     ...['--setenv', 'PATH', '/usr/bin:/bin', '--setenv', 'LC_ALL', 'C', '--setenv', 'TZ', 'UTC'],

@@ -171,6 +171,29 @@ export function installedApplications(ground: Ground) {
         }
     },
 
+    /** How often an application waits for its writes is counted by the kernel, for the installed daemon too. */
+    async counted(): Promise<void> {
+      const file = `${home}/counted.db`;
+      const shell = ground.start(launch('standard', 'sqlite3', ['sqlite3', '-batch', file]));
+      shell.write('CREATE TABLE rows (name TEXT);\n');
+      // A run is looked at each quarter of a second.
+      await until('it has worked for a while', async () => {
+        shell.write(`INSERT INTO rows VALUES ('x');\n`);
+        const { stdout } = await ground.run(['sqlite3', file, 'SELECT count(*) FROM rows'], 'user');
+        return Number(stdout) >= 10;
+      });
+      await shell.end();
+      await until('it is known how often it waits', async () => {
+        const page = await must(['personactl', 'app', 'show', 'sqlite3', '--json'], 'user');
+        const { application } = JSON.parse(page) as {
+          application: { facts: { fact: string; value: unknown }[] };
+        };
+        return application.facts.some(
+          ({ fact, value }) => fact === 'syncRate' && Number(value) > 0,
+        );
+      });
+    },
+
     /**
      * A database in memory lives through a restart of the daemon. Afterwards it has the row `before`, the row `after`, which a generation has too, and
      * the row `not saved`. Answers what says which of them the disk has when nothing works in memory any more.
