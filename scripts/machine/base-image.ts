@@ -46,15 +46,20 @@ const masked = [
 /** Drivers that no machine of ours has. */
 const unusedDrivers = ['gpu', 'infiniband', 'media', 'net/ethernet', 'net/wireless'];
 
-/** The image for `suite`, made when it is not there. `say` hears about long work. */
-export async function baseImage(suite: Suite, say: (text: string) => void): Promise<Image> {
+/** The image for `suite`, with `more` packages, made when it is not there. `say` hears about long work. */
+export async function baseImage(
+  suite: Suite,
+  say: (text: string) => void,
+  more: readonly string[] = [],
+): Promise<Image> {
   const sources = ['base-image.ts', 'initrd.ts', 'kernel-hook', 'packages.ts'];
   const files = [...sources, ...readdirSync(guest).map((name) => `guest/${name}`)].sort();
   const contents = files.map((name) => readFileSync(join(here, name)));
-  const key = keyOf(suite, ...files, ...contents);
-  const folder = await cached(`base-${suite}`, key, async (making) => {
-    say(`making the image of a Debian ${suite} (about a minute)`);
-    await makeImage(suite, making);
+  const key = keyOf(suite, ...more, ...files, ...contents);
+  const name = [suite, ...more].join('-');
+  const folder = await cached(`base-${name}`, key, async (making) => {
+    say(`making the image of a Debian ${name} (about a minute)`);
+    await makeImage([...guestPackages(suite), ...more], suite, making);
   });
   return { suite, key, ...imageFiles(folder) };
 }
@@ -65,11 +70,11 @@ export const imageFiles = (folder: string) => ({
   initrd: join(folder, 'initrd'),
 });
 
-async function makeImage(suite: Suite, folder: string): Promise<void> {
+async function makeImage(packages: string[], suite: Suite, folder: string): Promise<void> {
   const root = join(folder, 'root');
   // Programs that give up root inside must be able to pass.
   chmodSync(folder, 0o755);
-  await installDebian(suite, root);
+  await installDebian(packages, suite, root);
   await furnish(root);
   const files = imageFiles(folder);
   const version = await takeKernel(root, files.kernel);
@@ -81,11 +86,11 @@ async function makeImage(suite: Suite, folder: string): Promise<void> {
   rmSync(root, { recursive: true });
 }
 
-async function installDebian(suite: Suite, root: string): Promise<void> {
+async function installDebian(packages: string[], suite: Suite, root: string): Promise<void> {
   const unneeded = unneededFiles.map((path) => `--dpkgopt=path-exclude=${path}`);
   const argv = [
     ...['mmdebstrap', '--mode=root', '--variant=minbase', '--quiet', ...unneeded],
-    ...['--aptopt=APT::Install-Recommends "false"', `--include=${guestPackages(suite).join(',')}`],
+    ...['--aptopt=APT::Install-Recommends "false"', `--include=${packages.join(',')}`],
     ...[`--customize-hook=${join(here, 'kernel-hook')}`, suite, root, await debianSource(suite)],
   ];
   const environment = ['env', `PERSONAD_KERNEL=${kernelPackage}`];

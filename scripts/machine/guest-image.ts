@@ -22,20 +22,21 @@ export function lastPackage(): string | undefined {
   }
 }
 
-/** The image for `suite` with `deb` in it: a new package costs seconds. `say` hears about long work. */
+/** The image for `suite` with `deb` and `more` packages in it: a new `deb` costs seconds. `say` hears about long work. */
 export async function guestImage(
   suite: Suite,
   deb: string | undefined,
   say: (text: string) => void,
+  more: readonly string[] = [],
 ): Promise<Image> {
-  const base = await baseImage(suite, say);
+  const base = await baseImage(suite, say, more);
   if (deb === undefined) {
     say('no package is built (npm run package): the machine is without the daemon');
     return base;
   }
   const key = keyOf(base.key, readFileSync(deb), readFileSync(join(here, 'install-package')));
-  const folder = await cached(`guest-${suite}`, key, async (making) => {
-    say(`installing ${basename(deb)} in the image of a Debian ${suite}`);
+  const folder = await cached(['guest', suite, ...more].join('-'), key, async (making) => {
+    say(`installing ${basename(deb)} in the image of a Debian ${[suite, ...more].join('-')}`);
     chmodSync(making, 0o755);
     const { root } = imageFiles(making);
     await runProgram(['cp', '--sparse=always', '--reflink=auto', base.root, root], { deadlineMs });

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { profiles } from '../support/application-work.ts';
+import { applications, profiles } from '../support/application-work.ts';
 import { installedApplications } from '../support/installed-applications.ts';
 import { lacking, when } from '../support/needs.ts';
 import { accounts, slowMs, until } from './support/slots.ts';
@@ -9,19 +9,18 @@ import { fileVm, needsVm } from './support/vm.ts';
 
 const scenario = when(test, needsVm);
 const able = lacking(needsVm) === undefined;
-const vm = able ? fileVm(test, { snapshot: true }) : never;
+const vm = able ? fileVm(test, { packages: ['firefox-esr'] }) : never;
 
 function never(): never {
   throw new Error('there is no machine');
 }
 
-const applications = ['sqlite3', 'git', 'vim'] as const;
 const user = accounts.owner;
 
 const at = installedApplications({
   user,
   uid: 1000,
-  enclave: ['--size', '64M', '--type', 'luks2'],
+  enclave: ['--size', '256M', '--type', 'luks2'],
   run: (command, who, stdin = '') =>
     vm().run(command, { deadlineMs: slowMs, stdin, ...(who === 'user' && { user }) }),
   start(command) {
@@ -47,6 +46,12 @@ if (able)
     await vm().must(['usermod', '-aG', 'persona', user]);
     await at.prepare(applications);
   });
+
+scenario('it is counted how often an application waits for its disk', async (t) => {
+  t.timeout(15 * 60_000);
+  await at.counted();
+  t.pass();
+});
 
 for (const app of applications)
   for (const profile of profiles)

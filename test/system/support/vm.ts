@@ -39,6 +39,8 @@ export interface VmOptions {
   snapshot?: boolean;
   /** The socket of an emulated TPM for its first start. */
   tpm?: string;
+  /** Packages that only this machine has. */
+  packages?: readonly string[];
 }
 
 /** A machine that is up, for this one test. */
@@ -71,15 +73,15 @@ export function fileVm(test: TestFn, options: VmOptions = {}): () => Machine {
 }
 
 /** What machines of a release start from. It takes minutes to make, and is kept. */
-export async function startOf(suite: Suite, snapshot = false) {
-  const image = await guestImage(suite, await builtPackage(), console.log);
+export async function startOf(suite: Suite, snapshot = false, packages: readonly string[] = []) {
+  const image = await guestImage(suite, await builtPackage(), console.log, packages);
   return { image, saved: snapshot ? await savedState(image, console.log) : undefined };
 }
 
-async function makeVm({ suite = 'trixie', disk, snapshot }: VmOptions): Promise<Machine> {
+async function makeVm({ suite = 'trixie', disk, snapshot, packages }: VmOptions): Promise<Machine> {
   // A test that outlives its runner would keep its machine.
   process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
-  const { image, saved } = await startOf(suite, snapshot);
+  const { image, saved } = await startOf(suite, snapshot, packages);
   clearKilled();
   return makeMachine(mkdtempSync(join(tmpdir(), `${folderPrefix}${process.pid}-`)), {
     image,
