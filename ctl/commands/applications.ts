@@ -153,9 +153,9 @@ export const applicationCommands = (): readonly Command[] => [
     summary: 'Say what is known of an application: for yourself, or as root for everybody.',
     about: [
       'What you say outvotes every list of the machine, and is outvoted by an administrator. Lists of folders and names take the place of what others say.',
-      'Folders lie below your home and begin with `~/`. Data lies in memory only where `--loss-ok yes` was said: in a crash the last half minute of it is lost.',
-      'What is granted counts at each start as `secure`, also from menus and shells that start it through personad; more can be granted on the command line of `personactl run`.',
-      'The same can be written in files: ~/.config/persona/apps.d/NAME.toml, and for everybody /etc/persona/apps.d/NAME.toml, with a section for each application and `loss_ok = true`, `memory = "2G"`, `executables = ["/usr/bin/paint"]`, `dependencies`, `categories` and the other options as keys.',
+      'Folders lie below your home and begin with `~/`; those of --show and --share may lie elsewhere. Data lies in memory only where `--loss-ok yes` was said: in a crash the last half minute of it is lost.',
+      'What is granted counts at each start as `secure`, also from menus and shells that start it through personad; more can be granted on the command line of `personactl run`. A folder that is missing keeps it from starting. Grant nothing below a folder that another application may write: it could put a link there.',
+      'The same can be written in files: ~/.config/persona/apps.d/NAME.toml, and for everybody /etc/persona/apps.d/NAME.toml, with a section for each application and `loss_ok = true`, `memory = "2G"`, `executables = ["/usr/bin/paint"]`, `grants = ["display"]`, `dependencies`, `categories` and the other options as keys.',
     ],
     operands: [app],
     flags: [

@@ -209,9 +209,11 @@ export async function explain(call: Call): Promise<undefined> {
   call.out.result(answer, () => explanationLines(answer.explanation, call.out.style));
 }
 
-/** A folder as it is written in metadata: a shell has filled in the home before we see it. */
-function folderOf(path: string, home: string | undefined): string {
-  return home && path.startsWith(`${home}/`) ? `~/${path.slice(home.length + 1)}` : path;
+/** A folder as it is written in metadata: a shell has filled in the home before we see it, or completed a name that lies here. */
+function folderOf(given: string, { env: { HOME }, cwd }: Call['io']): string {
+  const path = resolve(given.startsWith('~/') ? '/' : cwd(), given);
+  if (given.startsWith('~/')) return path.slice(1);
+  return HOME && path.startsWith(`${HOME}/`) ? `~/${path.slice(HOME.length + 1)}` : path;
 }
 
 /** What the options of `app set` say. */
@@ -223,7 +225,7 @@ function factsGiven(call: Call): NonNullable<Params<'app.set'>['set']> {
     const many = call.list(option);
     if (many.length > 0)
       given[fact] = ['data', 'cache', 'temporary', 'show', 'share'].includes(fact)
-        ? many.map((path) => folderOf(path, call.io.env.HOME))
+        ? many.map((path) => folderOf(path, call.io))
         : many;
     else if (text === undefined) continue;
     else if (fact === 'memory' || fact === 'storage') given[fact] = parseSize(text);

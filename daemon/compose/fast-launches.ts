@@ -12,12 +12,13 @@ import type { FastRoom } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.ts';
 import { bootId } from '../kernel/clock.ts';
-import type { DiskSpeed } from '../kernel/disk-speed.ts';
+import type { Speed } from '../kernel/disk-speed.ts';
 import { freezableIn } from '../kernel/freezer.ts';
 import { folderOf, makeGroups, type OwnedProcess, placeProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
 import { statMount } from '../kernel/stat-mount.ts';
-import type { ServedFolder } from '../profiles/served.ts';
+import type { Application } from '../profiles/application.ts';
+import { type ServedFolder, servedFolders } from '../profiles/served.ts';
 import type { Store } from '../store/store.ts';
 import { homeSpeed } from '../writeback/home-speed.ts';
 import type { ProgramGroup } from '../writeback/program-groups.ts';
@@ -158,8 +159,16 @@ export class FastLaunches {
     return await this.sessions.enter(wanted, beganMs + BUDGET_MS);
   }
 
+  /** Where a user has data of an application: his home, and in it the folders that may come into memory. */
+  dataOf(owner: number, application: Application): string[] {
+    const account = accountOf(owner);
+    if (account === undefined) return [this.#machine];
+    const home = join(this.#machine, account.home);
+    return [home, ...servedFolders(application).map(({ path }) => join(home, path.slice(2)))];
+  }
+
   /** How fast the disk is on which the home of a user lies. */
-  async speedOf(owner: number): Promise<DiskSpeed> {
+  async speedOf(owner: number): Promise<Speed> {
     const account = accountOf(owner);
     if (account === undefined) throw new Error('it has no account on this machine');
     const { uid, gid, home } = account;

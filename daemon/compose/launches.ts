@@ -171,20 +171,18 @@ function openMeasuring(
   });
   return new Measuring({
     use: (group) => readGroupUse(folderOf(group), version),
-    count: (group) => countSyncs(processesOf(folderOf(group))),
+    count: (group) => countSyncs(() => processesOf(folderOf(group))),
     learn: async (account, app, run, of) => {
       if (degraded !== undefined) return;
+      const application = applications.known(account).application(app);
       const { syncs, ...uncounted } = run;
-      // In memory nothing waits: that tells nothing of the application.
-      await applications.needs.learn(account, app, of.profile === 'fast' ? uncounted : run);
+      const seen = fast.dataOf(account, application).every((path) => countsSyncs(path));
+      const told = seen ? run : uncounted;
+      await applications.needs.learn(account, app, told);
       // Its disk is looked at when it has ended, and nobody waits for it.
-      if (of.profile !== 'standard' || !mayGain(applications.known(account).application(app)))
-        return;
+      if (of.profile !== 'standard' || !mayGain(application)) return;
       const speed = of.ended ? await speeds.of(account) : speeds.known(account);
-      if (speed === undefined) return;
-      const { fileSystem, ...times } = speed;
-      const onDisk = countsSyncs(fileSystem) ? run : uncounted;
-      await applications.needs.learn(account, app, { ...onDisk, ...times });
+      if (speed !== undefined) await applications.needs.learn(account, app, { ...told, ...speed });
     },
     nowMs: boottimeMs,
     log,

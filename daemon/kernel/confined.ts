@@ -162,7 +162,7 @@ async function insidePid(pipe: Duplex): Promise<number | undefined> {
 
 /**
  * Starts a program in a confined child (SECURITY 9): a uid of its own and no groups or capabilities, an empty root
- * with /usr, its own files and nothing else, no network, own pid, ipc and uts namespaces, a system call filter, limits, a
+ * with /usr, its own files and nothing else, no network, own pid and ipc namespaces, a system call filter, limits, a
  * deadline, its own cgroup where the machine lets us make one. Exactly the descriptors given reach it.
  * Its death, or the daemon's, ends all its processes. Throws ProgramFailed (from `done`) when it ends badly.
  */

@@ -19,11 +19,6 @@ export interface Speed {
   readMs: number;
 }
 
-/** The same, and what file system it is: its number in statfs(2). */
-export interface DiskSpeed extends Speed {
-  fileSystem: number;
-}
-
 function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;

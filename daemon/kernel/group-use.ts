@@ -13,8 +13,6 @@ export interface GroupUse {
   readBytes?: number;
   /** What they have made to be written to disks, counted the same way. */
   writtenBytes?: number;
-  /** How often they have waited for what they wrote to be on a disk, since that is counted. */
-  syncs?: number;
   /** When the first of them was started: milliseconds since boot. */
   sinceMs?: number;
 }
@@ -60,7 +58,7 @@ function processUse(pid: number): ProcessUse | undefined {
   }
 }
 
-function usedBy(pids: readonly number[]): Omit<GroupUse, 'memoryBytes' | 'syncs'> {
+function usedBy(pids: readonly number[]): Omit<GroupUse, 'memoryBytes'> {
   const all = pids.flatMap((pid) => processUse(pid) ?? []);
   if (all.length === 0 || pids.length > PROCESSES_MAX) return {};
   const sum = (of: (one: ProcessUse) => number) => all.reduce((total, one) => total + of(one), 0);

@@ -4,6 +4,7 @@ import { Fd } from './fd.ts';
 import { namesOf } from './files.ts';
 import { createMount, MOUNT_ATTR } from './fs-context.ts';
 import { declareSyscall } from './libc.ts';
+import { readMountinfo } from './mountinfo.ts';
 import { callNumbers } from './seccomp-calls.ts';
 
 /**
@@ -12,19 +13,25 @@ import { callNumbers } from './seccomp-calls.ts';
  * (O_DIRECT) waits too, and is not counted.
  */
 
-/** Where those file systems begin to make a file durable, and the number by which statfs(2) knows them (linux/magic.h). */
-const counted = [
-  { event: 'ext4/ext4_sync_file_enter', magic: 0xef53 },
-  { event: 'xfs/xfs_file_fsync', magic: 0x58465342 },
-  { event: 'btrfs/btrfs_sync_file', magic: 0x9123683e },
-];
+/** Where the file systems that tell begin to make a file or a folder durable. */
+const tracePoints: Readonly<Record<string, readonly string[]>> = {
+  ext4: ['ext4/ext4_sync_file_enter'],
+  xfs: ['xfs/xfs_file_fsync', 'xfs/xfs_dir_fsync'],
+  btrfs: ['btrfs/btrfs_sync_file'],
+};
 
-/** True for a file system, by the `type` of its statfs(2), that counts. */
-export const countsSyncs = (type: number): boolean =>
-  counted.some(({ magic }) => magic === type >>> 0);
+/** True when what lies at this absolute path is on a file system that tells. It is not asked itself: it may hang. */
+export function countsSyncs(path: string, mounts = readMountinfo()): boolean {
+  const around = mounts.filter(({ at }) => at === '/' || path === at || path.startsWith(`${at}/`));
+  // Of mounts at one place the later one is seen.
+  const nearest = around.toReversed().toSorted((a, b) => b.at.length - a.at.length)[0];
+  return nearest !== undefined && nearest.type in tracePoints;
+}
 
 /** What has more threads is not starting any more. */
 const THREADS_MAX = 8;
+/** What starts threads faster than they can be attached to is not counted. */
+const TRIES = 3;
 
 // linux/perf_event.h: the first version of struct perf_event_attr; u32 type, u32 size, u64 config at 8, bits at 40.
 const ATTR_SIZE = 64;
@@ -46,21 +53,23 @@ export interface SyncCount {
 }
 
 /** Numbers of the trace points that this kernel has: those of a module that is not loaded are not there. */
-async function tracePoints(): Promise<number[]> {
+async function tracePointIds(): Promise<number[]> {
   // A mount that is attached nowhere: it is of no matter whether and where the machine shows its own.
   const { readOnly, nosuid, nodev, noexec } = MOUNT_ATTR;
   const tracing = await createMount('tracefs', [], readOnly | nosuid | nodev | noexec);
   try {
-    return counted.flatMap(({ event }) => {
-      try {
-        return Number(readFileSync(`${tracing.path}/events/${event}/id`, 'latin1'));
-      } catch (error) {
-        if (failedWith(error, 'ENOENT')) return [];
-        throw error;
-      }
-    });
+    return Object.values(tracePoints)
+      .flat()
+      .flatMap((event) => {
+        try {
+          return Number(readFileSync(`${tracing.path}/events/${event}/id`, 'latin1'));
+        } catch (error) {
+          if (failedWith(error, 'ENOENT')) return [];
+          throw error;
+        }
+      });
   } finally {
-    tracing.close();
+    await tracing.closeLater();
   }
 }
 
@@ -92,18 +101,23 @@ function countIn(count: Fd): number {
   return Number(value.readBigUInt64LE());
 }
 
-/**
- * Counts for these processes and all that they start from now on. Undefined where nothing can be counted: too many threads, or none of the
- * file systems. Throws KernelError where the kernel does not let us.
- */
-export async function countSyncs(pids: readonly number[]): Promise<SyncCount | undefined> {
-  const threads = pids.flatMap((pid) => namesOf(`/proc/${pid}/task`, 'folder')).map(Number);
-  if (threads.length === 0 || threads.length > THREADS_MAX) return undefined;
-  const points = await tracePoints();
+const threadsOf = (pids: readonly number[]): number[] =>
+  pids.flatMap((pid) => {
+    try {
+      return namesOf(`/proc/${pid}/task`, 'folder').map(Number);
+    } catch (error) {
+      if (failedWith(error, 'ESRCH')) return [];
+      throw error;
+    }
+  });
+
+const closeAll = async (counts: readonly Fd[]): Promise<void> => {
+  await Promise.all(counts.map((count) => count.closeLater()));
+};
+
+/** One count for each thread and trace point. Closes all when one fails. */
+async function attach(threads: readonly number[], points: readonly number[]): Promise<Fd[]> {
   const counts: Fd[] = [];
-  const close = async () => {
-    await Promise.all(counts.map((count) => count.closeLater()));
-  };
   try {
     for (const thread of threads) {
       for (const point of points) {
@@ -111,10 +125,33 @@ export async function countSyncs(pids: readonly number[]): Promise<SyncCount | u
         if (count !== undefined) counts.push(count);
       }
     }
+    return counts;
   } catch (error) {
-    await close();
+    await closeAll(counts);
     throw error;
   }
-  if (counts.length === 0) return undefined;
-  return { read: () => counts.reduce((all, count) => all + countIn(count), 0), close };
+}
+
+/**
+ * Counts for what runs now, by `processes`, and all that it starts later. Undefined where that cannot be told: too many threads, or
+ * none of the file systems. Throws KernelError where the kernel does not let us.
+ */
+export async function countSyncs(
+  processes: () => readonly number[],
+): Promise<SyncCount | undefined> {
+  const points = await tracePointIds();
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const threads = threadsOf(processes());
+    if (threads.length === 0 || threads.length > THREADS_MAX) return undefined;
+    const counts = await attach(threads, points);
+    // A thread that was started by one which was not attached to yet is not counted: then all begins anew.
+    const missed = threadsOf(processes()).length > threads.length;
+    if (counts.length > 0 && !missed)
+      return {
+        read: () => counts.reduce((all, count) => all + countIn(count), 0),
+        close: () => closeAll(counts),
+      };
+    await closeAll(counts);
+  }
+  return undefined;
 }

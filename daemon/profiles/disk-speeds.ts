@@ -1,5 +1,5 @@
 import type { Log } from '../changes/log.ts';
-import type { DiskSpeed } from '../kernel/disk-speed.ts';
+import type { Speed } from '../kernel/disk-speed.ts';
 
 /** A disk is looked at again after this time, */
 const FRESH_MS = 6 * 3_600_000;
@@ -11,7 +11,7 @@ const OWNERS_MAX = 64;
 /** What disks are looked at with. */
 export interface DiskSpeedsParts {
   /** Measures the disk on which this user's home lies, for about a second. */
-  look(owner: number): Promise<DiskSpeed>;
+  look(owner: number): Promise<Speed>;
   /** Milliseconds since boot. */
   nowMs(): number;
   log: Log;
@@ -19,7 +19,7 @@ export interface DiskSpeedsParts {
 
 interface Looked {
   atMs: number;
-  speed: DiskSpeed | undefined;
+  speed: Speed | undefined;
 }
 
 /** How fast the disks are on which users keep their data: looked at when an application has ended, never while one starts. */
@@ -40,12 +40,12 @@ export class DiskSpeeds {
   }
 
   /** What is known of this user's disk, without looking. */
-  known(owner: number): DiskSpeed | undefined {
+  known(owner: number): Speed | undefined {
     return this.#fresh(owner)?.speed;
   }
 
   /** The same, after a look where the last one is long ago: one after the other. Undefined where it cannot be told. */
-  async of(owner: number): Promise<DiskSpeed | undefined> {
+  async of(owner: number): Promise<Speed | undefined> {
     const looking = this.#looking.then(async () => {
       if (this.#fresh(owner) === undefined) await this.#look(owner);
     });

@@ -10,7 +10,7 @@ import { servedFolders } from './served.ts';
  */
 
 const PAGE = 4096;
-/** Of one cold read that was timed, and as much takes a wait for writes longer for each so many bytes that it carries. */
+/** Bytes of one timed cold read; a wait for writes takes so much longer for each block that it carries. */
 const BLOCK = 65_536;
 /** Less of its time is lost in the noise of a measurement, and not worth memory of twice the size of its folders. */
 const SHARE_LEAST = 0.01;

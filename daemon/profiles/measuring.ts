@@ -1,4 +1,5 @@
 import type { Log } from '../changes/log.ts';
+import { failedWith } from '../kernel/errno.ts';
 import type { GroupUse } from '../kernel/group-use.ts';
 import type { SyncCount } from '../kernel/sync-count.ts';
 import type { Profile } from './application.ts';
@@ -18,14 +19,18 @@ export const measuringLimits = {
   perUserMax: 64,
   /** Runs that are looked at in one turn: the others have theirs in the next one. */
   perTurnMax: 32,
-  /** Runs of which it is counted how often they wait for the disk: each count has some descriptors. */
+  /** Runs of which it is counted how often they wait for the disk: each count has up to 32 descriptors. */
   countedMax: 64,
+  countedPerUserMax: 16,
 };
 
 /** What has started is looked at each second; the longer it lasts, the less often. */
 const lookEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 10, 1_000), 30_000);
 /** What it has come to is written down when its start is over, and then so often: a run may last for weeks. */
 const learnEveryMs = 10 * 60_000;
+
+/** The kernel, or who guards it, lets nobody count: it is not asked again. */
+const REFUSED = ['EPERM', 'EACCES', 'ENOSYS', 'ENODEV', 'EOPNOTSUPP'];
 
 /** What runs are measured with. */
 export interface MeasuringParts {
@@ -64,7 +69,8 @@ export class Measuring {
   readonly #limits: typeof measuringLimits;
   readonly #runs = new Map<string, Measured>();
   readonly #learning = new Set<Promise<void>>();
-  #counted = 0;
+  /** Counts that are open or about to be, by user. */
+  readonly #counted = new Map<number, number>();
   #cannotCount = false;
   /** Counts that begin or end. */
   readonly #counting = new Set<Promise<void>>();
@@ -97,6 +103,10 @@ export class Measuring {
   ended(group: string): void {
     const measured = this.#runs.get(group);
     if (measured === undefined) return;
+    const { run, count } = measured;
+    // Its last waits are counted, too: a program that saves at its end has only those.
+    if (run !== undefined && count !== undefined)
+      measured.run = { ...run, syncs: this.#read(count) ?? run.syncs };
     this.#learn(measured, true);
     this.#forget(measured);
   }
@@ -119,45 +129,74 @@ export class Measuring {
       this.#learn(measured);
     }
     for (const measured of [...this.#runs.values()]) this.#forget(measured);
-    await Promise.all([...this.#learning, ...this.#counting]);
+    await Promise.all(this.#learning);
+    await Promise.all(this.#counting);
   }
 
   #forget(measured: Measured): void {
-    this.#runs.delete(measured.one.group);
-    this.#endCount(measured.count);
+    const { one, count } = measured;
+    this.#runs.delete(one.group);
     measured.count = undefined;
+    if (count !== undefined) this.#await(this.#endCount(one.account, count));
+  }
+
+  /** What `close` waits for. */
+  #await(work: Promise<void>): void {
+    this.#counting.add(work);
+    void work.finally(() => this.#counting.delete(work));
+  }
+
+  #read(count: SyncCount): number | undefined {
+    try {
+      return count.read();
+    } catch (err) {
+      this.#parts.log.warn({ err }, 'cannot read a count, ignoring');
+      return undefined;
+    }
+  }
+
+  /** Counts that are open or about to be: of one user, or of all. */
+  #counts(account?: number): number {
+    if (account !== undefined) return this.#counted.get(account) ?? 0;
+    return [...this.#counted.values()].reduce((all, one) => all + one, 0);
+  }
+
+  #change(account: number, by: 1 | -1): void {
+    const count = this.#counts(account) + by;
+    if (count === 0) this.#counted.delete(account);
+    else this.#counted.set(account, count);
   }
 
   #beginCount(measured: Measured): void {
-    const { group } = measured.one;
-    if (this.#cannotCount || this.#counted >= this.#limits.countedMax) return;
-    this.#counted += 1;
-    const counting = this.#parts
-      .count(group)
-      .catch((err) => {
-        this.#cannotCount = true;
-        this.#parts.log.warn({ err }, 'cannot count how often applications wait for the disk');
-        return undefined;
-      })
-      .then((count) => {
-        if (count === undefined) this.#counted -= 1;
-        else if (this.#runs.get(group) === measured) measured.count = count;
-        else this.#endCount(count);
-      });
-    this.#counting.add(counting);
-    void counting.finally(() => this.#counting.delete(counting));
+    const { group, account, profile } = measured.one;
+    const { countedMax, countedPerUserMax } = this.#limits;
+    // What works in memory waits for nothing, which says nothing of it.
+    if (this.#cannotCount || profile === 'fast') return;
+    if (this.#counts() >= countedMax || this.#counts(account) >= countedPerUserMax) return;
+    this.#change(account, 1);
+    const begins = this.#count(group).then(async (count) => {
+      if (count === undefined) this.#change(account, -1);
+      else if (this.#runs.get(group) === measured) measured.count = count;
+      else await this.#endCount(account, count);
+    });
+    this.#await(begins);
   }
 
-  #endCount(count: SyncCount | undefined): void {
-    if (count === undefined) return;
-    const ending = count
-      .close()
-      .catch((err) => this.#parts.log.warn({ err }, 'cannot end a count'))
-      .then(() => {
-        this.#counted -= 1;
-      });
-    this.#counting.add(ending);
-    void ending.finally(() => this.#counting.delete(ending));
+  async #count(group: string): Promise<SyncCount | undefined> {
+    try {
+      return await this.#parts.count(group);
+    } catch (err) {
+      if (failedWith(err, ...REFUSED) && !this.#cannotCount) {
+        this.#cannotCount = true;
+        this.#parts.log.warn({ err }, 'cannot count how often applications wait for the disk');
+      }
+      return undefined;
+    }
+  }
+
+  async #endCount(account: number, count: SyncCount): Promise<void> {
+    await count.close().catch((err) => this.#parts.log.warn({ err }, 'cannot end a count'));
+    this.#change(account, -1);
   }
 
   #lookAt(measured: Measured, nowMs: number): void {
@@ -166,7 +205,7 @@ export class Measuring {
       const inGroup = this.#parts.use(one.group);
       // Who keeps the groups tells of its end.
       if (inGroup !== undefined) {
-        const use = { ...inGroup, ...(measured.count && { syncs: measured.count.read() }) };
+        const use = { ...inGroup, syncs: measured.count && this.#read(measured.count) };
         if (run === undefined) this.#beginCount(measured);
         measured.run = run === undefined ? firstSeen(use, nowMs) : seenAgain(run, use, nowMs);
       }

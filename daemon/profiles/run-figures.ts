@@ -1,5 +1,11 @@
 import type { GroupUse } from '../kernel/group-use.ts';
 
+/** What one look at a run tells. */
+export interface Look extends GroupUse {
+  /** How often it has waited for a write to be on a disk, since that is counted. */
+  syncs?: number | undefined;
+}
+
 /** What was seen of one run so far: of a fixed size, however long it lasts. Times are milliseconds since boot. */
 export interface RunSoFar {
   looks: number;
@@ -58,7 +64,7 @@ const SEEN_LATE_MS = 1_500;
 const LOOKS_MIN = 3;
 
 /** A run as it is first seen. Pure. */
-export function firstSeen(use: GroupUse, atMs: number): RunSoFar {
+export function firstSeen(use: Look, atMs: number): RunSoFar {
   const { memoryBytes = 0, sinceMs, cpuMs, readBytes, writtenBytes } = use;
   const told = sinceMs !== undefined && cpuMs !== undefined && readBytes !== undefined;
   const starts = told && atMs - sinceMs < SEEN_LATE_MS;
@@ -107,7 +113,7 @@ function starting(run: RunSoFar, use: GroupUse, atMs: number): Partial<RunSoFar>
 }
 
 /** A run after one more look. Pure. */
-export function seenAgain(run: RunSoFar, use: GroupUse, atMs: number): RunSoFar {
+export function seenAgain(run: RunSoFar, use: Look, atMs: number): RunSoFar {
   const { memoryBytes = 0 } = use;
   const elapsedMs = use.memoryBytes === undefined ? 0 : atMs - run.lastMs;
   return {

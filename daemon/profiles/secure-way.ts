@@ -1,4 +1,4 @@
-import { normalize } from 'node:path';
+import { join, normalize } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { planBytesMax, planListMax } from '../../ipc/values.ts';
 import type { Account } from '../kernel/accounts.ts';
@@ -92,13 +92,21 @@ export function foldersOf(grants: readonly Grant[]): { path: string; write: bool
   });
 }
 
+/** Where a user states what applications are granted: below his own home. */
+const STATED = '.config/persona';
+
 function folderOptions({ grants, account }: Apart): string[] {
-  return foldersOf(grants).flatMap(({ path, write }) => {
+  const stated = account && join(account.home, STATED);
+  // What lies in another one is shown over it.
+  const folders = foldersOf(grants).toSorted((a, b) => a.path.length - b.path.length);
+  return folders.flatMap(({ path, write }) => {
     const bad = (reason: string) => new PersonaError('bad-value', { name: path, reason });
     if (normalize(path) !== path || (path.length > 1 && path.endsWith('/')))
       throw bad('a folder is granted by its plain path');
     if (isIn(homeInside(account), path)) throw bad('it holds the home that is kept from it');
     if (machineFolders.some((one) => isIn(path, one))) throw bad('it is the machine itself');
+    if (write && stated !== undefined && (isIn(path, stated) || isIn(stated, path)))
+      throw bad(`what writes to ${stated} grants itself anything at its next start`);
     return [write ? '--bind' : '--ro-bind', path, path];
   });
 }

@@ -79,10 +79,9 @@ const facts = [
   'cache',
   'temporary',
   'diskWait',
-  'grants',
-  'show',
-  'share',
 ] as const;
+/** Those that count on the word of who may decide only. */
+const grantFacts = ['grants', 'show', 'share'] as const;
 
 function textOf(fact: FactName, value: unknown): string {
   if (fact === 'diskWait') return `at most ${shareText(value as number)}`;
@@ -270,10 +269,16 @@ export function choose(question: Question): Choice {
   const memory = factOf(application, 'memory');
   return {
     ...decided,
-    evidence: facts.flatMap((fact) => {
-      const known = factOf(application, fact);
-      return known === undefined ? [] : [evidenceOf(fact, known)];
-    }),
+    evidence: [
+      ...facts.flatMap((fact) => {
+        const known = factOf(application, fact);
+        return known === undefined ? [] : [evidenceOf(fact, known)];
+      }),
+      ...grantFacts.flatMap((fact) => {
+        const known = factOf(application, fact);
+        return known !== undefined && mayDecide(known) ? [evidenceOf(fact, known)] : [];
+      }),
+    ],
     suggestions: suggestionsOf(question, decided),
     wouldChange: wouldChangeOf(question, decided, served),
     cpu: cpuOf(question),

@@ -1,3 +1,4 @@
+import { isAbsolute, join } from 'node:path';
 import { type Application, atLeast, type FactValues, factOf } from './application.ts';
 import type { Grant } from './secure-way.ts';
 
@@ -5,7 +6,7 @@ import type { Grant } from './secure-way.ts';
 const at = (paths: readonly string[], home: string | undefined): string[] =>
   paths.flatMap((path) => {
     if (!path.startsWith('~/')) return path;
-    return home === undefined ? [] : `${home}/${path.slice(2)}`;
+    return home === undefined || !isAbsolute(home) || home === '/' ? [] : join(home, path.slice(2));
   });
 
 /**

@@ -33,7 +33,7 @@ export type Answer =
   /** It would have taken longer than the program may stand still. */
   | { said: 'late' }
   | { said: 'saved'; files: number; bytes: number }
-  | { said: 'timed'; syncMs: number; readMs: number; fileSystem: number }
+  | { said: 'timed'; syncMs: number; readMs: number }
   /** `kept`: files of others that were put aside. */
   | { said: 'finished'; kept: number; stayed: number; takenMs?: number }
   | { said: 'failed'; problem: string };

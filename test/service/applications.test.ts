@@ -56,11 +56,6 @@ if (lacking(all) === undefined) {
   test.after.always(() => scope.end());
 }
 
-scenario('it is counted how often an application waits for its disk', async (t) => {
-  await at.counted();
-  t.pass();
-});
-
 for (const app of applications)
   for (const profile of profiles)
     scenario(`${app} in ${profile}`, (t) => at.works(t, profile, app));

@@ -1,4 +1,4 @@
-import { mkdirSync, statfsSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { openFds } from '../../../daemon/kernel/fd.ts';
@@ -22,13 +22,14 @@ const disk = (t: ExecutionContext, type: string, mib: number): string => {
 };
 
 /** Does what it is told line by line, each by a child; then becomes a program that waits itself. */
-const work = (file: string) => `
+const work = (folder: string, file = `${folder}/file`) => `
   echo begun
   read next
   dd if=/dev/zero of=${file} bs=4k count=3 oflag=sync status=none
   dd if=/dev/zero of=${file} bs=4k count=5 conv=fdatasync status=none
   dd if=/dev/zero of=${file} bs=4k count=7 status=none
   sync ${file}
+  sync ${folder}
   echo written
   read next
   exec dd if=/dev/zero of=${file} bs=4k count=11 oflag=dsync status=none
@@ -43,39 +44,79 @@ for (const [type, mib] of [
     `each wait for a disk is counted, of children too and after their end: ${type}`,
     async (t) => {
       const place = disk(t, type, mib);
-      t.true(countsSyncs(statfsSync(place).type));
-      const { process: child, line, say } = partner(t, '/bin/sh', '-c', work(`${place}/file`));
+      t.true(countsSyncs(place) && countsSyncs(`${place}/deeper/still`));
+      const { process: child, line, say } = partner(t, '/bin/sh', '-c', work(place));
       t.is(await line(), 'begun');
       const before = openFds();
-      const count = await countSyncs([child.pid!]);
-      const other = await countSyncs([process.pid]);
+      const count = await countSyncs(() => [child.pid!]);
+      const other = await countSyncs(() => [process.pid]);
       t.is(other, undefined, 'this one has more threads than are looked at');
       t.is(count?.read(), 0);
       say('on');
       t.is(await line(), 'written');
-      t.is(count?.read(), 3 + 1 + 1);
+      t.is(count?.read(), 3 + 1 + 1 + 1);
       const gone = new Promise((resolve) => child.once('exit', resolve));
       say('on');
       t.is(await gone, 0);
-      t.is(count?.read(), 5 + 11);
+      t.is(count?.read(), 6 + 11);
       await count?.close();
       t.is(openFds(), before);
-      t.is(await countSyncs([child.pid!]), undefined, 'it has ended');
+      t.is(await countSyncs(() => [child.pid!]), undefined, 'it has ended');
     },
   );
 }
 
 when(test, { root: true, tools: ['dd', 'sync'] })('memory is no disk', async (t) => {
-  t.false(countsSyncs(statfsSync('/dev/shm').type));
   const folder = scratchFolder(t);
   const place = join(folder, 'memory');
   mkdirSync(place);
   run('mount', '-t', 'tmpfs', 'test', place);
-  const { process: child, line, say } = partner(t, '/bin/sh', '-c', work(`${place}/file`));
+  t.false(countsSyncs(place));
+  const { process: child, line, say } = partner(t, '/bin/sh', '-c', work(place));
   await line();
-  const count = await countSyncs([child.pid!]);
+  const count = await countSyncs(() => [child.pid!]);
   say('on');
   t.is(await line(), 'written');
   t.is(count?.read(), 0);
   await count?.close();
 });
+
+test('what lies where is told by the mounts, the nearest and last one', (t) => {
+  const mount = (at: string, type: string) => ({
+    ...{ id: 1, parent: 1, device: '0:1', root: '/', options: [], source: 'x', superOptions: [] },
+    ...{ at, type },
+  });
+  const mounts = [mount('/', 'ext4'), mount('/home', 'nfs4'), mount('/home/ann', 'xfs')];
+  const counts = (path: string, ...more: typeof mounts) => countsSyncs(path, [...mounts, ...more]);
+  t.true(counts('/srv'));
+  t.false(counts('/home'));
+  t.false(counts('/home/annabel'));
+  t.true(counts('/home/ann/Art'));
+  t.false(counts('/home/ann/Art', mount('/home/ann', 'tmpfs')));
+  t.false(countsSyncs('/srv', []));
+});
+
+when(test, { root: true, tools: ['sh'] })(
+  'what starts another one meanwhile is counted, too',
+  async (t) => {
+    const folder = scratchFolder(t);
+    const file = join(folder, 'file');
+    const { process: child, line, say } = partner(t, '/bin/sh', '-c', work(folder));
+    await line();
+    const second = partner(t, '/bin/sh', '-c', work(folder));
+    await second.line();
+    let asked = 0;
+    // It is there when they are listed again.
+    const count = await countSyncs(() => {
+      asked += 1;
+      return asked === 1 ? [child.pid!] : [child.pid!, second.process.pid!];
+    });
+    t.true(asked > 2);
+    say('on');
+    second.say('on');
+    t.is(await line(), 'written');
+    t.is(await second.line(), 'written');
+    t.is(count?.read(), countsSyncs(file) ? 12 : 0);
+    await count?.close();
+  },
+);

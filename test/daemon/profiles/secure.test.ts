@@ -17,6 +17,7 @@ import { SecureLaunches } from '../../../daemon/compose/secure-launches.ts';
 import { landlockVersion } from '../../../daemon/kernel/landlock.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import type { Source } from '../../../daemon/profiles/application.ts';
+import { type Grant, secureWay } from '../../../daemon/profiles/secure-way.ts';
 import { choose } from '../../../daemon/profiles/selection.ts';
 import { statedGrants, withStated } from '../../../daemon/profiles/stated-grants.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
@@ -276,7 +277,41 @@ test('grants count when an administrator or the user states them, in folders of 
   t.deepEqual(said('admin'), all);
   t.deepEqual(said('user'), all);
   for (const source of ['measured', 'imported', 'category'] as const) t.deepEqual(said(source), []);
+  for (const home of [undefined, '', '/'])
+    t.deepEqual(
+      statedGrants(
+        { id: 'x', facts: { show: [{ ...of('user'), value: ['~/Pictures', '/srv'] }] } },
+        home,
+      ),
+      [{ show: '/srv' }],
+    );
   t.deepEqual(withStated(all, ['net', 'bus', { show: '/srv' }]), [...all, 'bus']);
+});
+
+test('a folder in another one keeps its right, and nothing that grants may be written', (t) => {
+  const account = { name: 'ann', uid: 1000, gid: 1000, home: '/home/ann' };
+  const binds = (...grants: Grant[]) => {
+    const { argv } = secureWay({
+      ...{ app: 'x', uid: 1000, account, home: '/vault', grants, filter: '/filter' },
+      ...{ besideUsr: [], hasOpt: false, settings: '/settings' },
+    });
+    return argv.flatMap((word, at) => {
+      const path = argv[at + 1] ?? '';
+      return /^--(ro-)?bind$/.test(word) && path.startsWith('/home/ann/')
+        ? `${word.slice(2)} ${path}`
+        : [];
+    });
+  };
+  t.deepEqual(binds({ show: '/home/ann/Art/originals' }, { share: '/home/ann/Art' }), [
+    'bind /home/ann/Art',
+    'ro-bind /home/ann/Art/originals',
+  ]);
+  for (const path of ['/home/ann/.config', '/home/ann/.config/persona/apps.d'])
+    t.throws(() => binds({ share: path }), { code: 'bad-value' });
+  t.deepEqual(binds({ show: '/home/ann/.config' }, { share: '/home/ann/.config/paint' }), [
+    'ro-bind /home/ann/.config',
+    'bind /home/ann/.config/paint',
+  ]);
 });
 
 /** What a machine says that lacks nothing but an enclave. */
