@@ -29,13 +29,14 @@ export function countsSyncs(path: string, mounts = readMountinfo()): boolean {
 }
 
 /** What has more threads is not starting any more. */
-const THREADS_MAX = 8;
-/** What starts threads faster than they can be attached to is not counted. */
-const TRIES = 3;
+const THREADS_MAX = 16;
+/** What starts threads faster than they can be attached to is not counted. One try takes half a millisecond. */
+const TRIES = 8;
 
 // linux/perf_event.h: the first version of struct perf_event_attr; u32 type, u32 size, u64 config at 8, bits at 40.
 const ATTR_SIZE = 64;
 const PERF_TYPE_TRACEPOINT = 2;
+const ATTR_DISABLED = 1 << 0;
 const ATTR_INHERIT = 1 << 1;
 const PERF_FLAG_FD_CLOEXEC = 8;
 
@@ -73,22 +74,39 @@ async function tracePointIds(): Promise<number[]> {
   }
 }
 
-function attributesOf(tracePoint: number): Buffer {
+/** Opens a count for one thread. Waits while that one becomes another program. */
+async function openCount(thread: number, tracePoint: number, flags: number): Promise<Fd> {
   const attributes = Buffer.alloc(ATTR_SIZE);
   attributes.writeUInt32LE(PERF_TYPE_TRACEPOINT, 0);
   attributes.writeUInt32LE(ATTR_SIZE, 4);
   attributes.writeBigUInt64LE(BigInt(tracePoint), 8);
-  attributes.writeUInt32LE(ATTR_INHERIT, 40);
-  return attributes;
+  attributes.writeUInt32LE(flags, 40);
+  const fd = await perfEventOpen.later(attributes, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
+  return new Fd(fd, `syncs of ${thread}`);
+}
+
+/** Counts of nothing, by trace point. */
+const held = new Map<number, Promise<Fd>>();
+
+/**
+ * Keeps a trace point in use: the kernel changes its own code for the first count at it, and back after the last, which takes 15 and up to
+ * 100 ms. A program starts many threads in that time.
+ */
+async function hold(tracePoint: number): Promise<void> {
+  const holding = held.get(tracePoint) ?? openCount(process.pid, tracePoint, ATTR_DISABLED);
+  held.set(tracePoint, holding);
+  try {
+    await holding;
+  } catch (error) {
+    held.delete(tracePoint);
+    throw error;
+  }
 }
 
 /** Undefined for a thread that has ended. */
 async function countOf(thread: number, tracePoint: number): Promise<Fd | undefined> {
   try {
-    const attributes = attributesOf(tracePoint);
-    // The first of all waits some 15 ms, until every processor goes through the trace point's new code.
-    const fd = await perfEventOpen.later(attributes, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
-    return new Fd(fd, `syncs of ${thread}`);
+    return await openCount(thread, tracePoint, ATTR_INHERIT);
   } catch (error) {
     if (failedWith(error, 'ESRCH')) return undefined;
     throw error;
@@ -117,19 +135,13 @@ const closeAll = async (counts: readonly Fd[]): Promise<void> => {
 
 /** One count for each thread and trace point. Closes all when one fails. */
 async function attach(threads: readonly number[], points: readonly number[]): Promise<Fd[]> {
-  const counts: Fd[] = [];
-  try {
-    for (const thread of threads) {
-      for (const point of points) {
-        const count = await countOf(thread, point);
-        if (count !== undefined) counts.push(count);
-      }
-    }
-    return counts;
-  } catch (error) {
-    await closeAll(counts);
-    throw error;
-  }
+  const wanted = threads.flatMap((thread) => points.map((point) => countOf(thread, point)));
+  const ends = await Promise.allSettled(wanted);
+  const counts = ends.flatMap((end) => (end.status === 'fulfilled' ? (end.value ?? []) : []));
+  const failure = ends.find((end) => end.status === 'rejected');
+  if (failure === undefined) return counts;
+  await closeAll(counts);
+  throw failure.reason;
 }
 
 /**
@@ -140,12 +152,13 @@ export async function countSyncs(
   processes: () => readonly number[],
 ): Promise<SyncCount | undefined> {
   const points = await tracePointIds();
+  await Promise.all(points.map(hold));
   for (let tries = 0; tries < TRIES; tries += 1) {
     const threads = threadsOf(processes());
     if (threads.length === 0 || threads.length > THREADS_MAX) return undefined;
     const counts = await attach(threads, points);
-    // A thread that was started by one which was not attached to yet is not counted: then all begins anew.
-    const missed = threadsOf(processes()).length > threads.length;
+    // A new one may have been started by one that was not attached to yet: then it is not counted, and all begins anew.
+    const missed = threadsOf(processes()).some((thread) => !threads.includes(thread));
     if (counts.length > 0 && !missed)
       return {
         read: () => counts.reduce((all, count) => all + countIn(count), 0),

@@ -19,7 +19,7 @@ export const measuringLimits = {
   perUserMax: 64,
   /** Runs that are looked at in one turn: the others have theirs in the next one. */
   perTurnMax: 32,
-  /** Runs of which it is counted how often they wait for the disk: each count has up to 32 descriptors. */
+  /** Runs of which it is counted how often they wait for the disk: each count has up to 64 descriptors. */
   countedMax: 64,
   countedPerUserMax: 16,
 };
