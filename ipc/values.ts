@@ -108,3 +108,7 @@ export function escapeText(text: string): string {
     return code <= 0xff ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;
   });
 }
+
+/** Things of its user's session, and the network, that a program in a sandbox may be given, one by one. */
+export const grantWords = ['net', 'display', 'sound', 'gpu', 'bus', 'agent'] as const;
+export type GrantWord = (typeof grantWords)[number];

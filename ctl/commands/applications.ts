@@ -1,5 +1,5 @@
+import { grantWords } from '../../ipc/values.ts';
 import { type Command, changeFlags } from '../command.ts';
-import { sessionGrants } from './grants.ts';
 
 const app = { name: 'APP', summary: 'Its id: the name of its desktop entry, without `.desktop`.' };
 const many = true as const;
@@ -46,7 +46,7 @@ const factFlags = [
     value: 'WORD',
     summary: 'A thing of the session that it has when it runs as `secure`.',
     many,
-    choices: sessionGrants,
+    choices: grantWords,
   },
   {
     name: 'show',

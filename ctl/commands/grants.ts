@@ -1,8 +1,5 @@
 import type { Flag } from '../command.ts';
 
-/** Grants that are one word each. */
-export const sessionGrants = ['net', 'display', 'sound', 'gpu', 'bus', 'agent'] as const;
-
 /** What a program in a sandbox may be given, in the same words wherever one is started. */
 export const grantFlags: readonly Flag[] = [
   { name: 'net', summary: 'Grant the network of the machine.' },

@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Grants } from '../../ipc/methods/shapes.ts';
+import { grantWords } from '../../ipc/values.ts';
 import { type Call, runFolder } from '../call.ts';
-import { sessionGrants } from '../commands/grants.ts';
 import { closeInherited } from '../launch/descriptors.ts';
 import { wrapping } from '../launch/env-program.ts';
 import { type Ended, runPlan } from '../launch/sandbox.ts';
@@ -19,7 +19,7 @@ const notThere = 127;
 /** Without a command: bash where the persona has it. */
 const shell = ['/bin/sh', '-c', 'if command -v bash >/dev/null; then exec bash; else exec sh; fi'];
 
-const switches = [...sessionGrants, 'home', 'root'] as const;
+const switches = [...grantWords, 'home', 'root'] as const;
 
 function grantsOf(call: Call): Grants {
   const folders = [

@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { type Client, connect, socketPaths } from '../../ipc/client.ts';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Answer, Params } from '../../ipc/methods/index.ts';
+import { grantWords } from '../../ipc/values.ts';
 import { type Call, runFolder } from '../call.ts';
-import { sessionGrants } from '../commands/grants.ts';
 import { inTime } from '../deadline.ts';
 import { become, type FoundProgram, findProgram, isFollowable } from '../launch/become.ts';
 import { type Safe, say } from '../print/safe.ts';
@@ -113,7 +113,7 @@ function programOf(command: string, env: Call['io']['env']): FoundProgram {
 function grantsOf(call: Call): Pick<Asked, 'grants'> {
   const folders = (name: 'show' | 'share') =>
     call.list(name).map((path) => ({ [name]: resolve(call.io.cwd(), path) }) as { show: string });
-  const session = sessionGrants.filter((name) => call.has(name));
+  const session = grantWords.filter((name) => call.has(name));
   const grants = [...session, ...folders('show'), ...folders('share')];
   return grants.length === 0 ? {} : { grants };
 }

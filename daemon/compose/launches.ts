@@ -9,6 +9,7 @@ import { boottimeMs, wallMs } from '../kernel/clock.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { readGroupMemory } from '../kernel/group-memory.ts';
 import { readGroupUse } from '../kernel/group-use.ts';
+import { readMountinfo } from '../kernel/mountinfo.ts';
 import { countSyncs, countsSyncs } from '../kernel/sync-count.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
@@ -176,7 +177,8 @@ function openMeasuring(
       if (degraded !== undefined) return;
       const application = applications.known(account).application(app);
       const { syncs, ...uncounted } = run;
-      const seen = fast.dataOf(account, application).every((path) => countsSyncs(path));
+      const mounts = readMountinfo();
+      const seen = fast.dataOf(account, application).every((path) => countsSyncs(path, mounts));
       const told = seen ? run : uncounted;
       await applications.needs.learn(account, app, told);
       // Its disk is looked at when it has ended, and nobody waits for it.

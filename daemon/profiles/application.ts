@@ -1,3 +1,5 @@
+import type { GrantWord } from '../../ipc/values.ts';
+
 /** How an application runs. */
 export const profiles = ['standard', 'fast', 'secure'] as const;
 export type Profile = (typeof profiles)[number];
@@ -16,10 +18,6 @@ export type CpuNeed = (typeof cpuNeeds)[number];
  */
 export const securityLevels = ['normal', 'sensitive', 'required'] as const;
 export type SecurityLevel = (typeof securityLevels)[number];
-
-/** Things of the session that an application which is kept apart may be given, one by one. */
-export const grantWords = ['net', 'display', 'sound', 'gpu', 'bus', 'agent'] as const;
-export type GrantWord = (typeof grantWords)[number];
 
 /** Everything that can be known of an application. Folders of a user begin with `~/`. */
 export interface FactValues {

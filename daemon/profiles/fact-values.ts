@@ -1,9 +1,8 @@
-import { parseSize, unsafeCharacters } from '../../ipc/values.ts';
+import { grantWords, parseSize, unsafeCharacters } from '../../ipc/values.ts';
 import {
   cpuNeeds,
   type FactName,
   type FactValues,
-  grantWords,
   measuredOnly,
   profiles,
   type StatableName,

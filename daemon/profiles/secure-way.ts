@@ -1,10 +1,9 @@
 import { join, normalize } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
-import { planBytesMax, planListMax } from '../../ipc/values.ts';
+import { type GrantWord, planBytesMax, planListMax } from '../../ipc/values.ts';
 import type { Account } from '../kernel/accounts.ts';
 import { type BesideUsr, bubblewrap } from '../kernel/sandbox-host.ts';
 import { type SessionGrants, sessionOptions } from '../kernel/session-sockets.ts';
-import type { GrantWord } from './application.ts';
 import type { Way } from './launch-plan.ts';
 
 /** What an application that is kept apart may be given, one by one: a thing of the session, or a folder at the same path. */

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { sync } from '../method.ts';
-import { planListMax } from '../values.ts';
+import { grantWords, planListMax } from '../values.ts';
 import { hardware } from './enclave.ts';
 import { count, name, uid } from './values.ts';
 
@@ -24,7 +24,7 @@ const variables = v.pipe(v.array(variable), v.maxLength(planListMax));
 const path = v.pipe(text, v.startsWith('/'), v.maxLength(4096));
 
 /** Things of the session that it may be given. */
-export const grantWord = v.picklist(['net', 'display', 'sound', 'gpu', 'bus', 'agent']);
+export const grantWord = v.picklist(grantWords);
 
 /** What an application that is kept apart is given, in the words of `slot.exec`; for others it means nothing. */
 const launchGrants = v.pipe(
