@@ -80,10 +80,21 @@ function remarksOf(room: PartitionsRoom): string[] {
 }
 
 /** What of memory wants a person, for the status page. */
-export function memoryNotices({ loop }: PartitionsRoom): { text: string; command: string }[] {
-  const { obstacle } = loop;
-  if (!loop.choice.manage || obstacle === undefined) return [];
-  return [{ text: `memory is not managed: ${obstacle}`, command: 'personactl partitions show' }];
+export function memoryNotices({
+  loop,
+  leases,
+}: PartitionsRoom): { text: string; command: string }[] {
+  const { obstacle, choice, manages } = loop;
+  const command = 'personactl partitions show';
+  const left = manages ? [] : leases.all().map(({ group, knob }) => `${group}/${knob}`);
+  return [
+    ...(choice.manage && obstacle !== undefined
+      ? [{ text: `memory is not managed: ${obstacle}`, command }]
+      : []),
+    ...(left.length > 0
+      ? [{ text: `not given back yet, and tried again: ${left.join(', ')}`, command }]
+      : []),
+  ];
 }
 
 /** The root group has no name of its own. */

@@ -1,4 +1,4 @@
-import { existsSync, rmdirSync, unlinkSync } from 'node:fs';
+import { existsSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { failedWith } from './errno.ts';
 import { runProgram } from './exec.ts';
@@ -53,6 +53,22 @@ export async function setUnitProperty(
     ],
     deadlineMs: DEADLINE_MS,
   });
+}
+
+/**
+ * The value in the file in which the manager keeps a property that was set at run time, as a knob says it. Undefined without such a
+ * file; empty when it does not say.
+ */
+export function keptProperty(unit: string, property: string): string | undefined {
+  let text: string;
+  try {
+    text = readFileSync(dropInOf(unit, property), 'utf8');
+  } catch (error) {
+    if (failedWith(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+  const value = text.split('\n').findLast((line) => line.startsWith(`${property}=`));
+  return value?.slice(property.length + 1).replace('infinity', 'max') ?? '';
 }
 
 /** Removes the file of a property, and its folder when nothing else is in it: the value in force stays as it is. */

@@ -17,8 +17,8 @@ export interface LeasePage {
 export interface UnitKnobs {
   /** The unit whose property this knob is. */
   find(group: string, knob: string): string | undefined;
-  /** The property has a file of its own already. */
-  kept(unit: string, knob: string): boolean;
+  /** The value in the property's own file, if it has one; empty when the file says none. */
+  kept(unit: string, knob: string): string | undefined;
   /** Answers before the kernel has the value. */
   set(unit: string, knob: string, value: string): Promise<void>;
   /** Removes the file of the property. */

@@ -61,12 +61,20 @@ function readOf(held: HeldGroup, place: Pick<KnobPlace, 'knob' | 'device'>): str
   return text === undefined ? undefined : valueIn(text, place);
 }
 
+/** The group uses more memory than its limit: the kernel takes away within whatever writes that again. */
+function isAboveLimit(held: HeldGroup): boolean {
+  const [used, limit] = [held.read('memory.current'), held.read('memory.high')];
+  return Number(used) > Number(limit);
+}
+
 /** The knobs that are ours. Every call takes its turn: a knob has one writer. */
 export class Leases {
   readonly #parts: LeaseParts;
   #tail: Promise<unknown> = Promise.resolve();
   /** Writes that were given up and still run: one that comes late would undo what was written after it. */
   readonly #late = new Map<string, Promise<void>>();
+  /** Knobs that have our value, and of which systemd does not know yet. */
+  readonly #untold = new Set<string>();
 
   constructor(parts: LeaseParts) {
     this.#parts = parts;
@@ -124,6 +132,22 @@ export class Leases {
     });
   }
 
+  /** Tells systemd of the knobs that it could not be told of when they were written. Never throws: it is tried again. */
+  async tellManager(): Promise<void> {
+    if (this.#untold.size > 0) await this.#turn(() => this.#tellUntold());
+  }
+
+  async #tellUntold(but?: string): Promise<void> {
+    for (const key of this.#untold) {
+      const lease = this.#parts.book.find(key);
+      if (key === but || lease === undefined) continue;
+      const held = this.#hold(lease);
+      if (held === undefined) continue;
+      await this.#tell(lease, held, lease.wanted).catch(() => undefined);
+      held.close();
+    }
+  }
+
   /** In the book, and known to the guard, before a knob is written. */
   async #keep(lease: Lease): Promise<void> {
     await this.#parts.book.put(lease);
@@ -132,6 +156,7 @@ export class Leases {
 
   async #drop(lease: Lease): Promise<void> {
     await this.#parts.book.drop(lease);
+    this.#untold.delete(leaseKey(lease));
     await this.#parts.guard?.know(this.all());
   }
 
@@ -164,7 +189,8 @@ export class Leases {
       if (before !== undefined && !isOurs(before, now)) {
         // What an earlier write leaves is known only when it has returned.
         if (this.#late.has(leaseKey(knob))) return { state: 'blocked' };
-        await this.#drop(before);
+        const { state, detail = '' } = await this.#giveBack(before);
+        if (state === 'failed') return { state: 'refused', reason: detail };
         return { state: 'foreign', found: now };
       }
       if (before !== undefined && sameValue(value, before.old, knob))
@@ -203,7 +229,10 @@ export class Leases {
       old,
       wanted,
       sinceMs: this.#parts.now(),
-      ...(unit !== undefined && { unit, dropInBefore: units?.kept(unit, knob.knob) === true }),
+      ...(unit !== undefined && {
+        unit,
+        dropInBefore: units?.kept(unit, knob.knob) !== undefined,
+      }),
     };
   }
 
@@ -223,9 +252,9 @@ export class Leases {
       await this.#keep({ ...lease, read });
       return { state: 'written', value: read };
     }
-    // Nothing of ours is there: neither is a lease.
-    if (read === undefined) await this.#giveBack(lease);
-    else if (lease.read === undefined && sameValue(read, lease.old, lease)) await this.#drop(lease);
+    // Nothing of ours is there, and neither is a lease; but systemd may have been asked, and be late.
+    if (read === undefined || (lease.read === undefined && sameValue(read, lease.old, lease)))
+      await this.#giveBack(lease);
     const reason = failure instanceof Error ? failure.message : `it reads ${read ?? 'nothing'} now`;
     return {
       state: 'refused',
@@ -251,14 +280,31 @@ export class Leases {
     return !this.#late.has(key);
   }
 
-  /** By systemd where the knob is a unit's, and waits until the kernel has it. */
+  /** Of a unit's knob systemd is told as well. Memory is written by us before: lowering a limit takes away within the write. */
   async #put(lease: Lease, held: HeldGroup, value: string): Promise<void> {
     const { unit, knob } = lease;
     const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
-    if (unit === undefined || ground.units === undefined)
-      return await held.write(knob, textFor(value, lease), deadlineMs);
+    const managed = unit !== undefined && ground.units !== undefined;
+    if (managed) this.#untold.add(leaseKey(lease));
+    if (!managed || (knob.startsWith('memory.') && readOf(held, lease) !== undefined))
+      await held.write(knob, textFor(value, lease), deadlineMs);
+    if (!managed) return;
+    // With this property it writes those that it does not know back, too.
+    await this.#tellUntold(leaseKey(lease));
+    await this.#tell(lease, held, value);
+  }
+
+  /**
+   * Makes the value the unit's property, and waits until the kernel has it. Not while the unit is above its limit: systemd
+   * writes all limits of a unit at once, and PID 1 would serve nobody until the kernel has taken the rest away.
+   */
+  async #tell(lease: Lease, held: HeldGroup, value: string): Promise<void> {
+    const { unit, knob } = lease;
+    const { units } = this.#parts.ground;
+    if (unit === undefined || units === undefined || isAboveLimit(held)) return;
     const absent = readOf(held, lease) === undefined;
-    await ground.units.set(unit, knob, value);
+    await units.set(unit, knob, value);
+    this.#untold.delete(leaseKey(lease));
     const end = performance.now() + readBackMs;
     const set = (read = readOf(held, lease)) =>
       read === undefined ? !absent : sameValue(read, value, lease);
@@ -296,9 +342,12 @@ export class Leases {
       }
       const other = await this.#writeBack(lease, held);
       if (other !== undefined) {
+        await this.#leave(lease, held, other);
         await this.#drop(lease);
         return { lease, state: 'changed-since', detail: other };
       }
+      if (this.#untold.has(leaseKey(lease)))
+        throw new Error('the unit is above its limit, and systemd cannot be told yet');
       this.#removeDropIn(lease);
       await this.#drop(lease);
       return { lease, state: 'restored' };
@@ -311,6 +360,17 @@ export class Leases {
     } finally {
       held?.close();
     }
+  }
+
+  /** The knob is another program's. What systemd keeps of ours would come back with the unit's next property. */
+  async #leave(lease: Lease, held: HeldGroup, other: string): Promise<void> {
+    const { unit, knob } = lease;
+    const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
+    const kept = unit && ground.units?.kept(unit, knob);
+    if (unit === undefined || kept === undefined || !isOurs(lease, kept)) return;
+    await ground.units?.set(unit, knob, lease.old);
+    await held.write(knob, textFor(other, lease), deadlineMs);
+    this.#removeDropIn(lease);
   }
 
   /** The unit's group has ended, but systemd would give our value to its next one. */

@@ -47,6 +47,8 @@ export interface LoopParts {
 
 /** Decisions with writes that are kept for `explain`. */
 const decisionsKept = 32;
+/** What could not be given back is tried again after this. */
+const giveBackAgainMs = 10_000;
 /** The same failure is logged once in this time. */
 const sayAgainMs = 10 * 60_000;
 
@@ -71,6 +73,7 @@ export class MemoryLoop {
   /** The next turn looks, whatever there is to see. */
   #due = false;
   #looks = 0;
+  #gaveBackMs = 0;
   #seenMs = 0;
   #beside: () => void = () => undefined;
 
@@ -192,6 +195,7 @@ export class MemoryLoop {
   }
 
   async #giveBack(): Promise<Returned[]> {
+    this.#gaveBackMs = this.#parts.nowMs();
     const returned = await this.#parts.leases.releaseAll();
     this.#parts.io?.forget();
     reportReturned(returned, this.#parts.log);
@@ -201,6 +205,8 @@ export class MemoryLoop {
   async #tick(): Promise<void> {
     const { nowMs, glance, look, recorder } = this.#parts;
     const atMs = nowMs();
+    const left = !this.manages && this.#parts.leases.all().length > 0;
+    if (left && atMs - this.#gaveBackMs >= giveBackAgainMs) await this.#giveBack();
     const limited = sides.some((side) => this.#isLimited(side));
     const seen = this.#due ? 'asked' : worthALook(this.#last, glance(), atMs, limited);
     this.#due = false;

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { removeFile, writeDurably } from '../kernel/files.ts';
 import { holdGroup } from '../kernel/held-group.ts';
 import {
-  dropInOf,
+  keptProperty,
   propertyOf,
   removeDropIn,
   setUnitProperty,
@@ -30,7 +30,7 @@ const property = (knob: string): string => {
 
 const units: UnitKnobs = {
   find: (group, knob) => (propertyOf(knob) === undefined ? undefined : unitOf(group)),
-  kept: (unit, knob) => existsSync(dropInOf(unit, property(knob))),
+  kept: (unit, knob) => keptProperty(unit, property(knob)),
   set: (unit, knob, value) => setUnitProperty(unit, property(knob), value),
   forget: (unit, knob) => removeDropIn(unit, property(knob)),
 };

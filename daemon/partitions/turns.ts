@@ -68,6 +68,7 @@ export class Turns {
     );
     const { state, goals, why, writes } = step({ ...input, state: this.#state });
     this.#state = state;
+    await leases.tellManager();
     const applied: Applied[] = manage
       ? await applyWrites(leases, places, writes, this.#theirs)
       : writes.map((write) => ({ ...write, state: 'only-observed' }));

@@ -212,7 +212,7 @@ function manager(root: string, works: boolean): { units: UnitKnobs; kept: Map<st
   const kept = new Map<string, string>();
   const units: UnitKnobs = {
     find: (group) => group,
-    kept: (unit) => kept.has(unit),
+    kept: (unit) => kept.get(unit),
     async set(unit, knob, value) {
       kept.set(unit, value);
       if (works) writeFileSync(join(root, unit, knob), `default ${value}\n`);

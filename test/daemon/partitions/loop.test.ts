@@ -5,6 +5,7 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import { type IoSettings, IoShares, ioWishes } from '../../../daemon/partitions/io-shares.ts';
 import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
+import type { UnitKnobs } from '../../../daemon/partitions/lease-ground.ts';
 import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
 import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
@@ -16,11 +17,18 @@ import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
 const GiB = 2 ** 30;
 
 /** The loop over a tree of files, on a clock of the test. */
-function loopOver(t: ExecutionContext, tree: CgroupTree, manage: boolean, weights?: IoSettings) {
+function loopOver(
+  t: ExecutionContext,
+  tree: CgroupTree,
+  manage: boolean,
+  weights?: IoSettings,
+  units?: UnitKnobs,
+) {
   const file = join(tree.folder, 'leases.json');
   const clock = { ms: 1_000_000 };
   const book = LeaseBook.open(leaseFile(file));
-  const leases = new Leases({ book, ground: machineGround(false), boot: 'b', now: () => clock.ms });
+  const ground = { ...machineGround(false), ...(units && { units }) };
+  const leases = new Leases({ book, ground, boot: 'b', now: () => clock.ms });
   const wallMs = () => clock.ms;
   const { glance, close } = openGlance(tree.files);
   t.teardown(close);
@@ -152,6 +160,30 @@ test('the way back to observing gives everything back at once', async (t) => {
   t.is(tree.knob('user', 'memory.low'), '0');
   await run(12);
   t.is(tree.knob('user', 'memory.low'), '0');
+});
+
+test('what could not be given back is tried again, though nothing is managed any more', async (t) => {
+  const tree = cgroupTree(t);
+  let answers = true;
+  const units: UnitKnobs = {
+    find: (group) => group,
+    kept: () => undefined,
+    async set() {
+      if (!answers) throw new Error('systemctl was ended after 4000 ms');
+    },
+    forget: () => undefined,
+  };
+  const { loop, leases, run } = loopOver(t, tree, true, undefined, units);
+  await run(10, needy(tree));
+  t.true(leases.all().length > 0);
+  answers = false;
+  const returned = await loop.choose({ manage: false });
+  t.true(returned.some(({ state }) => state === 'failed'));
+  await run(5);
+  t.true(leases.all().length > 0);
+  answers = true;
+  await run(10);
+  t.deepEqual(leases.all(), []);
 });
 
 test('weights of disks are set while memory is managed, and only then', async (t) => {

@@ -1,0 +1,124 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
+import type { UnitKnobs } from '../../../daemon/partitions/lease-ground.ts';
+import { type KnobPlace, Leases } from '../../../daemon/partitions/leases.ts';
+import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
+import { temporaryFolder } from '../../support/temp.ts';
+
+const MiB = 2 ** 20;
+const group = 'user.slice';
+
+/** A unit's group as files, and a systemd that does with properties what systemd does: it writes all memory knobs at each. */
+function fixture(t: ExecutionContext) {
+  const folder = temporaryFolder(t);
+  const root = join(folder, 'cgroup');
+  mkdirSync(join(root, group), { recursive: true });
+  const write = (name: string, text: string) => writeFileSync(join(root, group, name), `${text}\n`);
+  const read = (name: string) => readFileSync(join(root, group, name), 'utf8').trim();
+  write('memory.low', '0');
+  write('memory.high', 'max');
+  write('memory.current', String(64 * MiB));
+  write('io.weight', 'default 100');
+  /** What was set, as its drop-ins say; and what it has in force. */
+  const kept = new Map<string, string>();
+  const inForce = new Map([
+    ['memory.low', '0'],
+    ['memory.high', 'max'],
+  ]);
+  const asked: string[] = [];
+  const late: (() => void)[] = [];
+  const manager = { slow: false };
+  const units: UnitKnobs = {
+    find: (unit) => unit,
+    kept: (_, knob) => kept.get(knob),
+    async set(_, knob, value) {
+      asked.push(`${knob}=${value}`);
+      const apply = () => {
+        kept.set(knob, value);
+        if (knob === 'io.weight') return write(knob, `default ${value}`);
+        inForce.set(knob, value);
+        for (const [name, text] of inForce) write(name, text);
+      };
+      if (manager.slow) {
+        late.push(apply);
+        throw new Error('systemctl was ended after 4000 ms');
+      }
+      for (const one of late.splice(0)) one();
+      apply();
+    },
+    forget: (_, knob) => kept.delete(knob),
+  };
+  const leases = new Leases({
+    book: LeaseBook.open(leaseFile(join(folder, 'leases.json'))),
+    ground: { ...machineGround(false), units },
+    boot: 'b',
+    now: () => 1,
+  });
+  const knob = (name: string): KnobPlace => ({
+    root,
+    version: 2,
+    controller: name.startsWith('io.') ? 'io' : 'memory',
+    group,
+    knob: name,
+  });
+  return { leases, knob, read, write, kept, asked, manager };
+}
+
+test('systemd is told of a limit when the unit is below it, never while it would have to take memory away', async (t) => {
+  const { leases, knob, read, write, kept, asked } = fixture(t);
+  const limit = String(32 * MiB);
+  t.deepEqual(await leases.set(knob('memory.high'), limit), { state: 'written', value: limit });
+  // Each property makes it write them all.
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  await leases.tellManager();
+  t.deepEqual([read('memory.high'), read('memory.low')], [limit, String(8 * MiB)]);
+  t.deepEqual(asked, []);
+  write('memory.current', String(31 * MiB));
+  await leases.tellManager();
+  t.deepEqual(asked, [`memory.high=${limit}`, `memory.low=${8 * MiB}`]);
+  await leases.tellManager();
+  t.is(asked.length, 2);
+  t.deepEqual(
+    (await leases.releaseAll()).map(({ state }) => state),
+    ['restored', 'restored'],
+  );
+  t.deepEqual([read('memory.high'), read('memory.low'), [...kept]], ['max', '0', []]);
+});
+
+test('a limit comes off at once, though systemd does not answer', async (t) => {
+  const { leases, knob, read, manager } = fixture(t);
+  await leases.set(knob('memory.high'), String(128 * MiB));
+  manager.slow = true;
+  t.like(await leases.releaseAll(), [{ state: 'failed' }]);
+  t.is(read('memory.high'), 'max');
+  manager.slow = false;
+  t.like(await leases.releaseAll(), [{ state: 'restored' }]);
+  t.deepEqual([read('memory.high'), leases.all()], ['max', []]);
+});
+
+test('what another program has set stays, whatever systemd writes later', async (t) => {
+  const { leases, knob, read, write, kept } = fixture(t);
+  await leases.set(knob('memory.high'), String(128 * MiB));
+  write('memory.high', String(96 * MiB));
+  t.like(await leases.check(), [{ state: 'changed-since' }]);
+  t.is(read('memory.high'), String(96 * MiB));
+  t.deepEqual([...kept], []);
+  write('memory.high', 'max');
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  t.is(read('memory.high'), 'max', 'nothing of ours has come back');
+  await leases.releaseAll();
+  t.deepEqual([read('memory.high'), read('memory.low')], ['max', '0']);
+});
+
+test('what systemd carries out after its deadline is taken back', async (t) => {
+  const { leases, knob, read, kept, manager } = fixture(t);
+  manager.slow = true;
+  const set = leases.set(knob('io.weight'), '300');
+  t.is((await set).state, 'refused');
+  t.is(leases.all().length, 1, 'it may still come');
+  manager.slow = false;
+  t.like(await leases.releaseAll(), [{ state: 'restored' }]);
+  t.deepEqual([read('io.weight'), [...kept], leases.all()], ['default 100', [], []]);
+});
