@@ -78,10 +78,17 @@ async function launchOf(
 async function plannedFor(
   secure: SecureLaunches,
   launch: Launch,
-  { enclave }: Asked,
+  { app, enclave, grants = [] }: Asked,
   caller: Request['caller'],
 ): Promise<LaunchPlan> {
   const plan = planLaunch(launch);
+  // Who grants something counts on everything else being kept from the program.
+  if (plan.profile !== 'secure' && (enclave !== undefined || grants.length > 0))
+    throw new PersonaError('profile-unavailable', {
+      app,
+      profile: 'secure',
+      reason: `grants and enclaves are for what runs apart, and it would start as ${plan.profile}: ${plan.reason}`,
+    });
   if (plan.profile !== 'secure') return plan;
   return planLaunch({ ...launch, obstacles: await secure.obstacles(caller, enclave) });
 }

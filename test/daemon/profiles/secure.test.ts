@@ -407,6 +407,14 @@ real('a dry run tells the same, and starts nothing', async (t) => {
   t.is(bad.error?.code, 'bad-request');
 });
 
+real('who grants something, and gets a program that is not kept apart, gets none', async (t) => {
+  for (const asked of [{ grants: ['net'] }, { enclave: 'keys' }]) {
+    const { error } = await ground.ask(me, 'launch.plan', { app: 'unheard-of', ...asked });
+    t.is(error?.code, 'profile-unavailable');
+    t.regex(error?.message ?? '', /for what runs apart, and it would start as standard/);
+  }
+});
+
 test('a list that would be too long for an answer is cut, and says so', (t) => {
   const run = temporaryFolder(t);
   const secure = new SecureLaunches(machineWithout(run));
