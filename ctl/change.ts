@@ -16,6 +16,13 @@ export interface Outcome<M extends ChangeMethod> {
 /** Status of a tool that stopped watching because of Ctrl-C: 128 + SIGINT. */
 export const detachedStatus = 130;
 
+/** Ctrl-C where the work ends with the tool. */
+export function interrupted(): PersonaError {
+  const error = new PersonaError('cancelled');
+  error.exit = detachedStatus;
+  return error;
+}
+
 /** Says that the watching has ended and the change has not. */
 export class Detached extends Error {
   readonly changeId: number | undefined;

@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, rmSync } from 'node:fs';
 import { access, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { PersonaError } from '../ipc/errors.ts';
 import type { Call } from './call.ts';
+import { interrupted } from './change.ts';
 import { progressLine } from './print/progress.ts';
 import { download } from './transfer.ts';
 
@@ -45,6 +46,8 @@ export async function receive(call: Call, { path, mode, data, check }: Coming): 
   const hash = createHash('sha256');
   let bytes = 0;
   const file = await open(partial, 'wx', mode);
+  // At once: whoever hears of it, too, may end the process.
+  const forget = call.io.onInterrupt(() => rmSync(partial, { force: true }));
   try {
     for await (const chunk of data) {
       hash.update(chunk);
@@ -64,6 +67,21 @@ export async function receive(call: Call, { path, mode, data, check }: Coming): 
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
     throw new PersonaError('no-space', { needed: 'more', free: 'too little', path: dirname(full) });
+  } finally {
+    forget();
+  }
+}
+
+/** What `work` gives, unless Ctrl-C comes before. */
+async function unlessInterrupted<T>(call: Call, work: Promise<T>): Promise<T> {
+  let stop = () => {};
+  const cut = new Promise<never>((_, reject) => {
+    stop = call.io.onInterrupt(() => reject(interrupted()));
+  });
+  try {
+    return await Promise.race([work, cut]);
+  } finally {
+    stop();
   }
 }
 
@@ -83,7 +101,7 @@ export async function exportTo(
     progress.show({ label, done, total, unit: 'bytes' }),
   );
   try {
-    return await receive(call, {
+    const coming: Coming = {
       path,
       mode: 0o666,
       data,
@@ -92,7 +110,8 @@ export async function exportTo(
         const { digest: expected } = answer;
         throw new PersonaError('digest-mismatch', { what: path, expected, found: digest });
       },
-    });
+    };
+    return await unlessInterrupted(call, receive(call, coming));
   } finally {
     progress.clear();
   }

@@ -39,9 +39,18 @@ function isTerminal(fd: number): boolean {
   return process.getBuiltinModule('node:tty').isatty(fd);
 }
 
-/** The reader of our output has seen enough (`| head`): no complaint, and no failure of the pipeline. */
-function leave(error: NodeJS.ErrnoException): void {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
+/** What we write cannot be written. */
+function lost(fd: 1 | 2, error: NodeJS.ErrnoException): void {
+  // Nobody reads our remarks: the work and its status are the same.
+  if (fd === 2) return;
+  // The reader of our output has seen enough (`| head`): no complaint, and no failure of the pipeline.
+  if (error.code === 'EPIPE') process.exit(0);
+  try {
+    writeSync(2, `personactl: cannot write the output: ${error.message}\n`);
+  } catch {
+    // Nobody reads that either.
+  }
+  process.exit(1);
 }
 
 /**
@@ -51,7 +60,7 @@ function leave(error: NodeJS.ErrnoException): void {
 function sinkOf(fd: 1 | 2): Sink {
   let stream: NodeJS.WriteStream | undefined;
   const open = () => {
-    stream ??= (fd === 1 ? process.stdout : process.stderr).on('error', leave);
+    stream ??= (fd === 1 ? process.stdout : process.stderr).on('error', (error) => lost(fd, error));
     return stream;
   };
   const terminal = isTerminal(fd);
@@ -67,7 +76,7 @@ function sinkOf(fd: 1 | 2): Sink {
       } catch (error) {
         // A full pipe that does not block: the stream of Node waits for its reader.
         if ((error as NodeJS.ErrnoException).code === 'EAGAIN') open().write(rest);
-        else leave(error as NodeJS.ErrnoException);
+        else lost(fd, error as NodeJS.ErrnoException);
       }
     },
   };

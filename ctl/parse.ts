@@ -32,6 +32,13 @@ export function hasGlobal(argv: readonly string[], name: string, short?: string)
   return before.includes(`--${name}`) || (short !== undefined && before.includes(`-${short}`));
 }
 
+/** The first word of several commands, when it is the only word of the line. */
+export function groupOf(argv: readonly string[]): string | undefined {
+  const [first, ...others] = plainWords(argv).map(({ word }) => word);
+  if (first === undefined || others.length > 0 || findCommand([first])) return undefined;
+  return commandsUnder(first).length > 0 ? first : undefined;
+}
+
 /**
  * Finds the command in a line and the words that are left for it. Throws `bad-usage` with what was
  * probably meant. Undefined: the line names no command at all.
@@ -132,6 +139,8 @@ function takeFlag(
   const { value } = token;
   if (value === undefined || (token.inlineValue !== true && /^-./.test(value)))
     throw usageError(`--${flag.name} needs a value: ${flag.value}`, command.name);
+  if (value === '' && flag.complete !== undefined)
+    throw usageError(`--${flag.name} cannot be empty`, command.name);
   if (flag.choices && !flag.choices.includes(value)) {
     const reason = `--${flag.name} cannot be "${value}"`;
     throw usageError(reason, command.name, `One of: ${flag.choices.join(', ')}.`);
@@ -148,6 +157,7 @@ function takeOperand({ command, operands }: Parsed, value: string, at: number): 
     const reason = `"${command.name}" does not take another word: "${value}"`;
     throw usageError(reason, command.name);
   }
+  if (value === '') throw usageError(`${operand.name} cannot be empty`, command.name);
   if (operand.choices && !operand.choices.includes(value)) {
     const reason = `${operand.name} cannot be "${value}"`;
     throw usageError(reason, command.name, `One of: ${operand.choices.join(', ')}.`);

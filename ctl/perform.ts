@@ -30,12 +30,16 @@ export function failed(error: unknown, out: Output): number {
 /** What the system said about a file or stream, in the words of the error table. */
 function known(error: unknown): unknown {
   if (error instanceof PersonaError) return error;
-  const { code, path, message } = (error ?? {}) as NodeJS.ErrnoException;
+  const { code, path, message, syscall } = (error ?? {}) as NodeJS.ErrnoException;
   if (code === 'ENOENT' && path !== undefined) return new PersonaError('file-not-found', { path });
   if ((code === 'EACCES' || code === 'EPERM' || code === 'EROFS') && path !== undefined)
     return new PersonaError('permission-denied', { reason: `no access to ${path}` });
   if (typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) && path !== undefined)
     return new PersonaError('bad-value', { name: path, reason: message });
+  if (code === 'EISDIR')
+    return new PersonaError('bad-value', { name: 'the file', reason: 'it is a folder' });
+  if (syscall === 'uv_cwd')
+    return new PersonaError('file-not-found', { path: 'the current folder' });
   return error;
 }
 

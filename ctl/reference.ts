@@ -59,11 +59,14 @@ export const exitStatuses: readonly Term[] = [
   ...Object.entries(exitStatus).map(([name, status]): Term => {
     return [String(status), statusMeaning[name as keyof typeof exitStatus]];
   }),
-  ['125', 'exec: the program could not be started.'],
-  ['126', 'exec: the program cannot be executed.'],
-  ['127', 'exec: there is no such program in the slot.'],
+  ['125', 'exec, run: the program could not be started.'],
+  ['126', 'exec, run: the program cannot be executed.'],
+  ['127', 'exec, run: there is no such program (exec: in the slot).'],
   ['128+N', 'exec: signal N ended the program.'],
-  ['130', 'Ctrl-C: the tool stopped watching; the change goes on.'],
+  [
+    '130',
+    'Ctrl-C: the tool stopped watching, and a change goes on; a file that was being written is gone.',
+  ],
 ];
 
 /** Variables that the tool looks at. */

@@ -1,6 +1,7 @@
 import { readSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { PersonaError } from '../ipc/errors.ts';
+import { interrupted } from './change.ts';
 
 /** The daemon takes no more. */
 const bytesMax = 4096;
@@ -14,7 +15,7 @@ class Line {
 
   /** Takes one byte of a terminal in raw mode. True at the end of the line. */
   key(byte: number): boolean {
-    if (byte === interrupt) throw new PersonaError('cancelled');
+    if (byte === interrupt) throw interrupted();
     if (byte === enter || byte === newline || byte === endOfInput) return true;
     if (byte === rubOut || byte === backspace) this.#rubOut();
     else this.put(byte);

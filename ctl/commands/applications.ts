@@ -221,9 +221,7 @@ export const applicationCommands = (): readonly Command[] => [
     name: 'app apart',
     group: 'Applications',
     summary: 'List what runs as `secure`, and what keeps it apart.',
-    about: [
-      'Yours; for root those of everybody. Those that an earlier daemon has started are not known to this one.',
-    ],
+    about: ['Yours; for root those of everybody, also of what was started before the daemon was.'],
     operands: [],
     flags: [],
     examples: [['personactl app apart', '']],

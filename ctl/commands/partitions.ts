@@ -87,7 +87,7 @@ export const partitionCommands = (): readonly Command[] => [
     operands: [
       {
         name: 'POLICY',
-        summary: 'Name of the policy; `partitions show` lists them.',
+        summary: 'Name of the policy: protective, threshold or static.',
         optional: true,
         choices: ['protective', 'threshold', 'static'],
       },

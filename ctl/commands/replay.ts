@@ -37,8 +37,8 @@ export const replayCommands = (): readonly Command[] => [
         summary: 'Write the plot of the first scenario as SVG.',
         complete: 'file',
       },
+      { name: 'force', summary: 'Replace FILE when it exists.' },
     ],
-    exclusive: [],
     examples: [
       ['personactl partitions replay --seeds 20', ''],
       ['personactl partitions replay day.csv --policy protective -o day.svg', ''],

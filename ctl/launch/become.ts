@@ -24,17 +24,18 @@ export function findProgram(
     : folders.map((folder) => `${folder === '' ? '.' : folder}/${command}`);
   let why: 'absent' | 'refused' = 'absent';
   for (const path of places) {
-    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-    if (found === undefined) continue;
-    why = 'refused';
-    if (!found.isFile()) continue;
     try {
+      const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+      if (found === undefined) continue;
+      why = 'refused';
+      if (!found.isFile()) continue;
       accessSync(path, constants.X_OK);
+      const { dev, ino } = found;
+      return { path, executable: { path: realpathSync(path), device: `${dev}`, inode: `${ino}` } };
     } catch {
-      continue;
+      // A folder that we may not enter, or a program that we may not run: another one may come.
+      why = 'refused';
     }
-    const executable = { path: realpathSync(path), device: `${found.dev}`, inode: `${found.ino}` };
-    return { path, executable };
   }
   return why;
 }

@@ -21,6 +21,8 @@ export interface Output {
   /** Bars and lines may use more than ASCII. */
   readonly unicode: boolean;
   readonly columns: number;
+  /** Somebody looks at it in a window of that width. */
+  readonly terminal: boolean;
   /** The result: one JSON object with its version, or lines of text. */
   result(value: object, lines: () => readonly Safe[]): void;
   /** The result of something that was done: text only without --quiet. */
@@ -51,6 +53,7 @@ export function createOutput(io: Io, { json, quiet, color }: OutputOptions): Out
     errStyle,
     unicode: isUnicode(io.env),
     columns: Math.min(io.out.columns(), 120),
+    terminal: io.out.terminal,
     result,
     done(value, text) {
       if (json || !quiet) result(value, text);

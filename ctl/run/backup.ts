@@ -2,7 +2,7 @@ import { isCode, PersonaError } from '../../ipc/errors.ts';
 import type { ChangeResult } from '../../ipc/methods/index.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
-import { Detached, runChange, watched } from '../change.ts';
+import { Detached, interrupted, runChange, watched } from '../change.ts';
 import { checkTarget, receive, type Written } from '../download.ts';
 import { say } from '../print/safe.ts';
 import { download } from '../transfer.ts';
@@ -20,7 +20,7 @@ export async function backup(call: Call): Promise<number | undefined> {
     return undefined;
   } catch (error) {
     // Nobody takes what the daemon writes any more, and that ends the change.
-    if (error instanceof Detached) throw new PersonaError('cancelled');
+    if (error instanceof Detached) throw interrupted();
     throw error;
   }
 }

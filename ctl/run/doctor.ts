@@ -24,8 +24,8 @@ interface Finding {
   fix?: string | undefined;
 }
 
-/** One line each; what is not well gets its reason and its fix on lines of their own. */
-function findingLines(findings: readonly Finding[], { style, columns }: Output): Safe[] {
+/** One line each, cut only to fit a terminal; what is not well gets its reason and its fix on lines of their own. */
+function findingLines(findings: readonly Finding[], { style, columns, terminal }: Output): Safe[] {
   const width = Math.max(0, ...findings.map(({ name }) => name.length));
   const room = columns - width - 14;
   return findings.flatMap(({ name, state, detail, usedFor, fix }) => {
@@ -33,8 +33,8 @@ function findingLines(findings: readonly Finding[], { style, columns }: Output):
     const below = (text: string): Safe[] =>
       wrapped(text, Math.max(40, room)).map((one) => say`${' '.repeat(width + 12)}${one}`);
     if (usedFor === undefined || state === 'ok') {
-      const left = room - (usedFor?.length ?? -2) - 2;
-      const found = usedFor === undefined ? cut(detail, room) : style.dim(cut(detail, left));
+      const left = terminal ? room - (usedFor?.length ?? -2) - 2 : detail.length + 9;
+      const found = usedFor === undefined ? cut(detail, left) : style.dim(cut(detail, left));
       const line = joined(
         [...(usedFor ? [usedFor] : []), ...(detail && left > 8 ? [found] : [])],
         '  ',

@@ -18,8 +18,8 @@ function cellsOf({ sides }: Answer<'partitions.show'>): (number | string)[] {
   const both = (['user', 'system'] as const).map((wanted) => {
     const found = sides.find(({ side }) => side === wanted);
     if (found?.currentBytes !== undefined) return { ...found, bytes: found.currentBytes };
-    throw new PersonaError('not-supported', {
-      what: `recording without the cgroup of the ${wanted} side (${found?.group ?? 'unknown'})`,
+    throw new PersonaError('capability-missing', {
+      capability: `a cgroup of the ${wanted} side (${found?.group ?? 'unknown'}) with memory`,
     });
   });
   return [

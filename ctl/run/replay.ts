@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { parseSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
+import { checkTarget } from '../download.ts';
 import { runReplay } from '../launch/replay-program.ts';
 import { type ReplayPage, replayLines } from '../print/replay-lines.ts';
 import { replaySvg } from '../print/replay-svg.ts';
@@ -26,6 +27,9 @@ export async function replay(call: Call): Promise<undefined> {
   const trace = call.given('TRACE');
   const memory = call.text('memory');
   const file = plotFile(call);
+  if (memory !== undefined && trace === undefined)
+    throw usageError('--memory is the machine of a TRACE, and there is none', call.command.name);
+  if (file !== undefined) await checkTarget(call, file, call.has('force'));
   const policies = call.list('policy');
   const task = {
     ...(trace !== undefined && { trace: resolve(call.io.cwd(), trace) }),

@@ -8,15 +8,24 @@ import { busyOf } from './busy.ts';
 
 type Swapped = ChangeResult<'slot.swap'>;
 
-function lines({ slot, generation, previous, resumed, timing }: Swapped, { out }: Call): Safe[] {
+/** Which of its states a persona has now. */
+function stateText({ resumed, generation }: Swapped, call: Call): string {
+  if (!resumed) return '';
+  if (generation.reason !== 'rollback') return ', its last state here is back';
+  const to = call.number('to');
+  return to === undefined ? ', as it was before' : `, as it was in generation ${to}`;
+}
+
+function lines(swapped: Swapped, call: Call): Safe[] {
+  const { slot, generation, previous, timing } = swapped;
+  const { out } = call;
   const { style } = out;
   const before = previous ? say` (was ${activeName(previous)})` : '';
   const took = formatDuration(timing.totalMs);
   const arrow = out.unicode ? say`→` : '->';
-  const state = resumed ? ', its last state here is back' : '';
   const parts = `prepared ${formatDuration(timing.prepareMs)}, recorded ${formatDuration(timing.commitMs)}, switched ${formatDuration(timing.flipMs)}`;
   return [
-    say`${style.bold(slot)} ${arrow} ${style.cyan(activeName(generation))}${before}${state}`,
+    say`${style.bold(slot)} ${arrow} ${style.cyan(activeName(generation))}${before}${stateText(swapped, call)}`,
     say`  generation ${generation.number} ${generationState(generation, style)}, ${style.bold(took)} ${style.dim(say`(${parts})`)}`,
   ];
 }

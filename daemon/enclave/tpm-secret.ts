@@ -44,7 +44,10 @@ export async function unsealSecret(
 ): Promise<LockedBytes> {
   const lacking = tpmProblem();
   if (lacking !== undefined)
-    throw new PersonaError('tpm-refused', { enclave: name, reason: lacking });
+    throw new PersonaError('tpm-refused', {
+      enclave: name,
+      reason: `the machine lacks ${lacking}`,
+    });
   try {
     return await unsealByTpm(nameOf(id), sealed);
   } catch (error) {

@@ -15,9 +15,9 @@ export function tpmProblem(): string | undefined {
   try {
     closeSync(openSync(DEVICE, 'r+'));
   } catch (error) {
-    return `there is no TPM 2.0 (${DEVICE}: ${(error as NodeJS.ErrnoException).code})`;
+    return `a TPM 2.0 (${DEVICE}: ${(error as NodeJS.ErrnoException).code})`;
   }
-  return findProgram('systemd-creds') === undefined ? 'systemd-creds is not installed' : undefined;
+  return findProgram('systemd-creds') === undefined ? 'systemd-creds (package systemd)' : undefined;
 }
 
 /**

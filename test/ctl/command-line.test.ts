@@ -35,6 +35,9 @@ const wrong: readonly (readonly [line: string, said: RegExp, hint: RegExp])[] = 
   ['persona create x --base y --diff z --env a', /NAME=VALUE, not "a"/, /help persona create/],
   ['completion tcsh', /SHELL cannot be "tcsh"/, /One of: bash, zsh, fish/],
   ['status --color=blue', /--color cannot be "blue"/, /auto, always, never/],
+  ['--bogus', /no option --bogus/, /personactl help/],
+  ['base import x --from=', /--from cannot be empty/, /help base import/],
+  ['partitions replay --memory 1G', /--memory is the machine of a TRACE/, /help partitions replay/],
   ['change show twelve', /CHANGE has to be a whole number/, /help change show/],
 ];
 
@@ -54,6 +57,17 @@ for (const [line, said, hint] of wrong)
     t.is(error.exit, 2);
     t.regex(error.message, said);
   });
+
+test('a word may not be empty where something is named', async (t) => {
+  t.like(await personactl({}, 'backup', ''), { status: 2, out: '' });
+  t.like(await personactl({}, 'base', 'import', 'x', '--from', ''), { status: 2, out: '' });
+});
+
+test('--help behind the first word of several commands is their help', async (t) => {
+  const { out } = await personactl({}, 'help', 'slot');
+  t.like(await personactl({}, 'slot', '--help'), { status: 0, out, err: '' });
+  t.like(await personactl({}, 'base', '-h'), { status: 0, err: '' });
+});
 
 test('options may stand anywhere, and in the short form', (t) => {
   const parse = (line: string) => {

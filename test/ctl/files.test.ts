@@ -171,6 +171,22 @@ test('an export leaves the whole file or nothing', async (t) => {
   t.deepEqual(readdirSync(folder), ['build.osp']);
 });
 
+test('Ctrl-C leaves nothing of an export behind', async (t) => {
+  const folder = folderOf(t);
+  const daemon = await daemonWith(t, {});
+  const heard: (() => void)[] = [];
+  const interrupt = (press: () => void) => {
+    heard.push(press);
+    // The first waits for it, the second has begun to write.
+    if (heard.length === 2) for (const one of heard) one();
+  };
+  const setting = { root: daemon.root, cwd: folder, interrupt };
+  const { status, err } = await personactl(setting, 'persona', 'export', 'build');
+  t.is(status, 130);
+  t.regex(err, /cancelled/);
+  t.deepEqual(readdirSync(folder), []);
+});
+
 test('an upload that is refused says why', async (t) => {
   const folder = folderOf(t);
   writeFileSync(join(folder, 'x.osp'), content);
