@@ -38,6 +38,5 @@ declare module 'node-ipc/parsers' {
     encode(type: string, data: unknown): string;
     read(buffer: string, data: string, receive: (message: unknown) => void): string;
     decodeMessage(frame: string): { type: string; data?: unknown };
-    validateType(type: unknown): void;
   }
 }

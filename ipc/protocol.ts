@@ -1,19 +1,10 @@
-import type { ErrorDetail, WireError } from './errors.ts';
+import type { ErrorDetail } from './errors.ts';
 
 /** A request: a frame whose type is the name of the method. */
 export interface Request {
   /** Chosen by the client, unique among its open requests; comes back with every answer and event. */
   id: number;
   params: unknown;
-}
-
-/** The answer to a request: frame type `reply`. */
-export type Reply = { id: number; result: unknown } | { id: number; error: WireError };
-
-/** News of a change that the request `id` follows: frame type `event`. */
-export interface EventFrame {
-  id: number;
-  event: unknown;
 }
 
 /** Frames end in a form feed, which JSON never contains raw. */

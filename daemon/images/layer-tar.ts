@@ -1,10 +1,9 @@
-import { type ByteSource, fileSource } from './byte-source.ts';
+import type { ByteSource } from './byte-source.ts';
 import { opaqueXattr } from './entry.ts';
 import { overLimit } from './faults.ts';
 import type { Limits } from './limits.ts';
 import { type Inode, NodeTree, type PlaceOptions } from './node-tree.ts';
 import { compareBytes, parentOf } from './order.ts';
-import type { OpenOptions } from './readers.ts';
 import { badArchive } from './tar-headers.ts';
 import { addTar } from './tar-reader.ts';
 import type { Tree } from './tree.ts';
@@ -13,16 +12,11 @@ import { whiteoutName } from './whiteout-names.ts';
 const options: PlaceOptions = { layer: 1, links: 'refuse' };
 
 /**
- * Opens an uncompressed layer tar as a layer in the form of overlayfs: deletions by name ('.wh.x')
+ * An uncompressed layer tar as a layer in the form of overlayfs: deletions by name ('.wh.x')
  * become char devices 0/0, opaque marks become the attribute of their folder. Marks that are in that
  * form already stay as they are.
  * @throws PersonaError 'bad-archive', 'bad-image' or 'limit-exceeded'.
  */
-export async function openLayerTar(fd: number, { limits, offset }: OpenOptions): Promise<Tree> {
-  return layerTarTree(fileSource(fd, offset ?? 0), limits);
-}
-
-/** The same over any source of bytes. */
 export function layerTarTree(source: ByteSource, limits: Limits): Tree {
   const tree = new NodeTree(limits);
   const hidden = new Set<string>();

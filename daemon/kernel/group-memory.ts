@@ -10,7 +10,6 @@ export interface GroupMemory {
   fileBytes?: number;
   /** tmpfs and shared memory: part of the page cache, but not to be dropped. */
   shmemBytes?: number;
-  activeFileBytes?: number;
   inactiveFileBytes?: number;
   swapBytes?: number;
   /** Pages that were wanted again soon after they had been taken away, since the group was made. */
@@ -59,7 +58,6 @@ export function statFields(
     anonBytes: version === 1 ? get('rss') : get('anon'),
     fileBytes: version === 1 ? get('cache') : get('file'),
     shmemBytes: get('shmem'),
-    activeFileBytes: get('active_file'),
     inactiveFileBytes: get('inactive_file'),
     swapBytes: version === 1 ? get('swap') : undefined,
     refaults: sum(get('workingset_refault_anon'), get('workingset_refault_file')),

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import { failedWith } from './errno.ts';
-import { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
 
 const getsockopt = declareInt('getsockopt', ['int', 'int', 'int', 'bytes', 'bytes']);
@@ -9,7 +8,6 @@ const getsockopt = declareInt('getsockopt', ['int', 'int', 'int', 'bytes', 'byte
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_PEERGROUPS = 59;
-const SO_PEERPIDFD = 77;
 const UCRED_BYTES = 12;
 /** NGROUPS_MAX of the kernel. */
 const GROUPS_MAX = 65536;
@@ -62,14 +60,4 @@ export function peerOf(socket: Socket): Peer {
     gid: raw.readUInt32LE(8),
     groups: groupsOf(fd),
   };
-}
-
-/** A descriptor of the peer's process itself, immune to reuse of its number; undefined before Linux 6.5. */
-export function peerPidFd(socket: Socket): Fd | undefined {
-  try {
-    return new Fd(socketOption(fdOf(socket), SO_PEERPIDFD, 4).readInt32LE(0), 'pidfd of the peer');
-  } catch (error) {
-    if (failedWith(error, 'ENOPROTOOPT', 'EINVAL', 'ESRCH')) return undefined;
-    throw error;
-  }
 }

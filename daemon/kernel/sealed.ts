@@ -1,20 +1,9 @@
 import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
 
 /** One read or write; large enough that hashing, not calling, is the cost. */
 const PIECE_BYTES = 1 << 20;
-
-/** A stream that grew beyond what was allowed. */
-export class TooLong extends Error {
-  readonly limit: number;
-  constructor(limit: number) {
-    super(`more than ${limit} bytes`);
-    this.name = 'TooLong';
-    this.limit = limit;
-  }
-}
 
 /** Makes a new file of the daemon's own, readable and writable through the handle only (0400 on disk). */
 export async function createSealed(path: string): Promise<FileHandle> {
@@ -51,31 +40,4 @@ export async function hashOf(
     onBytes(done);
   }
   return `sha256:${hash.digest('hex')}`;
-}
-
-/**
- * Copies the stream into the new file at `path`: the daemon's own inode, 0400, synced, hashed by reading the
- * copy back through its descriptor. Throws TooLong beyond `bytesMax`. The caller closes the handle, and removes
- * the file when this throws.
- */
-export async function copySealed(
-  source: Readable | AsyncIterable<Buffer>,
-  path: string,
-  options: { bytesMax: number; onBytes?: (done: number) => void },
-): Promise<{ handle: FileHandle; bytes: number; digest: string }> {
-  const handle = await createSealed(path);
-  try {
-    let bytes = 0;
-    for await (const piece of source as AsyncIterable<Buffer>) {
-      if (bytes + piece.length > options.bytesMax) throw new TooLong(options.bytesMax);
-      await handle.appendFile(piece);
-      bytes += piece.length;
-      options.onBytes?.(bytes);
-    }
-    await handle.sync();
-    return { handle, bytes, digest: await hashOf(handle) };
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
 }

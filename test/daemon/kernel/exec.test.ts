@@ -10,7 +10,7 @@ import {
   runProgram,
   startProgram,
 } from '../../../daemon/kernel/exec.ts';
-import { peerOf, peerPidFd } from '../../../daemon/kernel/peer.ts';
+import { peerOf } from '../../../daemon/kernel/peer.ts';
 import { confinedFilter, terminalFilter } from '../../../daemon/kernel/seccomp.ts';
 import { run, when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -77,7 +77,6 @@ test('the peer of a socket is who the kernel says', async (t) => {
   // node adds the effective gid to its list.
   const held = process.getgroups?.() ?? [];
   t.deepEqual(new Set([...peer.groups, peer.gid]), new Set([...held, peer.gid]));
-  peerPidFd(accepted)?.close();
   accepted.destroy();
   client.destroy();
   server.close();
