@@ -1,3 +1,4 @@
+import { applicationIdPattern } from '../../ipc/values.ts';
 /** Shells that a hook can be made for. */
 export const hookShells = ['bash', 'zsh', 'fish'] as const;
 export type HookShell = (typeof hookShells)[number];
@@ -8,7 +9,6 @@ export interface HookedCommand {
   command: string;
 }
 
-const idPattern = /^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/;
 /** What is the name of a function in all three shells, and of no word that they keep for themselves. */
 const commandPattern = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/;
 const kept = new Set(
@@ -25,7 +25,8 @@ export function hookedCommands(
   for (const { id, executables } of all)
     for (const path of executables) {
       const command = path.slice(path.lastIndexOf('/') + 1);
-      if (!idPattern.test(id) || !commandPattern.test(command) || kept.has(command)) continue;
+      if (!applicationIdPattern.test(id) || !commandPattern.test(command) || kept.has(command))
+        continue;
       // Two applications of one command: the command alone does not say which is meant.
       found.set(command, found.has(command) && found.get(command) !== id ? '' : id);
     }

@@ -2,6 +2,7 @@ import { formatSize } from '../../ipc/values.ts';
 import { columns } from './columns.ts';
 import type { Output } from './output.ts';
 import { type Piece, padded, type Safe, say } from './safe.ts';
+import { peakline } from './sparkline.ts';
 import type { Style } from './style.ts';
 
 /** A policy over all scenarios, as the simulator answers it. Rates are per hour. */
@@ -94,27 +95,10 @@ function rowsOf(row: ReplayRow, { bold, dim }: Style): Piece[][] {
 
 const withoutUnit = (text: string): string => text.replace(/ .*/, '');
 
-const steps = { unicode: ' ▁▂▃▄▅▆▇█', ascii: ' .:-=+*#%@' };
-
-/** Values (0 to 1) as one line of this width; a column shows the greatest of its values. */
-export function sparkline(values: readonly number[], width: number, unicode: boolean): Safe {
-  const marks = [...(unicode ? steps.unicode : steps.ascii)];
-  const length = Math.min(width, values.length);
-  let text = '';
-  for (let column = 0; column < length; column++) {
-    const from = Math.floor((column * values.length) / length);
-    const to = Math.max(from + 1, Math.floor(((column + 1) * values.length) / length));
-    const most = Math.max(...values.slice(from, to));
-    const step = Math.ceil(Math.min(1, Math.max(0, most)) * (marks.length - 1));
-    text += marks[step] ?? ' ';
-  }
-  return { safe: text, width: length };
-}
-
 function plotLines(plot: ReplayPlot, { style, unicode, columns: wide }: Output): Safe[] {
   const width = Math.max(20, wide - 22);
   const line = (name: string, values: readonly number[], paint: (piece: Safe) => Safe) =>
-    say`  ${padded(style.dim(name), 18)}${paint(sparkline(values, width, unicode))}`;
+    say`  ${padded(style.dim(name), 18)}${paint(peakline(values, width, unicode))}`;
   // A hundredth of the memory is a large shortage.
   const short = plot.avoidable.map((share) => Math.min(1, share * 50));
   return [

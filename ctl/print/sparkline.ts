@@ -32,3 +32,20 @@ export function sparkline(
     .join('');
   return { safe: text, width: points.length };
 }
+
+const steps = { unicode: ' ▁▂▃▄▅▆▇█', ascii: ' .:-=+*#%@' };
+
+/** Values (0 to 1) as one line of this width; a column shows the greatest of its values. */
+export function peakline(values: readonly number[], width: number, unicode: boolean): Safe {
+  const marks = [...(unicode ? steps.unicode : steps.ascii)];
+  const length = Math.min(width, values.length);
+  let text = '';
+  for (let column = 0; column < length; column++) {
+    const from = Math.floor((column * values.length) / length);
+    const to = Math.max(from + 1, Math.floor(((column + 1) * values.length) / length));
+    const most = Math.max(...values.slice(from, to));
+    const step = Math.ceil(Math.min(1, Math.max(0, most)) * (marks.length - 1));
+    text += marks[step] ?? ' ';
+  }
+  return { safe: text, width: length };
+}

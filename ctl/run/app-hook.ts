@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
+import { applicationIdPattern } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { findProgram } from '../launch/become.ts';
 import { hookEntry, hookOf } from '../launch/desktop-entry.ts';
@@ -28,7 +29,6 @@ import { usageError } from '../usage-error.ts';
 
 /** An entry is a page of text; those of large programs in all languages have some 30 KiB. */
 const entryBytesMax = 256 * 1024;
-const idPattern = /^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/;
 const plainPath = /^\/[A-Za-z0-9/._+-]+$/;
 
 /** A plain file that is an entry, or undefined. Links are followed only outside of the user's own folder. */
@@ -192,7 +192,7 @@ export async function hook(call: Call): Promise<undefined> {
       'it takes an application with --enable or --disable, a --shell, or nothing',
       'app hook',
     );
-  if (!idPattern.test(app))
+  if (!applicationIdPattern.test(app))
     throw new PersonaError('bad-value', { name: app, reason: 'it is no id of an application' });
   return on ? enable(call, app) : disable(call, app);
 }

@@ -7,14 +7,10 @@ import { grantWords } from '../../ipc/values.ts';
 import { type Call, runFolder } from '../call.ts';
 import { closeInherited } from '../launch/descriptors.ts';
 import { wrapping } from '../launch/env-program.ts';
+import { cannotExecute, notThere, ownFailure } from '../launch/exit-status.ts';
 import { type Ended, runPlan } from '../launch/sandbox.ts';
 import { namespacesOff } from '../launch/user-namespaces.ts';
 import { say } from '../print/safe.ts';
-
-/** Exit statuses of our own, as shells and other launchers have them. */
-const ownFailure = 125;
-const cannotExecute = 126;
-const notThere = 127;
 
 /** Without a command: bash where the persona has it. */
 const shell = ['/bin/sh', '-c', 'if command -v bash >/dev/null; then exec bash; else exec sh; fi'];

@@ -6,6 +6,7 @@ import { grantWords } from '../../ipc/values.ts';
 import { type Call, runFolder } from '../call.ts';
 import { inTime } from '../deadline.ts';
 import { become, type FoundProgram, findProgram, isFollowable } from '../launch/become.ts';
+import { cannotExecute, notThere, ownFailure } from '../launch/exit-status.ts';
 import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { assuranceLines } from './apart.ts';
@@ -16,11 +17,6 @@ type Asked = Params<'launch.plan'>;
 /** A launch waits no longer for the daemon; what does not start without an answer can wait for others to get theirs. */
 const budgetMs = 250;
 const closedBudgetMs = 3000;
-
-/** Exit statuses of our own, as shells and other launchers have them. */
-const ownFailure = 125;
-const cannotExecute = 126;
-const notThere = 127;
 
 /** How a program starts that nobody has a word on. */
 const plain = { argv: [], environment: { set: {}, unset: [] }, notices: [] };

@@ -1,9 +1,8 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { grantWord } from './launch.ts';
+import { executable, grantWord, applicationId as id, launchProfile as profile } from './launch.ts';
 import { count, uid } from './values.ts';
 
-const profile = v.picklist(['standard', 'fast', 'secure']);
 const source = v.picklist(['admin', 'user', 'measured', 'imported', 'category']);
 const statable = [
   'name',
@@ -35,13 +34,6 @@ const fact = v.picklist([
 ]);
 const text = v.pipe(v.string(), v.minLength(1), v.maxLength(512));
 const texts = v.pipe(v.array(text), v.maxLength(64));
-/** The id of an application, as its desktop entry is called. */
-const id = v.pipe(
-  v.string(),
-  v.regex(/^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/, 'not the id of an application'),
-);
-/** A number of the kernel that JSON numbers may be too small for. */
-const kernelNumber = v.pipe(v.string(), v.regex(/^[0-9]{1,20}$/, 'not a whole number'));
 
 /** Where something that is known is from. */
 const origin = {
@@ -171,13 +163,7 @@ export const appMethods = {
       /** Absent: the one that the program is found to be. */
       app: v.optional(id),
       /** The program that is started; absent: the executable of the application. */
-      executable: v.optional(
-        v.strictObject({
-          path: v.pipe(v.string(), v.startsWith('/'), v.maxLength(4096)),
-          device: kernelNumber,
-          inode: kernelNumber,
-        }),
-      ),
+      executable: v.optional(executable),
       /** The profile that is asked for. */
       profile: v.optional(profile),
     },

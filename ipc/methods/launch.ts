@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { sync } from '../method.ts';
-import { grantWords, planListMax } from '../values.ts';
+import { applicationIdPattern, grantWords, planListMax } from '../values.ts';
 import { hardware } from './enclave.ts';
 import { count, name, uid } from './values.ts';
 
@@ -10,11 +10,18 @@ export const launchProfile = v.picklist(['standard', 'fast', 'secure']);
 /** A number of the kernel that JSON numbers may be too small for. */
 const kernelNumber = v.pipe(v.string(), v.regex(/^[0-9]{1,20}$/, 'not a whole number'));
 
-/** An id of an application: as its desktop entry is called. */
-const application = v.pipe(
+/** An id of an application. */
+export const applicationId = v.pipe(
   v.string(),
-  v.regex(/^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/, 'not the id of an application'),
+  v.regex(applicationIdPattern, 'not the id of an application'),
 );
+
+/** A program as its caller has opened it: what an application is known by. */
+export const executable = v.strictObject({
+  path: v.pipe(v.string(), v.startsWith('/'), v.maxLength(4096)),
+  device: kernelNumber,
+  inode: kernelNumber,
+});
 
 const text = v.pipe(v.string(), v.regex(/^[^\0]*$/, 'it has a zero in it'));
 const texts = v.pipe(v.array(text), v.maxLength(planListMax));
@@ -26,7 +33,7 @@ const path = v.pipe(text, v.startsWith('/'), v.maxLength(4096));
 /** Things of the session that it may be given. */
 export const grantWord = v.picklist(grantWords);
 
-/** What an application that is kept apart is given, in the words of `slot.exec`; for others it means nothing. */
+/** What an application that is kept apart is given, in the words of `slot.exec`; for others it is refused. */
 const launchGrants = v.pipe(
   v.array(v.union([grantWord, v.strictObject({ show: path }), v.strictObject({ share: path })])),
   v.maxLength(32),
@@ -94,15 +101,8 @@ export const launchMethods = {
     'any',
     'Answers how to start an application; the caller becomes it by itself.',
     {
-      app: application,
-      /** The program as the caller has opened it: what an application is known by. */
-      executable: v.optional(
-        v.strictObject({
-          path: v.pipe(v.string(), v.startsWith('/'), v.maxLength(4096)),
-          device: kernelNumber,
-          inode: kernelNumber,
-        }),
-      ),
+      app: applicationId,
+      executable: v.optional(executable),
       /** Absent: as is known of the application. `secure` is answered by a plan for it, or refused. */
       profile: v.optional(launchProfile),
       grants: v.optional(launchGrants),
@@ -166,7 +166,7 @@ export const launchMethods = {
     "Asks the kernel whether the caller's applications run as their profiles say; those of everybody for root.",
     {
       /** Only this one. */
-      app: v.optional(application),
+      app: v.optional(applicationId),
     },
     {
       /** The last started first; without those that have just ended. */

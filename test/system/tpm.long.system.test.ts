@@ -35,7 +35,7 @@ scenario('a key that a TPM has sealed opens on its machine and on no other', asy
   // Another machine: the same disk, another TPM. None at all: the same.
   await vm.cut();
   await vm.boot({ tpm: await startTpm(folder, 'another') });
-  for (const reason of [/unseal/i, /there is no TPM 2\.0/]) {
+  for (const reason of [/unseal/i, /the machine lacks a TPM 2\.0/]) {
     const refused = await run(open, user);
     t.is(refused.status, 1, refused.stderr);
     t.regex(refused.stderr, /cannot have the key of enclave vault from the TPM of this machine/);
@@ -45,7 +45,7 @@ scenario('a key that a TPM has sealed opens on its machine and on no other', asy
     await must('rm -f /dev/tpmrm0');
   }
   const made = await run('personactl enclave create other --size 32M --tpm2', user);
-  t.regex(made.stderr, /there is no TPM 2\.0/);
+  t.regex(made.stderr, /the machine lacks a TPM 2\.0/);
 
   await vm.cut();
   await vm.boot({ tpm: await startTpm(folder, 'own') });
