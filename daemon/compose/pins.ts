@@ -79,7 +79,7 @@ export function openPins(
     },
     async pin(group, account, bytesMax, signal) {
       const pids = processesOf(groups.folder(group)).slice(0, PROCESSES_MAX);
-      const files = mappedPrograms(applications.machine, pids);
+      const files = await mappedPrograms(applications.machine, pids);
       try {
         return files.length === 0 ? undefined : await hold(files, account, { bytesMax, signal });
       } finally {

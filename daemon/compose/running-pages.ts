@@ -4,7 +4,7 @@ import type { RunningApplication as Page, VerifiedApplication } from '../../ipc/
 import { accountOf } from '../kernel/accounts.ts';
 import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { installedFile } from '../kernel/installed-programs.ts';
-import { machineNamespaces, readWalls } from '../kernel/process-walls.ts';
+import { machineNamespaces, type ProcessWalls, readWalls } from '../kernel/process-walls.ts';
 import { processStat } from '../kernel/processes.ts';
 import { bubblewrap } from '../kernel/sandbox-host.ts';
 import type { RunningApplication } from '../profiles/running.ts';
@@ -15,6 +15,8 @@ import type { SecureLaunches, StartedApart } from './secure-launches.ts';
 /** Applications that are looked at for one answer, and processes of each. */
 const VERIFIED_MAX = 256;
 const PROCESSES_MAX = 64;
+/** No other application is begun with after this time. */
+const VERIFY_MS = 10_000;
 
 /** A running application as the contract has it. */
 export function runningPage(one: RunningApplication): Page {
@@ -65,24 +67,29 @@ export interface VerifyParts {
 }
 
 /** What the kernel says of a group. */
-function seenIn(folder: string): SeenGroup {
+async function seenIn(folder: string): Promise<SeenGroup> {
   const pids = processesOf(folder);
+  const processes: ProcessWalls[] = [];
+  for (const pid of pids.slice(0, PROCESSES_MAX)) {
+    const walls = await readWalls(pid);
+    if (walls !== undefined) processes.push(walls);
+  }
   return {
     pids,
-    processes: pids.slice(0, PROCESSES_MAX).flatMap((pid) => readWalls(pid) ?? []),
+    processes,
     knob: (name) => readKnob(folder, name),
   };
 }
 
-function verifiedPage(
+async function verifiedPage(
   one: RunningApplication,
   { fast, folderOf }: VerifyParts,
   ground: Ground,
   apart: ReadonlyMap<number, StartedApart>,
-): VerifiedApplication | undefined {
+): Promise<VerifiedApplication | undefined> {
   const { app, account, group, profile, sinceMs, process } = one;
   const lives = process !== undefined && processStat(process.pid)?.startTime === process.startTime;
-  const seen = seenIn(folderOf(group));
+  const seen = await seenIn(folderOf(group));
   // It has ended, and is taken off the list in a moment.
   if (seen.processes.length === 0 && !lives) return undefined;
   const wanted = {
@@ -104,10 +111,14 @@ export async function verifyAll(
   const ground = { machine: machineNamespaces(), sandbox: installedFile('/', bubblewrap) };
   const apart = parts.secure.startedApart();
   const applications: VerifiedApplication[] = [];
+  const endMs = performance.now() + VERIFY_MS;
+  let looked = 0;
   for (const one of all.slice(0, VERIFIED_MAX)) {
-    const page = verifiedPage(one, parts, ground, apart);
+    if (performance.now() > endMs) break;
+    const page = await verifiedPage(one, parts, ground, apart);
     if (page !== undefined) applications.push(page);
+    looked += 1;
     await turn();
   }
-  return { applications, more: Math.max(0, all.length - VERIFIED_MAX) };
+  return { applications, more: all.length - looked };
 }

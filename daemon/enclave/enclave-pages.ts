@@ -24,7 +24,7 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
   const there = (await exists(volumeOf(room, enclave))) && (await exists(keyFileOf(room, id)));
   const account = accountOf(owner);
   const problem = (await isHeld(room, enclave)) ? stillHeld[enclave.way] : room.problems.get(name);
-  const inside = isOpen ? await insideOf(room, name) : [];
+  const inside = isOpen ? await insideOf(room, enclave) : [];
   return {
     name,
     owner: { uid: owner, ...(account === undefined ? {} : { name: account.name }) },

@@ -1,5 +1,5 @@
 import { readBlockCounters } from '../kernel/block-devices.ts';
-import { readEnclaves } from './enclave-rows.ts';
+import { type Enclave, readEnclaves } from './enclave-rows.ts';
 import type { EnclaveRoom } from './room.ts';
 import { deviceOf, insideOf } from './volume.ts';
 
@@ -51,8 +51,9 @@ export class IdleWatch {
     const open = (await readEnclaves(room.store)).filter(({ opened }) => opened?.idleMs);
     const names = new Set(open.map(({ name }) => name));
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
-    for (const { name, owner, opened } of open) {
-      const restedMs = await this.#rest(name, opened?.ms ?? 0, clock());
+    for (const enclave of open) {
+      const { name, owner, opened } = enclave;
+      const restedMs = await this.#rest(enclave, clock());
       if (restedMs < (opened?.idleMs ?? 0)) continue;
       try {
         await close(name, owner);
@@ -63,10 +64,12 @@ export class IdleWatch {
   }
 
   /** How long it has not been used, by this look and those before. */
-  async #rest(name: string, openedMs: number, nowMs: number): Promise<number> {
+  async #rest(enclave: Enclave, nowMs: number): Promise<number> {
     const { room } = this.#parts;
+    const { name } = enclave;
+    const openedMs = enclave.opened?.ms ?? 0;
     const requests = requestsOf(deviceOf(room, name));
-    const inside = await insideOf(room, name);
+    const inside = await insideOf(room, enclave);
     const before = this.#seen.get(name);
     const same =
       before?.openedMs === openedMs && before.requests === requests && inside.length === 0;

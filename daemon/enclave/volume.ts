@@ -145,12 +145,17 @@ export function deviceOf(room: EnclaveRoom, name: string): string | undefined {
 
 /**
  * Programs that have something of an open enclave open. Not those that only have it among the mounts of their namespace: without the key
- * they find nothing readable there.
+ * they find nothing readable there. Who could not be told counts when he is its owner: nobody else can keep it open by what he has mapped.
  */
-export async function insideOf(room: EnclaveRoom, name: string): Promise<Inside[]> {
+export async function insideOf(
+  room: EnclaveRoom,
+  { name, owner }: Pick<Enclave, 'name' | 'owner'>,
+): Promise<Inside[]> {
   const device = deviceOf(room, name);
   if (device === undefined) return [];
-  return (await whoIsInside(new Set([device]))).filter(({ by }) => by !== 'namespace');
+  return (await whoIsInside(new Set([device]))).filter(
+    (one) => one.by !== 'namespace' && (one.device !== undefined || one.uid === owner),
+  );
 }
 
 /**

@@ -1,7 +1,8 @@
-import { fstatSync, readFileSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { OPEN, openFolder, openInRoot } from './openat.ts';
+import { MAPS_BYTES_MAX, readProcLines } from './proc-text.ts';
 
 /** A file that a program runs code of, open to be read; who has it closes it. */
 export interface MappedProgram {
@@ -12,6 +13,8 @@ export interface MappedProgram {
 
 /** A mapping that is executed, of a file: its inode and path. Only a line feed ends the path. */
 const executed = /(?<![^\n])\S+ ..x\S \S+ \S+ (\d+) +(\/[^\n]*)/g;
+/** More are not opened for one application. */
+const FILES_MAX = 1_000;
 /** Where only packages write. */
 const systemPlace = /^\/(usr|bin|sbin|lib\d*)\//;
 const MODE_TYPE = 0o170000n;
@@ -42,26 +45,37 @@ function opened(root: string, path: string, inode: string): MappedProgram | unde
   return undefined;
 }
 
-/**
- * The files that these processes run code of, as far as root alone can write them where packages lie, in the machine below `root` or in this
- * one. A process that has ended has none.
- */
-export function mappedPrograms(root: string, pids: readonly number[]): MappedProgram[] {
-  const found = new Map<string, MappedProgram>();
-  for (const pid of pids) {
-    let maps: string;
-    try {
-      maps = readFileSync(`/proc/${pid}/maps`, 'latin1');
-    } catch (error) {
-      if (failedWith(error, 'ENOENT', 'ESRCH')) continue;
-      throw error;
-    }
-    for (const { path, inode } of executedIn(maps)) {
+/** Adds what one process runs code of. */
+async function mappedBy(pid: number, root: string, found: Map<string, MappedProgram>) {
+  await readProcLines(`/proc/${pid}/maps`, MAPS_BYTES_MAX, (lines) => {
+    for (const { path, inode } of executedIn(lines)) {
+      if (found.size >= FILES_MAX) return true;
       if (found.has(path)) continue;
       const below = root !== '/' && path.startsWith(`${root}/`);
       const one = opened(below ? root : '/', below ? path.slice(root.length) : path, inode);
       if (one !== undefined) found.set(path, { ...one, path });
     }
+    return false;
+  });
+}
+
+/**
+ * The files that these processes run code of, as far as root alone can write them where packages lie, in the machine below `root` or in this
+ * one. A process that has ended has none; of one with too many mappings to be told these are the first.
+ */
+export async function mappedPrograms(
+  root: string,
+  pids: readonly number[],
+): Promise<MappedProgram[]> {
+  const found = new Map<string, MappedProgram>();
+  try {
+    for (const pid of pids)
+      await mappedBy(pid, root, found).catch((error: unknown) => {
+        if (!failedWith(error, 'ENOENT', 'ESRCH', 'EFBIG')) throw error;
+      });
+  } catch (error) {
+    for (const { file } of found.values()) file.close();
+    throw error;
   }
   return [...found.values()];
 }

@@ -1,51 +1,54 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { setImmediate as turn } from 'node:timers/promises';
-import { parseMountinfo } from './mountinfo.ts';
+import { failedWith } from './errno.ts';
+import { MountNamespaces } from './mount-namespaces.ts';
+import { MOUNTS_BYTES_MAX, parseMountinfo } from './mountinfo.ts';
+import { PacedLook } from './paced-look.ts';
+import { processIds } from './process-ids.ts';
 import { type ProcessId, processStat } from './processes.ts';
 
-/** Processes looked at before the event loop gets its turn. */
-const SLICE = 32;
 /** Looks for processes that were forked meanwhile: on a busy machine there are always some. */
 const LOOKS_MAX = 8;
+/** A look that is not over by then is given up: what was not looked at could not be told. */
+const LOOK_MS = 10_000;
 
-/** Tells of a process whether its mount namespace has a folder of the file system mounted by itself. Looks at each namespace once. */
-function namespacesWith(device: string): (pid: string) => boolean {
-  const seen = new Map<string, boolean>([[readlinkSync('/proc/self/ns/mnt'), false]]);
-  return (pid) => {
-    const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
-    let hasIt = seen.get(namespace);
-    if (hasIt === undefined) {
-      const lines = parseMountinfo(readFileSync(`/proc/${pid}/mountinfo`, 'latin1'));
-      hasIt = lines.some((line) => line.device === device && line.root !== '/');
-      seen.set(namespace, hasIt);
-    }
-    return hasIt;
-  };
+/** Whether a mount namespace has a folder of the file system mounted by itself, seen through one of its processes. */
+async function hasFolder(folder: string, device: string, look: PacedLook) {
+  let has: boolean | 'unsure' = false;
+  try {
+    await look.lines(`${folder}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
+      has = parseMountinfo(lines).some((line) => line.device === device && line.root !== '/');
+      return has;
+    });
+    return has;
+  } catch (error) {
+    if (failedWith(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM')) throw error;
+    return 'unsure';
+  }
 }
 
 /**
  * Processes in whose mount namespaces a folder of the file system `device` (major:minor) is mounted by itself, whatever control group they
- * are in. The namespace of this process is not looked at.
+ * are in. The namespace of this process is not looked at. One that is too long to be read counts for processes of `owner`, whose folder
+ * it is: nobody else can hold up by it what is done for him.
  */
-export async function mountedFor(device: string): Promise<ProcessId[]> {
-  const hasIt = namespacesWith(device);
+export async function mountedFor(device: string, owner: number): Promise<ProcessId[]> {
+  using look = new PacedLook(LOOK_MS);
+  const namespaces = new MountNamespaces<boolean | 'unsure'>(false, (folder) =>
+    hasFolder(folder, device, look),
+  );
   const found: ProcessId[] = [];
-  const looked = new Set<string>();
+  const looked = new Set<number>();
   for (let looks = 0; looks < LOOKS_MAX; looks += 1) {
     // What forks and ends is not to be missed with what it has forked.
-    const more = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !looked.has(name));
+    const more = processIds().filter((pid) => !looked.has(pid));
     if (more.length === 0) break;
-    for (const pid of more) {
-      looked.add(pid);
-      if (looked.size % SLICE === 0) await turn();
-      try {
-        if (!hasIt(pid)) continue;
-      } catch {
-        continue; // it has ended meanwhile
-      }
-      const stat = processStat(Number(pid));
-      if (stat !== undefined) found.push({ pid: stat.pid, startTime: stat.startTime });
-    }
+    for (const pid of more) looked.add(pid);
+    await look.each(more, async (pid) => {
+      // One that fails has ended meanwhile.
+      const has = await namespaces.of(`/proc/${pid}`).catch(() => false);
+      const stat = has === false ? undefined : processStat(pid);
+      if (stat === undefined || (has === 'unsure' && stat.uid !== owner)) return;
+      found.push({ pid: stat.pid, startTime: stat.startTime });
+    });
   }
   return found;
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readProcText } from './proc-text.ts';
 
 /** One line of /proc/PID/mountinfo. */
 export interface MountLine {
@@ -66,7 +66,12 @@ export function parseMountinfo(text: string): MountLine[] {
   return lines;
 }
 
-/** The mounts a process sees; of this process when no pid is given. Throws when the process is gone. */
-export function readMountinfo(pid: number | 'self' = 'self'): MountLine[] {
-  return parseMountinfo(readFileSync(`/proc/${pid}/mountinfo`, 'latin1'));
+/** More than any machine has mounted for its own processes. */
+const OWN_BYTES_MAX = 64 << 20;
+/** Of another process: its user makes it as long as he likes. */
+export const MOUNTS_BYTES_MAX = 16 << 20;
+
+/** The mounts that this process sees. */
+export function readMountinfo(): MountLine[] {
+  return parseMountinfo(readProcText('/proc/self/mountinfo', OWN_BYTES_MAX));
 }

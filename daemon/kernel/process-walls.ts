@@ -1,7 +1,11 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { failedWith } from './errno.ts';
 import { parseMountinfo } from './mountinfo.ts';
+import { readProcLines } from './proc-text.ts';
 import { type RunningProgram, runningProgram } from './running-program.ts';
+
+/** Of what one process sees. */
+const MOUNTS_BYTES_MAX = 1 << 20;
 
 /** What a process can have of its own, in the words of /proc/PID/ns. */
 export const namespaceKinds = ['user', 'mnt', 'pid', 'ipc', 'uts', 'net'] as const;
@@ -19,7 +23,10 @@ export interface ProcessWalls {
   filtered: boolean;
   /** It has capabilities, in whatever namespace. */
   capable: boolean;
-  /** What it sees: where, and of which file system (`major:minor`). Paths are byte strings; later covers earlier. */
+  /**
+   * What it sees: where, and of which file system (`major:minor`). Paths are byte strings; later covers earlier. Nothing where it sees too much
+   * to be told.
+   */
   mounts: readonly { at: string; device: string }[];
 }
 
@@ -54,19 +61,32 @@ export function machineNamespaces(): Namespaces {
   }
 }
 
+async function mountsOf(pid: number): Promise<ProcessWalls['mounts']> {
+  const mounts: { at: string; device: string }[] = [];
+  try {
+    await readProcLines(`/proc/${pid}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
+      for (const { at, device } of parseMountinfo(lines)) mounts.push({ at, device });
+      return false;
+    });
+    return mounts;
+  } catch (error) {
+    if (failedWith(error, 'EFBIG')) return [];
+    throw error;
+  }
+}
+
 /** What stands around a process; undefined when it has ended. */
-export function readWalls(pid: number): ProcessWalls | undefined {
+export async function readWalls(pid: number): Promise<ProcessWalls | undefined> {
   try {
     const program = runningProgram(pid);
     if (program === undefined) return undefined;
     const { path, device, inode } = program;
-    const mounts = parseMountinfo(readFileSync(`/proc/${pid}/mountinfo`, 'latin1'));
     return {
       pid,
       program: { path, device, inode },
       namespaces: namespacesOf(pid),
       ...parseRights(readFileSync(`/proc/${pid}/status`, 'latin1')),
-      mounts: mounts.map((one) => ({ at: one.at, device: one.device })),
+      mounts: await mountsOf(pid),
     };
   } catch (error) {
     // EINVAL: it is just ending, and sees no mounts any more.

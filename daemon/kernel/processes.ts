@@ -1,20 +1,25 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { opendirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { setImmediate as turn } from 'node:timers/promises';
 import { failedWith } from './errno.ts';
 import { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
-import { type MountLine, parseMountinfo } from './mountinfo.ts';
+import { MountNamespaces } from './mount-namespaces.ts';
+import { MOUNTS_BYTES_MAX, parseMountinfo } from './mountinfo.ts';
+import { PacedLook } from './paced-look.ts';
+import { MAPS_BYTES_MAX } from './proc-text.ts';
+import { processIds } from './process-ids.ts';
 import { readStatusField } from './process-status.ts';
 import { statProcLink } from './stat-mount.ts';
 
 const pidfdOpen = declareInt('pidfd_open', ['int', 'uint']);
 const pidfdSendSignal = declareInt('pidfd_send_signal', ['int', 'int', 'bytes', 'uint']);
 
-/** Processes looked at before the event loop gets its turn. */
-const SLICE = 16;
 /** Descriptors looked at per process: a program with more open files is found by its root or maps. */
 const FDS_LIMIT = 4_096;
+/** Descriptors that are listed at once. */
+const FDS_PIECE = 256;
+/** More of those that could not be told are not named. */
+const UNSURE_MAX = 1_000;
 
 /** A process, named so that a reused number is noticed. */
 export interface ProcessId {
@@ -31,13 +36,16 @@ export type Hold = 'root' | 'cwd' | 'fd' | 'map' | 'namespace';
  * millisecond. `all`: open and mapped files too, some 5 us for each descriptor of the machine.
  */
 export type Look = 'programs' | 'all';
+/** A look that is not over by then is given up: what was not looked at counts as inside. */
+const LOOK_MS = { programs: 2_000, all: 10_000 };
 
 /** A process that keeps one of the asked file systems alive. */
 export interface Inside extends ProcessId {
   uid: number;
   /** Short name, as the kernel keeps it (any bytes: escape before printing). */
   name: string;
-  device: string;
+  /** Absent: what it has mapped or mounted could not be told, so it may be any of them. Such a one is never ended for it. */
+  device?: string;
   by: Hold;
 }
 
@@ -55,7 +63,11 @@ export function processStat(pid: number): (ProcessId & { name: string; uid: numb
   }
 }
 
-function linkHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
+type Devices = ReadonlySet<string>;
+/** Why, and of which file system; without that it could not be told. */
+type Held = [by: Hold, device?: string] | undefined;
+
+function linkHold(folder: string, devices: Devices): Held {
   for (const by of ['root', 'cwd'] as const) {
     const device = statProcLink(`${folder}/${by}`)?.device;
     if (device !== undefined && devices.has(device)) return [by, device];
@@ -63,24 +75,39 @@ function linkHold(folder: string, devices: ReadonlySet<string>): [Hold, string] 
   return undefined;
 }
 
-function fdHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
-  for (const fd of readdirSync(`${folder}/fd`).slice(0, FDS_LIMIT)) {
-    const device = statProcLink(`${folder}/fd/${fd}`)?.device;
-    if (device !== undefined && devices.has(device)) return ['fd', device];
+async function fdHold(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+  await look.throwIfOver();
+  const names = opendirSync(`${folder}/fd`, { bufferSize: FDS_PIECE });
+  try {
+    for (let looked = 0; looked < FDS_LIMIT; looked += 1) {
+      const name = names.readSync()?.name;
+      if (name === undefined) break;
+      const device = statProcLink(`${folder}/fd/${name}`)?.device;
+      if (device !== undefined && devices.has(device)) return ['fd', device];
+      if (looked % FDS_PIECE < FDS_PIECE - 1) continue;
+      await look.breathe();
+      await look.throwIfOver();
+    }
+    return undefined;
+  } finally {
+    names.closeSync();
   }
-  return undefined;
 }
 
-function mapHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
-  const maps = readFileSync(`${folder}/maps`, 'latin1');
-  for (const match of maps.matchAll(/(?<![^\n])\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /g)) {
-    const device = `${Number.parseInt(match[1]!, 16)}:${Number.parseInt(match[2]!, 16)}`;
-    if (devices.has(device)) return ['map', device];
-  }
-  return undefined;
+async function mapHold(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+  let held: Held;
+  await look.lines(`${folder}/maps`, MAPS_BYTES_MAX, (lines) => {
+    for (const match of lines.matchAll(/(?<![^\n])\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /g)) {
+      const device = `${Number.parseInt(match[1]!, 16)}:${Number.parseInt(match[2]!, 16)}`;
+      if (devices.has(device)) held = ['map', device];
+      if (held !== undefined) return true;
+    }
+    return false;
+  });
+  return held;
 }
 
-function programHold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
+function programHold(folder: string, devices: Devices): Held {
   const device = statProcLink(`${folder}/exe`)?.device;
   return device !== undefined && devices.has(device) ? ['map', device] : undefined;
 }
@@ -89,54 +116,48 @@ function programHold(folder: string, devices: ReadonlySet<string>): [Hold, strin
  * The first of these file systems that a namespace keeps for itself. Where the mount above is shared with or follows
  * another namespace, as those of most services do, what is taken off outside goes there too.
  */
-function keptOf(lines: MountLine[], devices: ReadonlySet<string>): string | undefined {
-  const follows = new Set(
-    lines
-      .filter(({ shared, master }) => shared !== undefined || master !== undefined)
-      .map(({ id }) => id),
-  );
-  return lines.find(({ device, parent }) => devices.has(device) && !follows.has(parent))?.device;
-}
-
-/** Looks at each mount namespace once: a private one keeps what it had when it was made. */
-class Namespaces {
-  #seen = new Map<string, string | undefined>([[readlinkSync('/proc/self/ns/mnt'), undefined]]);
-
-  hold(folder: string, devices: ReadonlySet<string>): [Hold, string] | undefined {
-    const namespace = readlinkSync(`${folder}/ns/mnt`);
-    if (!this.#seen.has(namespace)) {
-      const lines = parseMountinfo(readFileSync(`${folder}/mountinfo`, 'latin1'));
-      this.#seen.set(namespace, keptOf(lines, devices));
+async function keptOf(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+  const follows = new Set<number>();
+  const there: { device: string; parent: number }[] = [];
+  await look.lines(`${folder}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
+    for (const { id, parent, device, shared, master } of parseMountinfo(lines)) {
+      if (shared !== undefined || master !== undefined) follows.add(id);
+      if (devices.has(device)) there.push({ device, parent });
     }
-    const device = this.#seen.get(namespace);
-    return device === undefined ? undefined : ['namespace', device];
-  }
+    return false;
+  });
+  const kept = there.find(({ parent }) => !follows.has(parent));
+  return kept && ['namespace', kept.device];
 }
 
-function holdOf(
-  pid: number,
-  devices: ReadonlySet<string>,
-  namespaces: Namespaces,
-  look: Look,
-): [Hold, string] | undefined {
-  const folder = `/proc/${pid}`;
+/** The same of a namespace that may be too long to be read: then it counts as one that keeps them. */
+async function namespaceHold(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
   try {
-    if (look === 'programs') {
-      return (
-        linkHold(folder, devices) ??
-        programHold(folder, devices) ??
-        namespaces.hold(folder, devices)
-      );
-    }
-    return (
-      linkHold(folder, devices) ??
-      fdHold(folder, devices) ??
-      mapHold(folder, devices) ??
-      namespaces.hold(folder, devices)
-    );
-  } catch {
-    return undefined; // it has ended meanwhile, or is a kernel thread
+    return await keptOf(folder, devices, look);
+  } catch (error) {
+    if (isNobody(error)) throw error;
+    return ['namespace'];
   }
+}
+
+/** It has ended meanwhile, or is a thread of the kernel, or one that may not be looked at; everything else could not be told. */
+const isNobody = (error: unknown): boolean =>
+  failedWith(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM');
+
+async function holdOf(
+  folder: string,
+  devices: Devices,
+  look: PacedLook,
+  closely: Look,
+): Promise<Held> {
+  const held = linkHold(folder, devices);
+  if (closely === 'programs') return held ?? programHold(folder, devices);
+  return (
+    held ??
+    (await fdHold(folder, devices, look)) ??
+    programHold(folder, devices) ??
+    (await mapHold(folder, devices, look))
+  );
 }
 
 /** PF_KTHREAD of include/linux/sched.h: field 9 of /proc/PID/stat. */
@@ -168,28 +189,36 @@ function kernelThreads(): ReadonlySet<number> {
  * Every other process that keeps one of these file systems alive: by its root, working folder, an open file, a mapped file,
  * or a mount namespace of its own. One entry per process, the strongest reason first. What /proc cannot show
  * (a descriptor in flight between processes) is not found: absence here is a hint, the end of the file system is the proof.
+ * Those whom /proc says too much of to be told come last, without a device.
  * @param devices `major:minor` of the file systems, as mountinfo writes them.
  */
-export async function whoIsInside(
-  devices: ReadonlySet<string>,
-  look: Look = 'all',
-): Promise<Inside[]> {
-  const found: Inside[] = [];
-  if (devices.size === 0) return found;
-  const namespaces = new Namespaces();
+export async function whoIsInside(devices: Devices, closely: Look = 'all'): Promise<Inside[]> {
+  if (devices.size === 0) return [];
+  const [found, unsure]: [Inside[], Inside[]] = [[], []];
+  using look = new PacedLook(LOOK_MS[closely]);
+  // A private one keeps what it had when it was made.
+  const namespaces = new MountNamespaces<Held>(undefined, (folder) =>
+    namespaceHold(folder, devices, look),
+  );
+  const heldBy = async (folder: string): Promise<Held> => {
+    try {
+      return (await holdOf(folder, devices, look, closely)) ?? (await namespaces.of(folder));
+    } catch (error) {
+      return isNobody(error) ? undefined : ['map'];
+    }
+  };
   const kernel = kernelThreads();
-  let looked = 0;
-  for (const entry of readdirSync('/proc')) {
-    const pid = Number(entry);
-    if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid || kernel.has(pid)) continue;
-    looked += 1;
-    if (looked % SLICE === 0) await turn();
-    const hold = holdOf(pid, devices, namespaces, look);
-    const stat = hold === undefined ? undefined : processStat(pid);
-    if (hold !== undefined && stat !== undefined)
-      found.push({ ...stat, by: hold[0], device: hold[1] });
-  }
-  return found;
+  const all = processIds().filter((pid) => pid !== process.pid && !kernel.has(pid));
+  await look.each(all, async (pid) => {
+    const held = await heldBy(`/proc/${pid}`);
+    const stat = held && processStat(pid);
+    if (held === undefined || stat === undefined) return;
+    const [by, device] = held;
+    if (device !== undefined) found.push({ ...stat, by, device });
+    else if (unsure.length < UNSURE_MAX) unsure.push({ ...stat, by });
+  });
+  const byPid = (one: Inside, other: Inside) => one.pid - other.pid;
+  return [...found.sort(byPid), ...unsure.sort(byPid)];
 }
 
 /** A handle on a process that a reused number cannot redirect; undefined when it is gone or is another one by now. */

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { failedWith } from './errno.ts';
+import { MAPS_BYTES_MAX, readProcLines } from './proc-text.ts';
 
 /** A mapping that others see: its inode is of the file system with this device number. Only a line feed ends the path before it. */
 const shared = /(?<![^\n])\S+ ...s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+)/g;
@@ -14,6 +14,7 @@ export function sharedIn(maps: string, device: string): string[] {
 /**
  * Inodes of the file system `device` (major:minor) that these processes have mapped so that writing reaches the file: on a tmpfs no time stamp
  * tells of that. Mappings that are only read now count as well, because that may change. A process that has ended has none.
+ * Throws EFBIG when one has too many to be told.
  */
 export async function sharedMappings(
   pids: readonly number[],
@@ -22,8 +23,10 @@ export async function sharedMappings(
   const found = new Set<string>();
   for (const pid of pids) {
     try {
-      const maps = await readFile(`/proc/${pid}/maps`, 'latin1');
-      for (const inode of sharedIn(maps, device)) found.add(inode);
+      await readProcLines(`/proc/${pid}/maps`, MAPS_BYTES_MAX, (lines) => {
+        for (const inode of sharedIn(lines, device)) found.add(inode);
+        return false;
+      });
     } catch (error) {
       if (!failedWith(error, 'ENOENT', 'ESRCH')) throw error;
     }

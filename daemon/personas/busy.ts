@@ -26,27 +26,32 @@ function refuse(slot: string, inside: Inside[]): never {
   throw new PersonaError('slot-busy', { slot, who: `${who.join(', ')}${more}` });
 }
 
-/** Who is in the way. Not who has the tree only among the mounts of its namespace: that drains with the old generation. */
-async function programsIn(room: SlotRoom, slot: string): Promise<Inside[]> {
-  return (await insideOf(room, slot)).filter(({ by }) => by !== 'namespace');
+/** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
+function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
+  if (uid === 0 || one.uid === uid) return true;
+  return slot.owner === uid && isOfSlot(slot, one);
+}
+
+/** One of the slot's owner, or of its ids. */
+function isOfSlot({ owner, ids }: Slot, { uid }: Inside): boolean {
+  return uid === owner || (ids !== undefined && uid >= ids.first && uid < ids.first + ids.count);
+}
+
+/**
+ * Who is in the way. Not who has the tree only among the mounts of its namespace: that drains with the old generation. Who could not be
+ * told counts where he is the owner or one of the slot's ids: nobody else can hold up a slot by what he has mapped.
+ */
+async function programsIn(room: SlotRoom, name: string): Promise<Inside[]> {
+  const slot = room.book.slot(name);
+  return (await insideOf(room, name)).filter(
+    (one) => one.by !== 'namespace' && (one.device !== undefined || isOfSlot(slot, one)),
+  );
 }
 
 /** Throws slot-busy while a program is in the slot. */
 export async function refuseInside(room: SlotRoom, slot: string): Promise<void> {
   const inside = await programsIn(room, slot);
   if (inside.length > 0) refuse(slot, inside);
-}
-
-/** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
-function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
-  if (uid === 0 || one.uid === uid) return true;
-  const { ids } = slot;
-  return (
-    slot.owner === uid &&
-    ids !== undefined &&
-    one.uid >= ids.first &&
-    one.uid < ids.first + ids.count
-  );
 }
 
 function signal(inside: Inside[], name: 'SIGTERM' | 'SIGKILL'): void {
@@ -93,12 +98,13 @@ export async function vacate(
     await untilEmpty(room, slot.name, Number.POSITIVE_INFINITY, stop, told);
     return;
   }
-  const others = inside.filter((one) => !mayEnd(slot, uid, one));
+  // Nothing is ended because it could not be told.
+  const others = inside.filter((one) => one.device === undefined || !mayEnd(slot, uid, one));
   if (others.length > 0) refuse(slot.name, others);
   signal(inside, 'SIGTERM');
   const left = await untilEmpty(room, slot.name, TERM_MS, stop, told);
   signal(
-    left.filter((one) => mayEnd(slot, uid, one)),
+    left.filter((one) => one.device !== undefined && mayEnd(slot, uid, one)),
     'SIGKILL',
   );
   const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told);

@@ -170,7 +170,8 @@ export class DrainKeeper {
     let changed = false;
     for (const entry of entries) {
       if (this.#entries.get(entry.upper.id) !== entry) continue; // taken meanwhile
-      entry.inside = inside.filter(({ device }) => device === entry.device);
+      // Who could not be told may be inside of any.
+      entry.inside = inside.filter(({ device }) => device === undefined || device === entry.device);
       const young = performance.now() - entry.sinceMs < HOLD_MS;
       const crowded = this.of(entry.upper.slot).length > HELD_MAX;
       if (entry.tree !== undefined && entry.inside.length === 0 && (!young || crowded)) {

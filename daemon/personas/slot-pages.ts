@@ -59,7 +59,7 @@ function pageOf(
     createdMs: slot.createdMs,
     ...(active === undefined ? {} : { active: generationView(room.book, slot, active) }),
     processes: inside
-      .filter((one) => one.device === device)
+      .filter((one) => one.device === undefined || one.device === device)
       .slice(0, HOLDERS_MAX)
       .map(holderView),
     draining: drainingOf(room, slot),

@@ -44,14 +44,15 @@ export const isThere = ({ pid, startTime }: ProcessId): boolean =>
   processStat(pid)?.startTime === startTime;
 
 /**
- * Processes that work on the file system `device` and are in none of these groups: desktops put what a program starts into groups of their
+ * Processes that work on the file system `device`, of `owner`, and are in none of these groups: desktops put what a program starts into groups of their
  * own, and it goes on after the program.
  */
 export async function straysOf(
   groups: readonly ProgramGroup[],
   device: string,
+  owner: number,
 ): Promise<ProcessId[]> {
-  const found = await mountedFor(device);
+  const found = await mountedFor(device, owner);
   const members = new Set(groups.flatMap(({ folder }) => membersOf(folder)));
   // What has ended between the two looks is in no group either.
   return found.filter((one) => !members.has(one.pid) && isThere(one));

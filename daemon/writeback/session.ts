@@ -131,7 +131,7 @@ export class Session {
     const { programs } = this.#served;
     if (this.instances > 0) return false;
     try {
-      this.#strays = await straysOf([], this.#device);
+      this.#strays = await straysOf([], this.#device, this.wanted.owner);
     } catch (error) {
       this.#failed(error);
       throw error;
@@ -246,7 +246,7 @@ export class Session {
     const { programs } = this.#served;
     const groups = this.#groups;
     const device = this.#device;
-    this.#strays = await straysOf(groups, device);
+    this.#strays = await straysOf(groups, device, this.wanted.owner);
     // Groups of others are not stopped.
     const stops = this.#strays.length > 0 ? undefined : freezeOf(groups);
     await writer.mayStop(stops ?? []);

@@ -32,7 +32,7 @@ export function putAsideTask(room: EnclaveRoom): AnyTask {
         ? `take ${enclave} out of reach, whoever uses it`
         : `see that nobody uses ${enclave}, and take it out of reach`,
     async do(context, { enclave: name, force = false }) {
-      const { opened } = await enclaveOf(room, name);
+      const { opened, owner } = await enclaveOf(room, name);
       if (opened === undefined)
         throw new PersonaError('enclave-state', {
           action: 'close',
@@ -40,7 +40,7 @@ export function putAsideTask(room: EnclaveRoom): AnyTask {
           state: 'closed',
         });
       const see = async () => {
-        const inside = force ? [] : await insideOf(room, name);
+        const inside = force ? [] : await insideOf(room, { name, owner });
         if (inside.length > 0) refuse(name, inside);
       };
       await see();

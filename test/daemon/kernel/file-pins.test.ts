@@ -77,7 +77,7 @@ live(
     chownSync(`${root}/usr/bin/users`, 5, 60);
     const found = async (path: string) => {
       const pid = await running(t, `${root}/${path}`);
-      const all = mappedPrograms(root, [pid, 2 ** 22 + 1]);
+      const all = await mappedPrograms(root, [pid, 2 ** 22 + 1]);
       for (const { file } of all) file.close();
       return all.map((one) => one.path);
     };
@@ -93,7 +93,7 @@ live(
     const pid = await running(t, `${root}/usr/bin/good`);
     rmSync(`${root}/usr/bin/good`);
     copyFileSync('/bin/sleep', `${root}/usr/bin/good`);
-    const after = mappedPrograms(root, [pid]);
+    const after = await mappedPrograms(root, [pid]);
     for (const { file } of after) file.close();
     t.false(after.some(({ path }) => path.endsWith('good')));
   },
