@@ -23,6 +23,10 @@ export interface DbusMessage {
   type: 'return' | 'error' | 'signal' | 'call';
   /** The call that is answered. */
   answers?: number;
+  /** Who has sent it, as the bus says: a name that nobody else can have. */
+  sender?: string;
+  path?: string;
+  interface?: string;
   member?: string;
   /** The name of an error. */
   error?: string;
@@ -31,8 +35,10 @@ export interface DbusMessage {
 }
 
 /** The specification allows 128 MiB; nothing that is asked here is answered by more than this. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
+export const MESSAGE_BYTES_MAX = 64 * 1024;
+const ANY_BYTES_MAX = 128 << 20;
 const LITTLE_ENDIAN = 0x6c;
+const BIG_ENDIAN = 0x42;
 const FIXED_BYTES = 16;
 const types = { 1: 'call', 2: 'return', 3: 'error', 4: 'signal' } as const;
 /** Header fields. */
@@ -43,6 +49,7 @@ const FIELD = {
   error: 4,
   answers: 5,
   destination: 6,
+  sender: 7,
   signature: 8,
 } as const;
 
@@ -208,15 +215,40 @@ function headerOf(bytes: Buffer, fieldBytes: number): Omit<DbusMessage, 'body'> 
     const value = known.get(code);
     return typeof value === 'string' ? value : undefined;
   };
-  const [member, error] = [text(FIELD.member), text(FIELD.error)];
+  const names = Object.fromEntries(
+    (['sender', 'path', 'interface', 'member', 'error'] as const).flatMap((name) => {
+      const value = text(FIELD[name]);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
   const answers = known.get(FIELD.answers);
   return {
     type,
-    ...(member !== undefined && { member }),
-    ...(error !== undefined && { error }),
+    ...names,
     ...(typeof answers === 'number' && { answers }),
     signature: text(FIELD.signature) ?? '',
   };
+}
+
+/** How much the first message of what came in takes. */
+export interface DbusFrame {
+  bytes: number;
+  /** It answers a call. Everything else may be from anybody who is on the bus. */
+  isAnswer: boolean;
+}
+
+/** The frame of the first message, in whatever byte order; undefined as long as it is not there. Throws a RangeError for what is no message. Pure. */
+export function frameOf(bytes: Buffer): DbusFrame | undefined {
+  if (bytes.length < FIXED_BYTES) return undefined;
+  const order = bytes.readUInt8(0);
+  if (order !== LITTLE_ENDIAN && order !== BIG_ENDIAN) throw new RangeError('no message');
+  const u32 = (at: number) =>
+    order === LITTLE_ENDIAN ? bytes.readUInt32LE(at) : bytes.readUInt32BE(at);
+  const fieldBytes = u32(12);
+  const all = FIXED_BYTES + fieldBytes + pad(fieldBytes, 8) + u32(4);
+  if (all > ANY_BYTES_MAX) throw new RangeError('a message larger than any');
+  const type = types[bytes.readUInt8(1) as keyof typeof types];
+  return { bytes: all, isAnswer: type === 'return' || type === 'error' };
 }
 
 /**

@@ -9,7 +9,6 @@ const MANAGER = {
   path: '/org/freedesktop/systemd1',
   interface: 'org.freedesktop.systemd1.Manager',
 } as const;
-const JOBS = `type='signal',sender='${MANAGER.destination}',interface='${MANAGER.interface}',member='JobRemoved'`;
 /** A manager that answers does so in some milliseconds; a busy one gets this long. */
 const DEADLINE_MS = 4_000;
 
@@ -68,12 +67,13 @@ function propertiesOf({ slice, description, weights }: ScopeUnit, pid: number) {
 }
 
 /** Asks for the unit, and waits until the process is in it. */
-async function startScope(bus: SystemBus, unit: ScopeUnit, pid: number): Promise<boolean> {
+export async function startScope(bus: SystemBus, unit: ScopeUnit, pid: number): Promise<boolean> {
   const ended = new Map<string, string>();
   const heard = Promise.withResolvers<void>();
   let job: string | undefined;
-  bus.listen(JOBS, ({ member, body }) => {
-    if (member !== 'JobRemoved') return;
+  const { destination, path: at, interface: of } = MANAGER;
+  const sender = await bus.ownerOf(destination);
+  bus.listen({ sender, path: at, interface: of, member: 'JobRemoved' }, ({ body }) => {
     const reader = new DbusReader(body);
     reader.u32();
     const path = reader.text();

@@ -7,6 +7,8 @@ import {
   DbusWriter,
   decodeMessage,
   encodeCall,
+  frameOf,
+  MESSAGE_BYTES_MAX,
 } from './dbus-message.ts';
 import { KernelError } from './errno.ts';
 
@@ -21,14 +23,25 @@ const BUS = {
 /** The system bus can be asked. */
 export const busRuns = (): boolean => existsSync(ADDRESS);
 
+/** Which signals are heard. */
+export interface DbusSignal {
+  /** As `ownerOf` says it. */
+  sender: string;
+  path: string;
+  interface: string;
+  member: string;
+}
+
 /** A connection to the system's message bus, for a few questions. Every way out of it ends by the deadline. */
 export class SystemBus {
   readonly #socket: Socket;
   readonly #timer: NodeJS.Timeout;
   readonly #answers = new Map<number, PromiseWithResolvers<DbusMessage>>();
-  readonly #signals: ((message: DbusMessage) => void)[] = [];
+  readonly #signals: { signal: DbusSignal; heard: (message: DbusMessage) => void }[] = [];
   #serial = 0;
   #read = Buffer.alloc(0);
+  /** Bytes to come of a message that is passed over. */
+  #passOver = 0;
   /** The bus has said that we are who we say. */
   #greeted = false;
   #failed: Error | undefined;
@@ -57,9 +70,18 @@ export class SystemBus {
     throw busError(error.slice(error.lastIndexOf('.') + 1), `${call.member}: ${said}`);
   }
 
-  /** Hears of signals that fit a rule, from now on. */
-  listen(rule: string, heard: (message: DbusMessage) => void): void {
-    this.#signals.push(heard);
+  /** Who has a name now: the name that his messages come with, which nobody else can have. */
+  async ownerOf(name: string): Promise<string> {
+    const body = new DbusWriter().text(name).bytes();
+    const answer = await this.call({ ...BUS, member: 'GetNameOwner', signature: 's', body });
+    return new DbusReader(answer.body).text();
+  }
+
+  /** Hears of such signals from now on. What anybody else sends to us alone comes in without a rule, and is none. */
+  listen(signal: DbusSignal, heard: (message: DbusMessage) => void): void {
+    this.#signals.push({ signal, heard });
+    const { sender, path, interface: of, member } = signal;
+    const rule = `type='signal',sender='${sender}',path='${path}',interface='${of}',member='${member}'`;
     const body = new DbusWriter().text(rule).bytes();
     this.call({ ...BUS, member: 'AddMatch', signature: 's', body }).catch((error: Error) =>
       this.#fail(error),
@@ -98,17 +120,29 @@ export class SystemBus {
 
   #take(piece: Buffer): void {
     try {
-      this.#read = Buffer.concat([this.#read, piece]);
+      const passed = Math.min(this.#passOver, piece.length);
+      this.#passOver -= passed;
+      this.#read = Buffer.concat([this.#read, piece.subarray(passed)]);
       if (!this.#greeted && !this.#greet()) return;
-      for (;;) {
-        const next = decodeMessage(this.#read);
-        if (next === undefined || this.#failed !== undefined) return;
-        this.#read = this.#read.subarray(next.bytes);
-        this.#hear(next.message);
-      }
+      while (this.#failed === undefined && this.#next());
     } catch (error) {
       this.#fail(error as Error);
     }
+  }
+
+  /** Takes the next message. False when it is not all there. */
+  #next(): boolean {
+    const frame = frameOf(this.#read);
+    if (frame === undefined) return false;
+    const { bytes, isAnswer } = frame;
+    const isTooLarge = bytes > MESSAGE_BYTES_MAX;
+    if (!isTooLarge && this.#read.length < bytes) return false;
+    const message = this.#read.subarray(0, bytes);
+    this.#read = this.#read.subarray(bytes);
+    if (isAnswer) this.#hear(message);
+    else if (isTooLarge) this.#passOver = bytes - message.length;
+    else this.#overhear(message);
+    return true;
   }
 
   /** The line with which the bus takes us in. */
@@ -125,14 +159,30 @@ export class SystemBus {
     return true;
   }
 
-  #hear(message: DbusMessage): void {
-    if (message.type === 'signal') for (const heard of this.#signals) heard(message);
-    const { answers } = message;
-    if (answers === undefined) return;
+  #hear(bytes: Buffer): void {
+    const { message } = decodeMessage(bytes)!;
+    const { answers = 0 } = message;
     this.#answers.get(answers)?.resolve(message);
     this.#answers.delete(answers);
   }
+
+  /** Anybody can send it: nothing in it ends the connection. */
+  #overhear(bytes: Buffer): void {
+    try {
+      const { message } = decodeMessage(bytes)!;
+      for (const { signal, heard } of this.#signals) if (isSignal(message, signal)) heard(message);
+    } catch {
+      // It is no signal that is waited for.
+    }
+  }
 }
+
+const isSignal = (message: DbusMessage, signal: DbusSignal): boolean =>
+  message.type === 'signal' &&
+  message.sender === signal.sender &&
+  message.path === signal.path &&
+  message.interface === signal.interface &&
+  message.member === signal.member;
 
 const busError = (code: string, detail = ''): KernelError =>
   new KernelError('ask the system bus', code, detail);
