@@ -1,7 +1,7 @@
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
-import { cBytes, namesIn, OPEN, openBeneath } from './openat.ts';
+import { cBytes, namesLater, OPEN, openBeneath } from './openat.ts';
 import { readXattrsOf } from './xattrs.ts';
 
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -141,7 +141,7 @@ async function mergeNames(
   if (depth > DEPTH_MAX) throw new Error(`folders deeper than ${DEPTH_MAX} are not merged`);
   const seen = new Set<string>();
   for (const [i, layer] of layers.entries()) {
-    for (const name of namesIn(layer)) {
+    for (const name of await namesLater(layer)) {
       if (seen.has(name)) continue;
       seen.add(name);
       stop.throwIfAborted();

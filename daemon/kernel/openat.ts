@@ -1,4 +1,5 @@
-import { chmodSync, constants, readdirSync } from 'node:fs';
+import { chmodSync, constants, opendirSync, readdirSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { failedWith, withDetail } from './errno.ts';
 import { Fd } from './fd.ts';
 import { declareInt, declareSyscall } from './libc.ts';
@@ -22,6 +23,8 @@ const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 const AT_FDCWD = -100;
 const AT_REMOVEDIR = 0x200;
+/** Names that are listed without giving way to other work: some milliseconds. */
+const NAMES_PIECE = 1_024;
 /** The kernel answers EAGAIN when a rename raced with "..": it asks for another try. */
 const RACE_RETRIES_MAX = 128;
 
@@ -102,7 +105,22 @@ export function namesIn(dir: Fd): string[] {
   return readdirSync(dir.path, { encoding: 'latin1' });
 }
 
-/** The same, each with whether it is a folder. */
+/** The same of a folder that others fill: gives way to other work, however many there are. */
+export async function namesLater(dir: Fd): Promise<string[]> {
+  const folder = opendirSync(dir.path, { encoding: 'latin1', bufferSize: NAMES_PIECE });
+  try {
+    const names: string[] = [];
+    for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
+      names.push(entry.name);
+      if (names.length % NAMES_PIECE === 0) await turn();
+    }
+    return names;
+  } finally {
+    folder.closeSync();
+  }
+}
+
+/** The same as `namesIn`, each with whether it is a folder. */
 export function entriesIn(dir: Fd): { name: string; isFolder: boolean }[] {
   return readdirSync(dir.path, { encoding: 'latin1', withFileTypes: true }).map((entry) => ({
     name: entry.name,

@@ -1,7 +1,7 @@
 import { basename, dirname } from 'node:path';
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
-import { namesIn, OPEN, openBeneath, openFolder, renameIn, unlinkIn } from './openat.ts';
+import { namesLater, OPEN, openBeneath, openFolder, renameIn, unlinkIn } from './openat.ts';
 
 /** How long one slice of removing may hold the event loop. */
 const SLICE_MS = 5;
@@ -21,7 +21,7 @@ async function breathe(walk: Walk): Promise<void> {
 }
 
 async function emptyFolder(walk: Walk, dir: Fd, depth: number): Promise<void> {
-  for (const name of namesIn(dir)) {
+  for (const name of await namesLater(dir)) {
     await breathe(walk);
     try {
       unlinkIn(dir, name);

@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
-import { namesIn, OPEN, openBeneath, openFolder } from './openat.ts';
+import { namesLater, OPEN, openBeneath, openFolder } from './openat.ts';
 
 /** What a tree takes on the disk. */
 export interface TreeSize {
@@ -47,7 +47,7 @@ export async function treeSize(path: string): Promise<TreeSize> {
 }
 
 async function countFolder(count: Count, dir: Fd, depth: number): Promise<void> {
-  for (const name of namesIn(dir)) {
+  for (const name of await namesLater(dir)) {
     try {
       await countName(count, dir, name, depth);
     } catch (error) {

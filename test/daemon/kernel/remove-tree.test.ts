@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import test from 'ava';
 import { failedWith } from '../../../daemon/kernel/errno.ts';
 import { openFds } from '../../../daemon/kernel/fd.ts';
+import { mergeFolders } from '../../../daemon/kernel/merge-folders.ts';
+import { namesIn, namesLater, openFolder } from '../../../daemon/kernel/openat.ts';
 import { removeTree } from '../../../daemon/kernel/remove-tree.ts';
+import { treeSize } from '../../../daemon/kernel/tree-size.ts';
 import { run, when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
@@ -55,3 +58,37 @@ when(test, { root: true })('a mount inside is not entered', async (t) => {
   t.true(failedWith(error, 'EXDEV', 'EBUSY'));
   t.true(existsSync(join(folder, 'tree/mnt/file')));
 });
+
+test.serial(
+  'a folder with more names than can be listed at once lets other work go on',
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const [many, merged] = [join(folder, 'many'), join(folder, 'merged')];
+    const count = 2_100;
+    for (const place of [many, merged]) mkdirSync(place);
+    for (let at = 0; at < count; at += 1) writeFileSync(join(many, `${at}\xe9`), '');
+    let went = 0;
+    let stops = false;
+    const other = () => {
+      went += 1;
+      if (!stops) setImmediate(other);
+    };
+    setImmediate(other);
+    t.teardown(() => {
+      stops = true;
+    });
+
+    using dir = openFolder(many);
+    const names = await namesLater(dir);
+    t.true(went >= 2);
+    t.deepEqual(names.toSorted(), namesIn(dir).toSorted());
+    t.is((await treeSize(many)).entries, count);
+    if (process.getuid?.() === 0) {
+      using target = openFolder(merged);
+      await mergeFolders([dir], target, new AbortController().signal);
+      t.deepEqual(namesIn(target).toSorted(), names.toSorted());
+    }
+    await removeTree(many);
+    t.deepEqual(readdirSync(folder), ['merged']);
+  },
+);
