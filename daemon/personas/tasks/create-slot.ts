@@ -1,5 +1,6 @@
 import { chmodSync, rmdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { failedWith } from '../../kernel/errno.ts';
 import { syncFolder } from '../../kernel/files.ts';
@@ -28,12 +29,17 @@ export function createSlotTask(room: SlotRoom): AnyTask {
     summary: ({ slot }) => `make the folders of slot ${slot.name}`,
     pointOfNoReturn: true,
     async do(context, { slot }) {
+      // Another one may have taken the name while this change waited.
+      if (room.book.find(slot.name) !== undefined)
+        throw new PersonaError('already-exists', { what: `slot ${slot.name}` });
       await makeFolders(room, slot);
       await context.fault('slots:made');
       return { record: (tx) => insertSlot(tx, slot, context.changeId) };
     },
     // Not recursive: folders of a slot that was never committed are empty, and nothing else may go.
     async undo(_context, { slot }) {
+      // A change that is undone has no row: this one is another's, and so are anchor and folders.
+      if (room.book.find(slot.name) !== undefined) return;
       await closeAnchor(room, slot.name);
       if (slot.volume !== undefined && room.places.problem(slot) === undefined)
         rmdirIfThere(room.places.folder(slot.name, slot.volume));
