@@ -1,11 +1,14 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import test from 'ava';
+import { readFacts } from '../../../daemon/personas/slot-rows.ts';
 import { planCreate } from '../../../daemon/personas/slots.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
-import { startBench, twoPersonas } from '../../support/slots.ts';
+import { benchIn, startBench, twoPersonas } from '../../support/slots.ts';
 
 const rooted = when(test, { root: true, tools: ['mkfs.erofs'] });
+const ROOT = { uid: 0, gid: 0 };
 const USER = { uid: 1234, gid: 1234 };
 
 rooted('of two that make a slot of one name, the second leaves the first alone', async (t) => {
@@ -31,4 +34,17 @@ rooted('of two that make a slot of one name, the second leaves the first alone',
   const again = await startBench(root, personas);
   t.teardown(() => again.stop());
   t.is(readFileSync(`${again.tree('work')}/etc/mine`, 'utf8'), 'kept');
+});
+
+rooted('slots of root that are made at the same time have ids of their own', async (t) => {
+  const bench = await benchIn(t, scratchFolder(t));
+  const plans = ['one', 'two', 'three'].map((name) => planCreate(bench.slots.room, { name }, ROOT));
+  await Promise.all(plans.map(bench.run));
+  const slots = bench.slots.room.book.slots();
+  const firsts = slots.map(({ ids }) => ids?.first);
+  t.is(new Set(firsts).size, 3);
+  t.false(firsts.includes(undefined));
+  const gids = slots.map(({ name }) => statSync(dirname(bench.tree(name))).gid);
+  t.deepEqual(gids, firsts as number[], 'each anchor lets in the root of its own slot');
+  t.deepEqual((await readFacts(bench.store)).slots, slots, 'rows say the same');
 });
