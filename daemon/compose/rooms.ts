@@ -246,7 +246,7 @@ function ableOf({ machine }: Pick<RoomsParts, 'machine'>): (id: string) => boole
 
 /** Opens slots. While degraded nothing of them is brought back, but what the rows say is shown. */
 async function slotsOver(
-  { store, log, paths, machine, degraded }: RoomsParts,
+  { store, log, paths, machine, degraded, accountOf }: RoomsParts,
   personas: PersonasRoom,
   volumes: SlotVolumes,
 ): Promise<Slots> {
@@ -258,6 +258,7 @@ async function slotsOver(
     volumes,
     ways: machine.ways,
     able: ableOf({ machine }),
+    accountOf,
     now: wallMs,
   });
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));

@@ -40,6 +40,8 @@ export interface SlotsParts {
   ways: Ways;
   /** Whether the machine has a capability of this id. */
   able(id: string): boolean;
+  /** The user a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -75,7 +77,7 @@ async function seal(room: SlotRoom, upper: Upper): Promise<void> {
 
 /** Opens slots: makes their folders; nothing is mounted before `recover`. */
 export async function openSlots(parts: SlotsParts): Promise<Slots> {
-  const { store, source, log, paths, volumes, ways, able, now } = parts;
+  const { store, source, log, paths, volumes, ways, able, accountOf, now } = parts;
   const state = join(paths.state, statePlaces.slots);
   const staging = join(paths.run, 'layers');
   await ensureFolder(state);
@@ -109,6 +111,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     namespaces: new SlotNamespaces(join(paths.run, 'userns')),
     ways,
     able,
+    accountOf,
     anchors: join(paths.run, runPlaces.slots),
     state,
     now,

@@ -37,6 +37,8 @@ export interface SlotRoom {
   ways: Ways;
   /** Whether the machine has a capability of this id (see `doctor`). */
   able(id: string): boolean;
+  /** The user a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
   /** The folder `slots` of the run tree: anchors. */
   anchors: string;
   /** The folder `slots` of the state tree: records, and uppers that lie in no volume. */

@@ -25,6 +25,18 @@ const SWAP_BYTES = 64 * 1024;
 
 const task = (kind: string, params: object): TaskSpec => ({ kind, params: params as Json });
 
+/** Throws limit-exceeded when the account of this uid has all the slots it may have; subordinate ids count to it. */
+export function checkSlotsOf(room: SlotRoom, owner: number): void {
+  if (owner === 0) return;
+  const account = room.accountOf(owner);
+  const theirs = room.book.slots().filter((slot) => room.accountOf(slot.owner) === account);
+  if (theirs.length < SLOTS_PER_OWNER_MAX) return;
+  throw new PersonaError('limit-exceeded', {
+    what: 'the number of your slots',
+    limit: SLOTS_PER_OWNER_MAX,
+  });
+}
+
 /** Makes a slot for the caller, or for `owner` when root says so. Throws already-exists, bad-name, limit-exceeded. */
 export function planCreate(
   room: SlotRoom,
@@ -41,13 +53,7 @@ export function planCreate(
     throw new PersonaError('already-exists', { what: `slot ${name}` });
   }
   const owner = params.owner ?? caller.uid;
-  const mine = room.book.slots().filter((slot) => slot.owner === owner);
-  if (owner !== 0 && mine.length >= SLOTS_PER_OWNER_MAX) {
-    throw new PersonaError('limit-exceeded', {
-      what: 'the number of your slots',
-      limit: SLOTS_PER_OWNER_MAX,
-    });
-  }
+  checkSlotsOf(room, owner);
   // Not the group the caller happens to act in: after `newgrp persona` that is everybody's who may use the daemon.
   const gid = accountOf(owner)?.gid ?? (owner === caller.uid ? caller.gid : undefined);
   if (gid === undefined) {
@@ -69,9 +75,10 @@ export function planCreate(
     kind: 'slot.create',
     summary: `make slot ${name}`,
     ownerUid: caller.uid,
-    // Ranges of ids are handed out one at a time.
+    // Ranges of ids, and the places of an account, are handed out one at a time.
     holds: [
       `slot:${name}`,
+      `slots-of:${room.accountOf(owner)}`,
       ...(slot.ids === undefined ? [] : ['slot-ids:all']),
       ...(slot.volume === undefined ? [] : [`shared:volume:${slot.volume.name}`]),
     ],

@@ -97,6 +97,7 @@ export interface BenchOptions {
   ways?: Partial<Ways>;
   faults?: Faults;
   able?: (id: string) => boolean;
+  accountOf?: (uid: number) => number;
 }
 
 const ROOT = { uid: 0, gid: 0 };
@@ -124,6 +125,7 @@ export async function startBench(
     },
     ways: { ...BEST, ...options.ways },
     able: options.able ?? (() => true),
+    accountOf: options.accountOf ?? ((uid) => uid),
     now: Date.now,
   });
   const engine = quietEngine(store, slots.tasks, options.faults);

@@ -8,6 +8,7 @@ import { closeAnchor, openAnchor } from '../anchor.ts';
 import { freeRange } from '../slot-ids.ts';
 import { type SlotRoom, warmUp } from '../slot-room.ts';
 import { insertSlot, type Slot } from '../slot-rows.ts';
+import { checkSlotsOf } from '../slots.ts';
 
 export interface CreateSlotParams {
   slot: Slot;
@@ -37,9 +38,10 @@ export function createSlotTask(room: SlotRoom): AnyTask {
     summary: ({ slot }) => `make the folders of slot ${slot.name}`,
     pointOfNoReturn: true,
     async do(context, { slot }) {
-      // Another one may have taken the name while this change waited.
+      // Others may have taken the name, and the last place, while this change waited.
       if (room.book.find(slot.name) !== undefined)
         throw new PersonaError('already-exists', { what: `slot ${slot.name}` });
+      checkSlotsOf(room, slot.owner);
       const made = withRange(room, slot);
       await makeFolders(room, made);
       await context.fault('slots:made');
