@@ -20,3 +20,14 @@ export interface PersonaSource {
   /** The verified file of a layer, open for reading; the caller closes it. */
   open(layer: Layer): Promise<Fd>;
 }
+
+/**
+ * The answer for what was chosen earlier: since then its key may have been revoked, it may have been removed, or its file
+ * may be damaged (SECURITY 10). Throws as the source does.
+ */
+export function askedAgain(
+  source: PersonaSource,
+  { persona, base }: Pick<Activatable, 'persona' | 'base'>,
+): Promise<Activatable> {
+  return persona === undefined ? source.base(base.digest) : source.persona(persona.digest);
+}

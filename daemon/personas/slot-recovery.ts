@@ -10,6 +10,7 @@ import { upperInUse } from '../kernel/overlay.ts';
 import type { Tx } from '../store/store.ts';
 import { openAnchor } from './anchor.ts';
 import { chainOf } from './flatten.ts';
+import { askedAgain } from './persona-source.ts';
 import { showTree } from './show.ts';
 import { anchorOf, type SlotRoom, sourceOf, warmUp } from './slot-room.ts';
 import {
@@ -49,11 +50,7 @@ async function finishFlip(room: SlotRoom, slot: string, wanted: string): Promise
 
 /** The tree of the generation, from its own upper; a throw-away slot begins anew. */
 async function treeOf(room: SlotRoom, slot: Slot, generation: Generation): Promise<[Fd, Upper]> {
-  // As at every swap: its key may have been revoked since it was shown last (SECURITY 10).
-  const { persona, base } = generation;
-  await (persona === undefined
-    ? room.source.base(base.digest)
-    : room.source.persona(persona.digest));
+  await askedAgain(room.source, generation);
   const upper = room.book.upper(generation.upper);
   if (slot.ephemeral || upper.state === 'sealed' || upper.state === 'gone') {
     // What was sealed is never written again: the generation goes on in a new upper on top of it.

@@ -5,6 +5,7 @@ import type { Json, TaskSpec } from '../changes/task.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import type { Busy } from './busy.ts';
 import { activatableOf, before, type Target } from './generation.ts';
+import { askedAgain } from './persona-source.ts';
 import { freeRange } from './slot-ids.ts';
 import type { SlotRoom } from './slot-room.ts';
 import type { Slot } from './slot-rows.ts';
@@ -214,13 +215,9 @@ async function rollbackTarget(
       reason: 'it is active',
     });
   }
-  // Asked again each time: a key may have been revoked, a file may be gone.
-  const what =
-    goal.persona === undefined
-      ? await room.source.base(goal.base.digest)
-      : await room.source.persona(goal.persona.digest);
+  const { layers } = await askedAgain(room.source, goal);
   return {
-    what: { ...activatableOf(goal), layers: what.layers },
+    what: { ...activatableOf(goal), layers },
     reason: 'rollback',
     returnsTo: goal.number,
   };

@@ -1,6 +1,7 @@
 import { type AnyTask, defineTask, type TaskContext } from '../../changes/task.ts';
 import { statMount } from '../../kernel/stat-mount.ts';
 import { continues, type Target } from '../generation.ts';
+import { askedAgain } from '../persona-source.ts';
 import { stackDigest } from '../slot-book.ts';
 import type { SlotRoom } from '../slot-room.ts';
 import { discardTree, newTree, type Tree, treeAfter } from '../tree.ts';
@@ -13,9 +14,10 @@ export interface PrepareParams {
 
 async function prepare(room: SlotRoom, context: TaskContext, params: PrepareParams): Promise<void> {
   const startedMs = performance.now();
-  const { target } = params;
   const slot = room.book.slot(params.slot);
-  const { layers } = target.what;
+  // The change may have waited for a day: for programs inside, or for another change.
+  const { layers } = await askedAgain(room.source, params.target.what);
+  const target: Target = { ...params.target, what: { ...params.target.what, layers } };
   const from = continues(room.book, slot, target, stackDigest(layers));
   const tree =
     from === undefined

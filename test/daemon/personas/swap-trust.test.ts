@@ -1,0 +1,62 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { pathsOf } from '../../../daemon/config/paths.ts';
+import { partner, scratchFolder } from '../../support/mount-scratch.ts';
+import { when } from '../../support/needs.ts';
+import {
+  changedTree,
+  createPersona,
+  exported,
+  importBase,
+  named,
+  personaMachine,
+  writeBaseTree,
+} from '../../support/personas.ts';
+import { mustDo, rootRequest, startSilent, stoppable } from '../../support/silent-daemon.ts';
+
+const rooted = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+
+rooted('a key that is revoked while a swap waits stops that swap', async (t) => {
+  const author = await personaMachine(t);
+  const tree = writeBaseTree(author.folder);
+  await importBase(t, author, 'one', tree);
+  const wanted = changedTree(tree, join(author.folder, 'wanted'), (path) => {
+    writeFileSync(join(path, 'etc/motd'), 'the persona\n');
+  });
+  await createPersona(t, author, { name: 'theirs', base: 'one', tree: named(wanted) });
+  const file = join(author.folder, 'theirs.osp');
+  writeFileSync(file, await exported(author, 'theirs'));
+
+  const root = scratchFolder(t);
+  const daemon = await startSilent(root);
+  stoppable(t, daemon);
+  const { publicKey, id } = author.room.machineKey;
+  const source = (path: string) => ({ kind: 'path' as const, path });
+  const base = { name: 'one', source: source(tree) };
+  await mustDo(daemon, (m) => m['base.import'](base, rootRequest));
+  await mustDo(daemon, (m) => m['key.trust']({ publicKey }, rootRequest));
+  await mustDo(daemon, (m) => m['persona.import']({ source: source(file) }, rootRequest));
+  await mustDo(daemon, (m) => m['slot.create']({ name: 'work' }, rootRequest));
+  const swap = { slot: 'work', persona: 'theirs' };
+  await mustDo(daemon, (m) => m['slot.swap'](swap, rootRequest));
+  await mustDo(daemon, (m) => m['slot.rollback']({ slot: 'work', base: true }, rootRequest));
+
+  const shown = join(pathsOf(root).run, 'slots/work/root');
+  const inside = partner(t, 'sh', '-c', 'cd "$1"; echo ready; read w', 'sh', shown);
+  await inside.line();
+  const { engine, rooms } = daemon;
+  const asked = { ...swap, busy: 'wait' as const };
+  const { plan } = await rooms.methods(engine)['slot.swap'](asked, rootRequest);
+  const { changeId, done } = await engine.submit(plan);
+  const waits = Promise.withResolvers<void>();
+  const stop = await engine.follow(changeId, ({ progress }) => {
+    if (progress !== undefined) waits.resolve();
+  });
+  await waits.promise;
+  stop();
+  await mustDo(daemon, (m) => m['key.revoke']({ key: id }, rootRequest));
+  inside.say('bye');
+  t.like(await done, { status: 'failed', error: { code: 'key-revoked' } });
+  t.is(readFileSync(join(shown, 'etc/motd'), 'utf8'), 'the base\n');
+});
