@@ -27,21 +27,35 @@ export function continues(
   return book.latestOn(slot.name, stack);
 }
 
+/** The number that rollbacks have led back to from `current`, and whether that generation is still kept. */
+function backAt(book: SlotBook, current: Generation): { number: number; kept: boolean } {
+  const { slot } = current;
+  let from = current;
+  // Each step goes to a smaller number, so this ends.
+  while (from.returnsTo !== undefined) {
+    const to = book.generations(slot).find(({ number }) => number === from.returnsTo);
+    if (to === undefined) return { number: from.returnsTo, kept: false };
+    from = to;
+  }
+  return { number: from.number, kept: true };
+}
+
 /**
  * The generation a plain rollback goes back to: the last good one before what is active now. After a rollback
- * to N that is the one before N, so that a second rollback goes further back and not forth again.
+ * to N that is the one before N, so that a second rollback goes further back and not forth again. Where N and all
+ * before it were collected, it is the newest good one there is.
  */
 export function before(book: SlotBook, slot: Slot): Generation {
   const current = book.current(slot);
   if (current === undefined) throw new PersonaError('slot-empty', { slot: slot.name });
-  let from = current;
-  // Each step goes to a smaller number, so this ends.
-  while (from.returnsTo !== undefined) from = book.generation(slot.name, from.returnsTo);
-  const found = book
+  const at = backAt(book, current);
+  const others = book
     .generations(slot.name)
-    .findLast(({ number, state }) => number < from.number && state === 'good');
+    .filter(({ number, state }) => number !== current.number && state === 'good');
+  const found =
+    others.findLast(({ number }) => number < at.number) ?? (at.kept ? undefined : others.at(-1));
   if (found !== undefined) return found;
-  const went = from === current ? '' : `went back to generation ${from.number}, which `;
+  const went = at.number === current.number ? '' : `went back to generation ${at.number}, which `;
   throw new PersonaError('bad-value', {
     name: slot.name,
     reason: `generation ${current.number} ${went}has no good generation before it; \`--to N\` goes to any one, \`--base\` to the clean base`,

@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { before } from '../../../daemon/personas/generation.ts';
 import { SlotBook } from '../../../daemon/personas/slot-book.ts';
 import { dispensable, retentionOf } from '../../../daemon/personas/slot-retention.ts';
 import type { Generation, Slot, Upper } from '../../../daemon/personas/slot-rows.ts';
@@ -116,4 +117,30 @@ test('whatever is given up, everything kept still has all its uppers', (t) => {
           for (const one of [id, ...under]) t.false(gone.has(one));
     }),
   );
+});
+
+test('a plain rollback goes on when what was gone back to is collected', (t) => {
+  const past = [1, 2, 3, 4].map((n) => generation(n, `u${n}`));
+  const back = generation(5, 'u5', { reason: 'rollback', returnsTo: 3 });
+  const again = generation(6, 'u6', { reason: 'rollback', returnsTo: 5 });
+  const goal = (kept: Generation[]) => {
+    const { book, slot } = bookOf(kept, [], kept.at(-1)?.number);
+    return before(book, slot).number;
+  };
+  t.is(goal([...past, back, again]), 2);
+  t.is(
+    goal([...past.filter(({ number }) => number !== 3), back, again]),
+    2,
+    'its number still counts',
+  );
+  const newer = past.filter(({ number }) => number > 3);
+  t.is(goal([...newer, back]), 4, 'nothing is left before it');
+  t.is(goal([...newer, again]), 4, 'a rollback that is gone counts by its number');
+  t.throws(() => goal([back]), {
+    message: /went back to generation 3, which has no good generation/,
+  });
+  // What is kept and has nothing before it leads no way forth.
+  t.throws(() => goal([...past.filter(({ number }) => number > 2), back]), {
+    message: /has no good generation before it/,
+  });
 });
