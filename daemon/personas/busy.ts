@@ -20,10 +20,14 @@ export async function insideOf(room: SlotRoom, slot: string): Promise<Inside[]> 
   return device === undefined ? [] : whoIsInside(new Set([device]));
 }
 
-function refuse(slot: string, inside: Inside[]): never {
+function busyWith(slot: string, inside: Inside[]): PersonaError {
   const who = inside.slice(0, 5).map(({ pid, name }) => `${name} (pid ${pid})`);
   const more = inside.length > 5 ? ` and ${inside.length - 5} more` : '';
-  throw new PersonaError('slot-busy', { slot, who: `${who.join(', ')}${more}` });
+  return new PersonaError('slot-busy', { slot, who: `${who.join(', ')}${more}` });
+}
+
+function refuse(slot: string, inside: Inside[]): never {
+  throw busyWith(slot, inside);
 }
 
 /** True when the asking user may end this program: root any, others their own and those of their slot's ids. */
@@ -63,19 +67,37 @@ function signal(inside: Inside[], name: 'SIGTERM' | 'SIGKILL'): void {
 
 /** Looks until nobody is inside or the time is over; returns who is left. */
 async function untilEmpty(
-  room: SlotRoom,
-  slot: string,
+  look: () => Promise<Inside[]>,
   deadlineMs: number,
   stop: AbortSignal,
   told: (inside: Inside[]) => void = () => undefined,
 ): Promise<Inside[]> {
   const end = performance.now() + deadlineMs;
   for (let wait = LOOK_MS; ; wait = Math.min(wait * 1.3, LOOK_MAX_MS)) {
-    const inside = await programsIn(room, slot);
+    const inside = await look();
     if (inside.length === 0 || performance.now() >= end) return inside;
     told(inside);
     await pause(wait, undefined, { signal: stop });
   }
+}
+
+/**
+ * Throws slot-busy when after `deadlineMs` anything still keeps the shown tree alive, be it only among the mounts of a
+ * namespace of its own: taken off, the tree would not end there, and could not be shown again.
+ */
+export async function refuseHeld(
+  room: SlotRoom,
+  slot: string,
+  deadlineMs: number,
+  stop: AbortSignal,
+): Promise<void> {
+  const inside = await untilEmpty(() => insideOf(room, slot), deadlineMs, stop);
+  if (inside.length === 0) return;
+  const error = busyWith(slot, inside);
+  if (inside.every(({ by }) => by === 'namespace'))
+    error.hint =
+      'They have a mount namespace of their own that keeps what the slot shows: end them. --wait and --kill leave such programs alone.';
+  throw error;
 }
 
 /**
@@ -91,22 +113,23 @@ export async function vacate(
   stop: AbortSignal,
   told: (inside: Inside[]) => void,
 ): Promise<void> {
-  const inside = await programsIn(room, slot.name);
+  const look = () => programsIn(room, slot.name);
+  const inside = await look();
   if (inside.length === 0) return;
   if (busy === 'refuse') refuse(slot.name, inside);
   if (busy === 'wait') {
-    await untilEmpty(room, slot.name, Number.POSITIVE_INFINITY, stop, told);
+    await untilEmpty(look, Number.POSITIVE_INFINITY, stop, told);
     return;
   }
   // Nothing is ended because it could not be told.
   const others = inside.filter((one) => one.device === undefined || !mayEnd(slot, uid, one));
   if (others.length > 0) refuse(slot.name, others);
   signal(inside, 'SIGTERM');
-  const left = await untilEmpty(room, slot.name, TERM_MS, stop, told);
+  const left = await untilEmpty(look, TERM_MS, stop, told);
   signal(
     left.filter((one) => one.device !== undefined && mayEnd(slot, uid, one)),
     'SIGKILL',
   );
-  const stubborn = await untilEmpty(room, slot.name, KILL_MS, stop, told);
+  const stubborn = await untilEmpty(look, KILL_MS, stop, told);
   if (stubborn.length > 0) refuse(slot.name, stubborn);
 }

@@ -4,6 +4,7 @@ import { syncFolder } from '../../kernel/files.ts';
 import { clearTree, shownTree } from '../../kernel/flip.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { closeAnchor } from '../anchor.ts';
+import { refuseHeld } from '../busy.ts';
 import { restoreSlot } from '../slot-recovery.ts';
 import { anchorOf, type SlotRoom } from '../slot-room.ts';
 import { deleteSlot, type InVolume } from '../slot-rows.ts';
@@ -14,10 +15,11 @@ export interface RemoveSlotParams {
   volume?: InVolume;
 }
 
-/** How long the trees of a slot may take to end once nobody is inside. */
+/** How long namespaces may keep a slot's tree once nobody is inside, and how long its trees may then take to end. */
 const END_MS = 10_000;
 
-async function endTrees(room: SlotRoom, name: string): Promise<void> {
+async function endTrees(room: SlotRoom, name: string, stop: AbortSignal): Promise<void> {
+  await refuseHeld(room, name, END_MS, stop);
   const slot = room.book.slot(name);
   const anchor = anchorOf(room, name);
   const shown = shownTree(anchor);
@@ -37,8 +39,8 @@ export function endSlotTask(room: SlotRoom): AnyTask {
   return defineTask<RemoveSlotParams>({
     kind: 'slots.end-slot',
     summary: ({ slot }) => `take off the trees of slot ${slot}`,
-    async do(_context, { slot }) {
-      await endTrees(room, slot);
+    async do(context, { slot }) {
+      await endTrees(room, slot, context.signal);
     },
     async undo(_context, { slot }) {
       if (room.book.find(slot) === undefined) return undefined;

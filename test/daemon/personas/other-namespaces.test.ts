@@ -1,12 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import type { FlipWay } from '../../../daemon/kernel/flip.ts';
 import { insideOf } from '../../../daemon/personas/busy.ts';
+import { planRemove } from '../../../daemon/personas/slots.ts';
 import { partner, scratchFolder } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { benchIn } from '../../support/slots.ts';
 
 const rooted = when(test, { root: true, tools: ['mkfs.erofs', 'unshare'] });
+const ROOT = { uid: 0, gid: 0 };
+const HOLD = 'echo ready; read word';
 
 // A system has many services with a mount namespace of their own that follows the host's: they are not
 // inside a slot, and are neither waited for nor ended.
@@ -52,3 +55,26 @@ for (const flip of ['beneath', 'symlink'] as FlipWay[])
     await apart.end();
     await bench.swap('work', 'a', { busy: 'refuse' });
   });
+
+rooted('a slot that a namespace keeps is not removed, and stays as it is', async (t) => {
+  t.timeout(60_000);
+  const bench = await benchIn(t, scratchFolder(t));
+  await bench.create('work');
+  await bench.swap('work', 'a');
+  const mine = `${bench.tree('work')}/etc/mine`;
+  writeFileSync(mine, 'kept');
+  const apart = partner(t, 'unshare', '--mount', '--propagation', 'private', 'sh', '-c', HOLD);
+  t.is(await apart.line(), 'ready');
+  const asked = { slot: 'work', discard: true, busy: 'kill' } as const;
+  const { done } = await bench.engine.submit(planRemove(bench.slots.room, asked, ROOT));
+  const { status, error } = await done;
+  t.like({ status, code: error?.code }, { status: 'failed', code: 'slot-busy' });
+  t.is(bench.slots.room.problems.get('work'), undefined);
+  t.is(readFileSync(mine, 'utf8'), 'kept');
+  t.regex(error?.message ?? '', new RegExp(`sh \\(pid ${apart.process.pid}\\)`));
+  t.regex(error?.hint ?? '', /mount namespace of their own/);
+  t.is(apart.process.exitCode, null);
+  await apart.end();
+  await bench.run(planRemove(bench.slots.room, asked, ROOT));
+  t.is(bench.slots.room.book.find('work'), undefined);
+});
