@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import type { Json } from '../changes/task.ts';
-import { exists, moveDurably, removeFile } from '../kernel/files.ts';
+import { exists, moveDurably } from '../kernel/files.ts';
 import { writeRecord } from '../kernel/records.ts';
 import type { Store, Tx } from '../store/store.ts';
 import { layerFile } from './base-facts.ts';
 import type { LayerKind } from './layer.ts';
+import { removing, untilRemoved } from './removals.ts';
 import type { PersonasRoom } from './room.ts';
 import { sealImage } from './seals.ts';
 
@@ -24,10 +25,39 @@ export interface StoredLayer {
 type Place = Pick<PersonasRoom, 'paths' | 'seals'>;
 
 /**
- * Open changes that have put a layer's file in its place and not yet ended, by path: two may bring the same
- * content, and the failing one must not take away what the other commits.
+ * Open changes that have put a layer's file in its place, or will name one that was there, by path: two may want the
+ * same content, and one that fails, or removes its last user, must not take away what the other commits.
  */
-const adopters = new Map<string, Set<number>>();
+const claims = new Map<string, Set<number>>();
+
+function claim(path: string, changeId: number): void {
+  claims.set(path, (claims.get(path) ?? new Set()).add(changeId));
+}
+
+const pathOf = ({ paths }: Pick<Place, 'paths'>, digest: string): string =>
+  join(paths.state, layerFile(digest));
+
+/** Whether an open change needs the layer. */
+export function isClaimed(room: Pick<Place, 'paths'>, digest: string): boolean {
+  return claims.has(pathOf(room, digest));
+}
+
+/** Keeps a layer that is there for a change that will name it, until `settleLayer`. False when it is gone. */
+export async function claimLayer(
+  room: Place & { store: Store },
+  changeId: number,
+  digest: string,
+): Promise<boolean> {
+  // First the claim: a removal that is committed from here on leaves the row.
+  claim(pathOf(room, digest), changeId);
+  if (await hasRow(room.store, digest)) return true;
+  settleLayer(room, changeId, digest);
+  return false;
+}
+
+async function hasRow(store: Store, digest: string): Promise<boolean> {
+  return (await store.get('SELECT 1 FROM layers WHERE digest = ?', digest)) !== undefined;
+}
 
 function recordFile(path: string): string {
   return path.replace(/\.erofs$/, '.json');
@@ -38,16 +68,16 @@ function recordFile(path: string): string {
  * when this returns. Safe to repeat. The row comes later, in the commit of the change: of the layer as it is returned.
  */
 export async function adoptLayer(
-  { paths, seals }: Place,
+  room: Place,
   changeId: number,
   stagedPath: string,
   layer: StoredLayer,
 ): Promise<StoredLayer> {
-  const path = join(paths.state, layerFile(layer.digest));
-  const of = adopters.get(path) ?? new Set();
-  adopters.set(path, of.add(changeId));
+  const path = pathOf(room, layer.digest);
+  claim(path, changeId);
+  await untilRemoved(path);
   const staged = await exists(stagedPath);
-  const seal = await sealImage({ seals }, staged ? stagedPath : path, layerFile(layer.digest));
+  const seal = await sealImage(room, staged ? stagedPath : path, layerFile(layer.digest));
   // Also over an equal file: whichever stands there, its bytes are these.
   if (staged) await moveDurably(stagedPath, path);
   const { detail, ...facts } = layer;
@@ -63,29 +93,24 @@ export async function abandonLayer(
   digest: string,
 ): Promise<void> {
   settleLayer(room, changeId, digest);
-  const path = join(room.paths.state, layerFile(digest));
-  if (adopters.has(path)) return;
   await dropLayerFile(room, digest);
 }
 
 /** Ends the change's claim on the layer: it is committed, or taken back. */
-export function settleLayer({ paths }: Place, changeId: number, digest: string): void {
-  const path = join(paths.state, layerFile(digest));
-  const of = adopters.get(path);
+export function settleLayer(room: Place, changeId: number, digest: string): void {
+  const path = pathOf(room, digest);
+  const of = claims.get(path);
   of?.delete(changeId);
-  if (of?.size === 0) adopters.delete(path);
+  if (of?.size === 0) claims.delete(path);
 }
 
 /** Removes the file of a layer that has no row. Safe to repeat. */
-export async function dropLayerFile(
-  { store, paths }: Place & { store: Store },
-  digest: string,
-): Promise<void> {
-  const path = join(paths.state, layerFile(digest));
-  if (adopters.has(path)) return;
-  if ((await store.get('SELECT 1 FROM layers WHERE digest = ?', digest)) !== undefined) return;
-  await removeFile(path);
-  await removeFile(recordFile(path));
+export async function dropLayerFile(room: Place & { store: Store }, digest: string): Promise<void> {
+  if (await hasRow(room.store, digest)) return;
+  // Nothing waits between this look and the removal: whoever claims the place from here on waits for it.
+  if (isClaimed(room, digest)) return;
+  const path = pathOf(room, digest);
+  await removing(path, [path, recordFile(path)]);
 }
 
 /** Adds the row of a layer; the same content may have one already. */

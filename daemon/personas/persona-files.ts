@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { statePlaces } from '../config/paths.ts';
-import { removeFile } from '../kernel/files.ts';
 import { digestName } from './persona.ts';
+import { removing } from './removals.ts';
 import type { PersonasRoom } from './room.ts';
 
 /** Kind of the record beside a persona's file. */
@@ -24,10 +24,10 @@ export function recordFile(file: string): string {
 
 /** Removes the files of a persona that neither a row nor a running change needs. Safe to repeat. */
 export async function dropPersonaFiles(room: PersonasRoom, digest: string): Promise<void> {
-  if (room.placing.has(digest)) return;
   const row = await room.store.get('SELECT 1 FROM personas WHERE digest = ?', digest);
-  if (row !== undefined) return;
-  for (const file of [recordFile(personaFile(digest)), personaFile(digest), originalFile(digest)]) {
-    await removeFile(join(room.paths.state, file));
-  }
+  // Nothing waits between this look and the removal: whoever places the files from here on waits for it.
+  if (row !== undefined || room.placing.has(digest)) return;
+  const at = (file: string) => join(room.paths.state, file);
+  const file = personaFile(digest);
+  await removing(at(file), [at(recordFile(file)), at(file), at(originalFile(digest))]);
 }

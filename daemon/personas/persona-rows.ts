@@ -51,8 +51,8 @@ export async function readPersonas(store: Store): Promise<Persona[]> {
 }
 
 /**
- * Adds a persona with its layers. Fails on a constraint, and so undoes its change, when the name was taken or the
- * base was removed since the change began.
+ * Adds a persona with its layers. Fails on a constraint, and so undoes its change, when the name was taken or its
+ * base or another layer was removed since the change began.
  */
 export function insertPersona(tx: Tx, persona: Persona, change: number): void {
   const { metadata, signature, fileDigest, environment, privileged, domain } = persona;
@@ -84,8 +84,9 @@ export function insertPersona(tx: Tx, persona: Persona, change: number): void {
     JSON.stringify(detail),
   );
   for (const [position, { kind, digest, file, offset, bytes }] of persona.layers.entries()) {
+    const layer = kind === 'diff' ? '?' : '(SELECT digest FROM layers WHERE digest = ?)';
     tx.run(
-      'INSERT INTO persona_layers (persona, position, kind, digest, detail) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO persona_layers (persona, position, kind, digest, detail) VALUES (?, ?, ?, ${layer}, ?)`,
       persona.name,
       position,
       kind,

@@ -1,6 +1,7 @@
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
 import { cachedLayer, type LayerInputs, layerKey } from '../added-layers.ts';
 import { buildImage, startWorker, stepTimeoutMs } from '../image-children.ts';
+import { claimLayer, settleLayer } from '../layer-store.ts';
 import type { Draft } from '../osp-draft.ts';
 import type { PersonasRoom } from '../room.ts';
 import { Staging, staged } from '../staging.ts';
@@ -45,7 +46,6 @@ function buildPart(room: PersonasRoom, part: Part): AnyTask {
     kind: part.kind,
     summary: () => part.summary,
     timeoutMs: stepTimeoutMs,
-    undo: 'nothing-to-undo',
     do: (context) =>
       step(async () => {
         const draft = draftOf(context);
@@ -54,6 +54,10 @@ function buildPart(room: PersonasRoom, part: Part): AnyTask {
         const added = await build(room, context, part, draft);
         return { saved: added as unknown as Json };
       }),
+    async undo({ changeId }, _params, saved) {
+      const { layer } = (saved ?? {}) as Added;
+      if (layer !== undefined) settleLayer(room, changeId, layer.digest);
+    },
   });
 }
 
@@ -73,7 +77,8 @@ async function build(
   };
   const input = layerKey(inputs);
   const cached = await cachedLayer(room, inputs);
-  if (cached !== undefined) return { layer: { ...cached, input } };
+  if (cached !== undefined && (await claimLayer(room, context.changeId, cached.digest)))
+    return { layer: { ...cached, input } };
   const staging = new Staging(room, context.changeId);
   const place = draft[part.mode];
   const member = await staging.open(place.file);

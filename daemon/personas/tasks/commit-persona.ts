@@ -22,6 +22,7 @@ import {
   recordKind,
 } from '../persona-files.ts';
 import { insertPersona } from '../persona-rows.ts';
+import { untilRemoved } from '../removals.ts';
 import type { PersonasRoom } from '../room.ts';
 import { sealImage } from '../seals.ts';
 import { Staging, staged } from '../staging.ts';
@@ -270,6 +271,7 @@ async function place(
 ): Promise<Pick<Persona, 'verity'>> {
   const staging = new Staging(room, context.changeId);
   const file = personaFile(persona.digest);
+  await untilRemoved(join(room.paths.state, file));
   let seal: Pick<Persona, 'verity'> = {};
   for (const { from, to } of moves) {
     const target = join(room.paths.state, to);

@@ -5,7 +5,7 @@ import { slotsByPersona } from '../persona-use.ts';
 import type { PersonasRoom } from '../room.ts';
 import { Staging } from '../staging.ts';
 import { type Placing, unwant } from './commit-persona.ts';
-import { draftOf, stepKinds } from './steps.ts';
+import { type Added, draftOf, handed, stepKinds } from './steps.ts';
 
 /** Clears the staging folder and answers with the persona as it now stands in the store. */
 export function finishPersona(room: PersonasRoom): AnyTask {
@@ -17,7 +17,10 @@ export function finishPersona(room: PersonasRoom): AnyTask {
     async do(context) {
       const placed = context.earlier(stepKinds.commit) as Placing | undefined;
       if (placed !== undefined) {
-        for (const digest of placed.layers) settleLayer(room, context.changeId, digest);
+        for (const kind of [stepKinds.seed, stepKinds.runtime]) {
+          const { layer } = handed<Added>(context, kind);
+          if (layer !== undefined) settleLayer(room, context.changeId, layer.digest);
+        }
         unwant(room, placed.persona, context.changeId);
       }
       await new Staging(room, context.changeId).remove();

@@ -3,7 +3,7 @@ import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { exists } from '../../kernel/files.ts';
 import { layerFile } from '../base-facts.ts';
-import { dropLayerFile, forgetUnusedLayer } from '../layer-store.ts';
+import { dropLayerFile, forgetUnusedLayer, isClaimed } from '../layer-store.ts';
 import { dropPersonaFiles, personaFile } from '../persona-files.ts';
 import { checkUnused, removeKinds } from '../persona-rm.ts';
 import { deletePersona } from '../persona-rows.ts';
@@ -30,7 +30,9 @@ export function forgetPersona(room: PersonasRoom): AnyTask {
       return {
         record(tx) {
           deletePersona(tx, name);
-          for (const layer of layers) forgetUnusedLayer(tx, layer.digest);
+          // What an open change is about to name stays; if that change fails, a collection finds it.
+          for (const layer of layers)
+            if (!isClaimed(room, layer.digest)) forgetUnusedLayer(tx, layer.digest);
         },
       };
     },
