@@ -181,7 +181,10 @@ when(test, {
   const shape = { name: 'vault', bytes: 16 * MiB, key: 'tpm2' as const };
   await t.throwsAsync(
     ask(daemon, (methods) => methods['enclave.create'](shape, right)),
-    { code: 'capability-missing', message: /the machine lacks a TPM 2\.0 \(\/dev\/tpmrm0: ENOENT\)/ },
+    {
+      code: 'capability-missing',
+      message: /the machine lacks a TPM 2\.0 \(\/dev\/tpmrm0: ENOENT\)/,
+    },
   );
   await t.throwsAsync(
     ask(daemon, (m) => m['enclave.create']({ ...shape, secret: 'x'.repeat(32) }, right)),
