@@ -8,11 +8,22 @@ import { ballastRanges, releaseBallast } from '../ballast.ts';
 import type { VolumesRoom } from '../room.ts';
 import type { VolumeName } from '../volume.ts';
 
-/** A volume on its way from one size to another. The ballast is what its limit leaves beside the size. */
+/**
+ * A volume on its way from one size to another. The ballast is what its limit leaves beside the size. The first is the size at the time
+ * of the plan: when its turn comes, a change before it may have left another one.
+ */
 export interface ResizeParams {
   name: VolumeName;
   fromBytes: number;
   toBytes: number;
+}
+
+/** A change before this one has left a size from which it would not do what was asked for. */
+export function wrongByNow(name: VolumeName, bytes: number): PersonaError {
+  return new PersonaError('bad-value', {
+    name: 'the size',
+    reason: `volume ${name} has ${formatSize(bytes)} by now, after a change before this one; ask again`,
+  });
 }
 
 /** Sets aside the blocks below the end of the ballast, which the volume is to get. Throws no-space. */
@@ -55,6 +66,10 @@ export function reserveTask(room: VolumesRoom): AnyTask {
     summary: ({ name, fromBytes, toBytes }) =>
       `set ${formatSize(toBytes - fromBytes)} of the disk aside for volume ${name}`,
     async do(context, params) {
+      const { name, fromBytes, toBytes } = params;
+      const has = room.sizeBytes(room.ready(name));
+      // Of a smaller one nobody has asked the disk whether it has so much more.
+      if (has < fromBytes || has > toBytes) throw wrongByNow(name, has);
       await reserve(room, params, context);
       await context.fault('volumes:reserved');
     },

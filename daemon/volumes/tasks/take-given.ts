@@ -10,7 +10,7 @@ const MiB = 1024 ** 2;
 const isNoSpace = (error: unknown): boolean =>
   error instanceof PersonaError && error.code === 'no-space';
 
-/** Sets aside what the volume is to get, or as much of it as the disk still has. Returns the size that it can have. */
+/** Sets aside what the volume is to get, or as much of it as the disk still has. Returns the size that it can have, at least what it has. */
 async function reserved(
   room: VolumesRoom,
   params: ResizeParams,
@@ -29,7 +29,7 @@ async function reserved(
       more = Math.floor(more / 2 / MiB) * MiB;
     }
   }
-  return fromBytes;
+  return room.sizeBytes(room.volume(name));
 }
 
 /**
@@ -49,7 +49,7 @@ export function takeGivenTask(room: VolumesRoom): AnyTask {
       await context.fault('volumes:taken');
       const { limitBytes } = room.ready(name);
       await releaseBallast(room.places(name).ballast, limitBytes - toBytes);
-      return { result: { name, bytes: toBytes - fromBytes } };
+      return { result: { name, bytes: Math.max(0, toBytes - fromBytes) } };
     },
   });
 }

@@ -347,3 +347,66 @@ rooted('a disk that fills up while a volume grows takes nothing from it', async 
   t.is(fillDisk(join(dataOf(root), 'data')).code, 'ENOSPC');
   t.true(owned(imageOf(root)) < 97 * MiB, 'what was set aside went back');
 });
+
+/** Two sizes asked for one after the other: the first waits until the second is planned, `between` runs when its turn has come. */
+async function twoSizes(
+  t: ExecutionContext,
+  root: string,
+  sizes: readonly [number, number],
+  between: () => void = () => undefined,
+) {
+  const planned = Promise.withResolvers<void>();
+  let begun = 0;
+  const faults = {
+    at: async (point: string) => {
+      if (!/^do:volumes\.(?:fill-ballast|reserve)$/.test(point)) return;
+      begun += 1;
+      if (begun === 1) await planned.promise;
+      else between();
+    },
+  };
+  const daemon = await startSilent(root, { faults });
+  t.teardown(() => daemon.stop());
+  await mustDo(daemon, create(192 * MiB));
+  const methods = daemon.rooms.methods(daemon.engine);
+  const submit = async (bytes: number) => daemon.engine.submit((await resize(bytes)(methods)).plan);
+  const first = await submit(sizes[0]);
+  const second = await submit(sizes[1]);
+  t.is((await daemon.engine.show(second.changeId)).status, 'queued');
+  planned.resolve();
+  t.is((await first.done).status, 'done');
+  return { daemon, second: await second.done };
+}
+
+rooted('what a shrink before it gave back is not taken when a shrink is undone', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const { daemon, second } = await twoSizes(t, root, [128 * MiB, 64 * MiB], () => {
+    fillDisk(join(dataOf(root), 'meanwhile'));
+  });
+  t.is(second.status, 'failed', JSON.stringify(second.error));
+  t.is(second.error?.code, 'no-space');
+  t.like((await page(daemon))?.space, { sizeBytes: 128 * MiB, missingBytes: 0 });
+  fillDisk(join(root, 'filler'));
+  t.is(fillDisk(join(dataOf(root), 'rest')).code, 'ENOSPC', 'no error of the disk');
+  t.is((await page(daemon))?.space?.missingBytes, 0);
+});
+
+rooted('a size behind another one is had, or refused where it would be the opposite', async (t) => {
+  const cases = [
+    { sizes: [128, 96], has: 96 },
+    { sizes: [224, 256], has: 256 },
+    { sizes: [224, 160], has: 160 },
+    { sizes: [96, 128], has: 96 },
+    { sizes: [256, 224], has: 256 },
+    { sizes: [96, 224], has: 96 },
+  ] as const;
+  for (const { sizes, has } of cases) {
+    const { root } = smallDisk(t, 400);
+    const [first, then] = sizes;
+    const { daemon, second } = await twoSizes(t, root, [first * MiB, then * MiB]);
+    const what = `${first}, then ${then}: ${JSON.stringify(second.error)}`;
+    t.is(second.status, has === then ? 'done' : 'failed', what);
+    if (has !== then) t.is(second.error?.code, 'bad-value', what);
+    t.like((await page(daemon))?.space, { sizeBytes: has * MiB, missingBytes: 0 }, what);
+  }
+});
