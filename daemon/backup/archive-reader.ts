@@ -69,10 +69,9 @@ function placesOf(handle: FileHandle): Placed[] {
   const placed: Placed[] = [];
   const names = new Set<string>();
   let pieces = 0;
-  for (const { name, type, size, extents, dataOffset } of scanTar(
-    fileSource(handle.fd),
-    defaultLimits,
-  )) {
+  for (const member of scanTar(fileSource(handle.fd), defaultLimits)) {
+    const { type, size, extents, dataOffset } = member;
+    const name = Buffer.from(member.name, 'latin1').toString('utf8');
     if (type !== 'file' || extents !== undefined || names.has(name))
       throw badBackup(`it has a member ${JSON.stringify(name)} of another kind, or twice`);
     if (placed.length > membersMax) throw badBackup('it has too many members');

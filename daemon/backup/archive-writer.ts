@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { PersonaError } from '../../ipc/errors.ts';
-import { formatTarHeader, tarNumberMax } from '../images/tar-blocks.ts';
+import { formatTarHeader, tarNameBytesMax, tarNumberMax } from '../images/tar-blocks.ts';
 import { tarBlockBytes, tarPadded } from '../images/tar-headers.ts';
-import { formatPax } from '../images/tar-pax.ts';
+import { formatPax, type PaxRecord } from '../images/tar-pax.ts';
 import {
   archiveNames,
   badBackup,
@@ -51,8 +51,10 @@ export class ArchiveWriter {
         limit: `${membersMax} files`,
       });
     const facts = { mode: 0o600, mtime: this.#mtime };
-    if (size > tarNumberMax.long) {
-      const body = formatPax([['size', String(size)]]);
+    const bytes = Buffer.from(name).toString('latin1');
+    const records = paxRecords(bytes, size);
+    if (records.length > 0) {
+      const body = formatPax(records);
       const head = formatTarHeader({
         name: 'PaxHeaders/x',
         type: 'x',
@@ -61,7 +63,7 @@ export class ArchiveWriter {
       });
       await this.#put(Buffer.concat([head, body, padding(body.length)]));
     }
-    await this.#put(formatTarHeader({ name, type: '0', size, ...facts }));
+    await this.#put(formatTarHeader({ name: bytes, type: '0', size, ...facts }));
   }
 
   /** A member of known bytes, given in parts. */
@@ -125,6 +127,15 @@ export class ArchiveWriter {
     await this.whole(archiveNames.manifest, text);
     await this.#put(Buffer.alloc(2 * tarBlockBytes));
   }
+}
+
+/** What the header block cannot say. `name` is a byte string; tar has one that is not ASCII in this record only. */
+function paxRecords(name: string, size: number): PaxRecord[] {
+  const plain = name.length <= tarNameBytesMax && /^[ -~]*$/.test(name);
+  return [
+    ...(plain ? [] : [['path', name] as const]),
+    ...(size > tarNumberMax.long ? [['size', String(size)] as const] : []),
+  ];
 }
 
 function padding(bytes: number): Buffer {

@@ -118,16 +118,18 @@ export function parseManifest(text: string): Map<string, Member> {
   return found;
 }
 
-/**
- * The path below the state tree of a member `state/...`; only what a backup of ours has: the database, keys, layers,
- * personas. Throws bad-archive.
- */
-export function statePath(name: string): string {
-  const path = name.slice(archiveNames.state.length);
+/** Of the files of a state tree only these are in a backup: the database, keys, layers, personas, with the names that we give them. */
+export function isStateFile(path: string): boolean {
   const known =
     /^personad\.db$/.test(path) ||
     /^(?:layers|personas)\/sha256-[0-9a-f]{64}\.(?:erofs|osp|original|json)$/.test(path) ||
     /^keys\/(?:trusted\/)?[A-Za-z0-9][A-Za-z0-9._-]{0,120}$/.test(path);
-  if (!known || path.includes('..')) throw badBackup(`it has a member ${JSON.stringify(name)}`);
+  return known && !path.includes('..');
+}
+
+/** The path below the state tree of a member `state/...`. Throws bad-archive for what no backup of ours has. */
+export function statePath(name: string): string {
+  const path = name.slice(archiveNames.state.length);
+  if (!isStateFile(path)) throw badBackup(`it has a member ${JSON.stringify(name)}`);
   return path;
 }

@@ -3,7 +3,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
 import { namesOf } from '../kernel/files.ts';
 import type { Driver, Row } from '../store/store.ts';
-import { archiveNames, type LiveSlot } from './archive.ts';
+import { archiveNames, isStateFile, type LiveSlot } from './archive.ts';
 
 /** A file of the state tree that belongs into a backup. */
 export interface StateFile {
@@ -97,9 +97,12 @@ function liveOf({ name, current, ephemeral }: Row, uppers: Row[]): LiveSlot[] {
   return [{ slot: String(name), generation: Number(current) }];
 }
 
+/** What an editor or a person has left beside the keys is not taken: no restore would take it up. */
 function keysOf(state: string): StateFile[] {
   return [statePlaces.keys, statePlaces.trustedKeys].flatMap((folder) =>
-    namesOf(join(state, folder), 'file').map((name) => ({ path: `${folder}/${name}` })),
+    namesOf(join(state, folder), 'file')
+      .map((name) => ({ path: `${folder}/${name}` }))
+      .filter(({ path }) => isStateFile(path)),
   );
 }
 

@@ -231,6 +231,32 @@ when(test, needs)(
   },
 );
 
+when(test, needs)(
+  'files with odd names are in a backup, or none of its, and it comes back',
+  async (t) => {
+    const { daemon, root } = await written(t);
+    const dropIns = ['50-память.toml', `${'long-'.repeat(30)}.toml`, 'of two words.toml'];
+    mkdirSync(join(root, 'etc/conf.d'));
+    for (const name of dropIns) writeFileSync(join(root, 'etc/conf.d', name), '', { mode: 0o644 });
+    const keys = readdirSync(join(daemon.state, 'keys'));
+    for (const name of [
+      'machine.ed25519~',
+      'trusted/vendor key.pub',
+      'trusted/.new-0123456789abcdef',
+    ])
+      writeFileSync(join(daemon.state, 'keys', name), 'of nobody', { mode: 0o600 });
+    const file = join(root, 'desk.backup');
+    const made = personactl(root, 'backup', file);
+    t.is(made.status, 0, made.err);
+    const listed = run('tar', '--quoting-style=literal', '-tf', file).split('\n');
+    for (const name of dropIns) t.true(listed.includes(`settings/conf.d/${name}`), name);
+    const back = personactl(root, 'restore', file, '--replace', '--end-slots');
+    t.is(back.status, 0, back.err);
+    t.deepEqual(readdirSync(join(daemon.state, 'keys')), keys);
+    t.is(readFileSync(join(daemon.run, 'slots/work/root/etc/mine'), 'utf8'), 'of a again');
+  },
+);
+
 when(test, needs)('a lost database is the way out of a degraded start', async (t) => {
   const { daemon, root } = await written(t);
   const file = join(root, 'desk.backup');
