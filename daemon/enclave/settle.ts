@@ -5,7 +5,14 @@ import { unmount } from '../kernel/mounts.ts';
 import { makePrivatePlace } from '../kernel/private-place.ts';
 import { readRecord } from '../kernel/records.ts';
 import { statMount } from '../kernel/stat-mount.ts';
-import { type Enclave, markOpened, putEnclave, readEnclave, readEnclaves } from './enclave-rows.ts';
+import {
+  changeKey,
+  type Enclave,
+  markOpened,
+  putEnclave,
+  readEnclave,
+  readEnclaves,
+} from './enclave-rows.ts';
 import {
   anchorsOf,
   type EnclaveRoom,
@@ -34,8 +41,8 @@ export async function closePlaces(room: EnclaveRoom): Promise<void> {
 }
 
 /**
- * Brings rows and machine together after recovery: what a reboot has closed is closed, what is shown without a row is taken off, and an
- * enclave that no row names (an older database was put back) is taken up by its own record.
+ * Brings rows and machine together after recovery: what a reboot has closed is closed, what is shown without a row is taken off, and and
+ * where an older database was put back the record of an enclave tells what opens it, or, of one that no row names, that it is there.
  * @param busy names that an unfinished change holds: they are left to it.
  */
 export async function settleEnclaves(room: EnclaveRoom, busy: ReadonlySet<string>): Promise<void> {
@@ -51,12 +58,27 @@ export async function settleEnclaves(room: EnclaveRoom, busy: ReadonlySet<string
   for (const id of folders) if (known.every((one) => one.id !== id)) await takeUp(room, id, busy);
 }
 
+async function recorded(room: EnclaveRoom, id: string): Promise<Enclave | undefined> {
+  const record = (await readRecord(recordOf(room, id), enclaveRecord)) as Enclave | undefined;
+  return record?.id === id ? record : undefined;
+}
+
+/** What opens an enclave is written beside its key whenever that is wrapped anew, so never older than the row. */
+async function settleKey(room: EnclaveRoom, { name, id, gid, way, ...row }: Enclave) {
+  const record = await recorded(room, id);
+  if (record === undefined) return;
+  if (record.key === row.key && record.credential === row.credential) return;
+  await room.store.commit((tx) => changeKey(tx, { ...record, name, gid, way }));
+  room.log.warn({ enclave: name, key: record.key }, 'what opens an enclave was told by its record');
+}
+
 async function settleOne(room: EnclaveRoom, enclave: Enclave): Promise<void> {
   const { name, opened } = enclave;
   const shown = isShown(room, name);
   if (opened !== undefined && (opened.boot !== bootId() || !shown))
     await room.store.commit((tx) => markOpened(tx, name, undefined));
   if (opened === undefined || !shown) await hideVolume(room, enclave);
+  await settleKey(room, enclave);
 }
 
 async function isWhole(room: EnclaveRoom, enclave: Enclave): Promise<boolean> {
@@ -64,18 +86,22 @@ async function isWhole(room: EnclaveRoom, enclave: Enclave): Promise<boolean> {
 }
 
 async function takeUp(room: EnclaveRoom, id: string, busy: ReadonlySet<string>): Promise<void> {
-  const { store, log } = room;
-  const record = (await readRecord(recordOf(room, id), enclaveRecord)) as Enclave | undefined;
+  const { store, log, problems } = room;
+  const folder = folderOf(room, id);
+  const record = await recorded(room, id);
   if (record !== undefined && busy.has(record.name)) return;
-  const free = record !== undefined && (await readEnclave(store, record.name)) === undefined;
-  if (record?.id !== id || !free || !(await isWhole(room, record))) {
-    log.warn(
-      { folder: folderOf(room, id) },
-      'no row names this folder of an enclave: left as it is',
-    );
+  if (record === undefined || !(await isWhole(room, record))) {
+    log.warn({ folder }, 'no row names this folder of an enclave: left as it is');
+    return;
+  }
+  const { name } = record;
+  if ((await readEnclave(store, name)) !== undefined) {
+    const problem = `another enclave of this name is in ${folder}; once this one is removed the next start of the daemon takes that one up`;
+    problems.set(name, [problems.get(name), problem].filter(Boolean).join('; '));
+    log.warn({ folder, enclave: name }, 'the name of this enclave has another one: left as it is');
     return;
   }
   await store.commit((tx) => putEnclave(tx, record, null));
-  if (!isShown(room, record.name)) await hideVolume(room, record);
-  log.warn({ enclave: record.name }, 'an enclave without a row was taken up by its own record');
+  if (!isShown(room, name)) await hideVolume(room, record);
+  log.warn({ enclave: name }, 'an enclave without a row was taken up by its own record');
 }

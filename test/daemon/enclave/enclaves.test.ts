@@ -23,6 +23,7 @@ import { luksProblem } from '../../../daemon/kernel/luks.ts';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { statMount } from '../../../daemon/kernel/stat-mount.ts';
 import { tpmProblem } from '../../../daemon/kernel/tpm-seal.ts';
+import type { Tx } from '../../../daemon/store/store.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { fscryptNeeds, requestWith } from '../../support/fscrypt.ts';
 import { mountImage } from '../../support/mount-image.ts';
@@ -309,6 +310,48 @@ works('an enclave without a row is taken up again; half of one is left as it is'
   await mustDo(daemon, close);
   t.deepEqual(readdirSync(half), ['volume.ext4']);
 });
+
+works(
+  'where an older row says that the TPM has the key, the record tells what has it',
+  async (t) => {
+    const here = await place(t);
+    await mustDo(here.daemon, create());
+    const [row] = await here.daemon.store.all('SELECT detail FROM enclaves');
+    const older = { ...JSON.parse(String(row?.detail)), key: 'tpm2' };
+    await mustDo(here.daemon, passwd(right, wrong, 'file'));
+    await here.daemon.store.commit((tx) =>
+      tx.run('UPDATE enclaves SET detail = ?', JSON.stringify(older)),
+    );
+    await t.throwsAsync(ask(here.daemon, open(wrong)), { message: /the TPM has it/ });
+    const daemon = await here.again();
+    t.like(await page(daemon), { state: 'closed', key: 'file' });
+    await mustDo(daemon, open(wrong));
+    await mustDo(daemon, close);
+  },
+);
+
+works(
+  'an enclave behind an older row of its name is told, and taken up after that one',
+  async (t) => {
+    const here = await place(t);
+    await mustDo(here.daemon, create());
+    const [older] = await here.daemon.store.all('SELECT id FROM enclaves');
+    await mustDo(here.daemon, remove);
+    await mustDo(here.daemon, create(wrong));
+    const [newer] = await here.daemon.store.all('SELECT id FROM enclaves');
+    const put = (id: unknown) => (tx: Tx) => tx.run('UPDATE enclaves SET id = ?', String(id));
+    await here.daemon.store.commit(put(older?.id));
+    const second = await here.again();
+    const { state, problem } = await page(second);
+    t.is(state, 'missing');
+    t.true(problem?.includes(join('enclaves', String(newer?.id))), problem);
+    await mustDo(second, remove);
+    const third = await here.again();
+    t.is((await page(third)).problem, undefined);
+    await mustDo(third, open(wrong));
+    await mustDo(third, close);
+  },
+);
 
 works('removed means that the key is gone, too: a copy of the volume is noise', async (t) => {
   const { daemon, root, path } = await place(t);
