@@ -1,9 +1,10 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import type { ChangeEvent, ChangeView, Result } from './change.ts';
+import type { Entry } from './journal.ts';
 import { type Live, replay, resultOf, taskEvent, tell, viewOf } from './live.ts';
 import { failureOf } from './parts.ts';
 import { launch, type Queue, type QueueParts, startQueued } from './queue.ts';
-import { isEnded, isStuck, nextChange } from './status.ts';
+import { type ChangeStep, isEnded, isStuck, nextChange } from './status.ts';
 
 /** The open change `id`, or, ended, as the journal has it. Throws `change-not-found`. */
 async function find(queue: Queue, id: number, parts: QueueParts): Promise<Live> {
@@ -28,18 +29,34 @@ export async function abort(queue: Queue, id: number, parts: QueueParts): Promis
   return live.ended.promise;
 }
 
+/**
+ * Journals the step of a command, whose status counts at once, so that nobody else acts meanwhile. When that fails the change is what it
+ * was, as the journal has it.
+ */
+async function journalStep(
+  live: Live,
+  step: ChangeStep,
+  ended: Entry['ended'],
+  parts: QueueParts,
+): Promise<void> {
+  const before = live.status;
+  live.status = nextChange(before, step);
+  const entry = { changeId: live.id, events: [{ step }], status: live.status };
+  try {
+    await parts.journal.append(ended === undefined ? entry : { ...entry, ended });
+  } catch (error) {
+    live.status = before;
+    parts.broken(error);
+    throw error;
+  }
+}
+
 async function cancelQueued(queue: Queue, live: Live, parts: QueueParts): Promise<Result> {
   const error = failureOf(new PersonaError('change-aborted', { change: live.id }));
+  await journalStep(live, 'abort', { error }, parts);
   live.error = error;
   live.abortAsked = true;
   live.endedMs = parts.now();
-  live.status = nextChange(live.status, 'abort');
-  await parts.journal.append({
-    changeId: live.id,
-    events: [{ step: 'abort' }],
-    status: live.status,
-    ended: { error },
-  });
   queue.open.delete(live.id);
   live.ended.resolve(resultOf(live));
   tell(live, { error });
@@ -51,26 +68,28 @@ async function cancelQueued(queue: Queue, live: Live, parts: QueueParts): Promis
 export async function resume(queue: Queue, id: number, parts: QueueParts): Promise<Result> {
   const live = await find(queue, id, parts);
   if (!isStuck(live.status)) throw new PersonaError('change-not-stuck', { change: id });
-  live.status = nextChange(live.status, 'continue');
+  await hungEnds(live, parts);
+  // Of two that have waited the second finds it going on.
+  if (!isStuck(live.status)) throw new PersonaError('change-not-stuck', { change: id });
+  await journalStep(live, 'continue', undefined, parts);
   live.ended = Promise.withResolvers();
-  if (live.hung !== undefined) {
-    const given = Promise.withResolvers<'late'>();
-    const timer = setTimeout(() => given.resolve('late'), parts.limits.taskGraceMs);
-    const late = (await Promise.race([live.hung, given.promise])) === 'late';
-    clearTimeout(timer);
-    if (late) {
-      live.status = nextChange(live.status, 'stick');
-      throw new PersonaError('change-stuck', { change: id, reason: 'a task still does not end' });
-    }
-    delete live.hung;
-  }
-  await parts.journal.append({
-    changeId: id,
-    events: [{ step: 'continue' }],
-    status: live.status,
-  });
   launch(queue, live, parts);
   return live.ended.promise;
+}
+
+/** Waits a little for a task that did not end when it was told to. Throws `change-stuck` when it goes on. */
+async function hungEnds(live: Live, parts: QueueParts): Promise<void> {
+  if (live.hung === undefined) return;
+  const given = Promise.withResolvers<'late'>();
+  const timer = setTimeout(() => given.resolve('late'), parts.limits.taskGraceMs);
+  const late = (await Promise.race([live.hung, given.promise])) === 'late';
+  clearTimeout(timer);
+  if (late)
+    throw new PersonaError('change-stuck', {
+      change: live.id,
+      reason: 'a task still does not end',
+    });
+  delete live.hung;
 }
 
 /** Hears of a change until it ends; the present state comes first. Returns how to stop listening. */

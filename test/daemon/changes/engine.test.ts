@@ -353,6 +353,47 @@ test('a journal that cannot be written fails the change, changes nothing, takes 
   t.is(code(await t.throwsAsync(engine.submit(plan('b', ['y'])))), 'daemon-degraded');
 });
 
+test('a command that the journal does not take leaves the change as it was', async (t) => {
+  const refused = new Set<string>();
+  const faults: Faults = {
+    at: async (point) => {
+      if (refused.has(point)) throw new Error('no disk');
+    },
+  };
+  let undoing = 0;
+  const stubborn = defineTask<string>({
+    kind: 'test.stubborn',
+    summary: () => 'fail, and fail to undo once',
+    do: () => Promise.reject(new Error('never')),
+    async undo() {
+      undoing += 1;
+      if (undoing === 1) throw new Error('not yet');
+    },
+  });
+  const { engine, gates } = await setUp(t, { faults, more: [stubborn] });
+  const tasks = [{ kind: 'test.stubborn', params: '' }];
+  const stuck = await engine.submit(plan('stuck', ['s'], { tasks }));
+  t.is((await stuck.done).status, 'stuck-undoing');
+  const running = await engine.submit(plan('running', ['x']));
+  const queued = await engine.submit(plan('queued', ['x']));
+  for (const step of ['continue', 'abort']) refused.add(`journal:before:${step}`);
+  const statusOf = async ({ changeId }: { changeId: number }) =>
+    (await engine.show(changeId)).status;
+  await t.throwsAsync(engine.continue(stuck.changeId), { message: 'no disk' });
+  t.is(await statusOf(stuck), 'stuck-undoing');
+  t.regex(engine.refusing() ?? '', /journal cannot be written/);
+  await t.throwsAsync(engine.abort(queued.changeId), { message: 'no disk' });
+  const { status, error, endedMs } = await engine.show(queued.changeId);
+  t.deepEqual([status, error, endedMs], ['queued', undefined, undefined]);
+  refused.clear();
+  gates.get('running').resolve();
+  t.is((await running.done).status, 'done');
+  t.is((await engine.abort(queued.changeId)).status, 'aborted');
+  t.is((await engine.continue(stuck.changeId)).status, 'failed');
+  t.deepEqual(gates.entered, ['running']);
+  t.deepEqual(engine.open(), []);
+});
+
 test('rows that break a rule of the schema fail the change and are undone', async (t) => {
   const bad = defineTask<string>({
     kind: 'test.bad-rows',
