@@ -73,7 +73,7 @@ export function startEngine(given: EngineParts): Engine {
       await given.space(plan.needs?.bytes ?? 0, plan.needs?.rescue === true);
       // From here until the journal is asked nothing waits: places and holds are taken in one step.
       checkPlaces(queue, plan, parts);
-      checkHolders(queue, plan);
+      checkHolders(queue, plan, parts);
       const { live, written } = await enter(queue, plan, parts);
       return { changeId: live.id, written, done: live.ended.promise };
     },

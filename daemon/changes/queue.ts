@@ -40,19 +40,34 @@ export function newQueue(): Queue {
   };
 }
 
-/** Open changes that run, are stuck, or stand before `id` in the queue. */
-function before(queue: Queue, id: number): Holder[] {
+/**
+ * A place to run is left for it. Some are kept for root, and of the others one account has at most half: what only waits, for a slot
+ * that is in use or for a slow disk, has a place as well.
+ */
+function hasPlace(queue: Queue, { plan: { ownerUid } }: Live, parts: QueueParts): boolean {
+  const { runningMax, runningForRootMin } = parts.limits;
+  if (ownerUid === 0) return queue.running.size < runningMax;
+  const places = runningMax - runningForRootMin;
+  if (queue.running.size >= places) return false;
+  const account = parts.accountOf(ownerUid);
+  const mine = [...queue.running.keys()].filter((id) => {
+    const owner = queue.open.get(id)?.plan.ownerUid;
+    return owner !== undefined && parts.accountOf(owner) === account;
+  });
+  return mine.length < Math.max(1, Math.floor(places / 2));
+}
+
+/** Open changes that run, are stuck, or stand before `id` in the queue: not those that wait for a place, which may take long. */
+function before(queue: Queue, id: number, parts: QueueParts): Holder[] {
   return [...queue.open.values()]
-    .filter((one) => one.id !== id && (one.status !== 'queued' || one.id < id))
+    .filter((one) => one.id !== id)
+    .filter((one) => one.status !== 'queued' || (one.id < id && hasPlace(queue, one, parts)))
     .map((one) => ({ id: one.id, holds: one.plan.holds }));
 }
 
 function mayStart(queue: Queue, live: Live, parts: QueueParts): boolean {
-  const { runningMax, runningForRootMin } = parts.limits;
-  const places = runningMax - (live.plan.ownerUid === 0 ? 0 : runningForRootMin);
-  return (
-    queue.running.size < places && blocker(live.plan.holds, before(queue, live.id)) === undefined
-  );
+  if (!hasPlace(queue, live, parts)) return false;
+  return blocker(live.plan.holds, before(queue, live.id, parts)) === undefined;
 }
 
 /** Throws when the owner, or all owners together, have too many open changes; keeps places for root. */
@@ -71,8 +86,8 @@ export function checkPlaces(queue: Queue, plan: Plan, parts: QueueParts): void {
 }
 
 /** Throws `change-conflict` for what could never start by itself, or was asked not to wait. */
-export function checkHolders(queue: Queue, plan: Plan): void {
-  const found = blocker(plan.holds, before(queue, Number.POSITIVE_INFINITY));
+export function checkHolders(queue: Queue, plan: Plan, parts: QueueParts): void {
+  const found = blocker(plan.holds, before(queue, Number.POSITIVE_INFINITY, parts));
   if (found === undefined) return;
   const holder = queue.open.get(found.holder.id);
   const stuck = holder !== undefined && isStuck(holder.status);

@@ -8,7 +8,7 @@ export const limits = {
   changesForRootMin: 16,
   /** Changes that run at once: two CPUs, and each may have confined children. */
   runningMax: 8,
-  /** Of `runningMax`, places only root can take. */
+  /** Of `runningMax`, places only root can take. Of the others one account has at most half. */
   runningForRootMin: 2,
   /** Ended changes that are kept for `change show`. */
   historyMax: 1_000,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { ChangeEvent, Plan } from '../../../daemon/changes/change.ts';
 import { type Faults, noFaults } from '../../../daemon/changes/faults.ts';
+import type { ChangeStatus } from '../../../daemon/changes/status.ts';
 import { type AnyTask, defineTask, type Json } from '../../../daemon/changes/task.ts';
 import type { ChangeLimits } from '../../../daemon/config/limits.ts';
 import { openDriver } from '../../../daemon/store/database.ts';
@@ -299,6 +300,29 @@ test('each owner has a bounded number of changes, and root always finds a place'
   t.is((await engine.show(root.changeId)).status, 'doing');
   for (const name of ['root', 'u0', 'u1', 'u2', 'u3']) gates.get(name).resolve();
   for (const one of [...started, root]) t.is((await one.done).status, 'done');
+});
+
+test('one user, with subordinate ids, takes half of the places, and what waits for one holds up nobody', async (t) => {
+  const accountOf = (uid: number) => (uid >= 100_000 ? 1000 : uid);
+  const { engine, gates } = await setUp(t, { accountOf });
+  const mine: { changeId: number; done: Promise<{ status: ChangeStatus }> }[] = [];
+  for (const [n, ownerUid] of [1000, 100_001, 100_002, 1000, 100_003, 1000].entries())
+    mine.push(await engine.submit(plan(`mine${n}`, [`x${n}`], { ownerUid })));
+  const statuses = async () =>
+    await Promise.all(mine.map(async ({ changeId }) => (await engine.show(changeId)).status));
+  const half: ChangeStatus[] = ['doing', 'doing', 'doing', 'queued', 'queued', 'queued'];
+  t.deepEqual(await statuses(), half);
+  const theirs = [];
+  for (const n of [0, 1, 2]) {
+    const more = { ownerUid: 1001, conflict: 'refuse' as const };
+    theirs.push(await engine.submit(plan(`theirs${n}`, [`x${n + 3}`], more)));
+  }
+  for (const { changeId } of theirs) t.is((await engine.show(changeId)).status, 'doing');
+  for (const n of [0, 1, 2]) gates.get(`theirs${n}`).resolve();
+  for (const { done } of theirs) t.is((await done).status, 'done');
+  t.deepEqual(await statuses(), half, 'also while places are free');
+  for (const n of mine.keys()) gates.get(`mine${n}`).resolve();
+  for (const { done } of mine) t.is((await done).status, 'done');
 });
 
 test('a task past its deadline is undone; one that does not end leaves the change stuck', async (t) => {
