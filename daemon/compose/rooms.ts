@@ -95,7 +95,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const { paths, log, store, space } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
-  const personas = await openPersonasRoom({ store, paths, now: wallMs });
+  const personas = await openPersonasRoom({ store, paths, space, now: wallMs });
   const { volumes, slots } = await volumesAndSlots(parts, personas);
   const retention = retentionFrom(parts.settings);
   const backup = openBackup(parts, slots.room.places);

@@ -62,7 +62,9 @@ async function readFile(
   try {
     spool = await staging.create(staged.spool);
     const chosen = partition === undefined ? [] : [`--partition=${partition}`];
-    const child = await startWorker(['read', 'auto', '--spool=4', ...chosen], [file, spool]);
+    const child = await startWorker(['read', 'auto', '--spool=4', ...chosen], [file, spool], {
+      space: staging,
+    });
     return { child, name, close };
   } catch (error) {
     await close();
@@ -77,7 +79,7 @@ async function readContainerFolder(
   context: TaskContext,
 ): Promise<OpenedSource> {
   const child = await startWalker({ caller: root, path, deadlineMs: walkDeadlineMs });
-  await buildImage(child, staging.path(layoutImage), { signal: context.signal });
+  await buildImage(child, staging.path(layoutImage), { signal: context.signal, space: staging });
   return await readFile(staging, await staging.open(layoutImage), 'container image');
 }
 

@@ -1,6 +1,10 @@
 import { fromWire, PersonaError, type WireError } from '../../ipc/errors.ts';
 import { ProgramFailed } from '../kernel/exec.ts';
 
+/** What is written would take what is kept free. */
+export const noSpace = (): PersonaError =>
+  new PersonaError('no-space', { needed: 'more', free: 'nothing', path: 'the state tree' });
+
 /** The error that a child's end means: the one it reported, or that it could not even do that. */
 export function childFailure(error: unknown): unknown {
   if (!(error instanceof ProgramFailed)) return error;
@@ -12,13 +16,8 @@ export function childFailure(error: unknown): unknown {
     const reason = signal === undefined ? lastLine(error.stderr) : `it was ended by ${signal}`;
     return new PersonaError('tool-failed', { tool: 'the image worker', reason });
   }
-  if (wire.code === 'internal' && wire.message.includes('ENOSPC')) {
-    return new PersonaError('no-space', {
-      needed: 'more',
-      free: 'nothing',
-      path: 'the state tree',
-    });
-  }
+  // EFBIG: its files may not become longer than what is free beside what is kept free.
+  if (wire.code === 'internal' && /ENOSPC|EFBIG/.test(wire.message)) return noSpace();
   return fromWire(wire);
 }
 

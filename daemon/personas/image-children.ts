@@ -3,12 +3,12 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Privileges } from '../images/privileges.ts';
-import { startConfined } from '../kernel/confined.ts';
+import { confinedLimits, startConfined } from '../kernel/confined.ts';
 import { type Child, ProgramFailed } from '../kernel/exec.ts';
 import { removeFile } from '../kernel/files.ts';
 import { confinedWorker } from '../kernel/program-files.ts';
 import { createSealed, hashOf } from '../kernel/sealed.ts';
-import { childFailure } from './child-failure.ts';
+import { childFailure, noSpace } from './child-failure.ts';
 import { writeAt } from './staging.ts';
 
 /** Longest time of one step that works in children, and of each child: more than the largest image needs. */
@@ -19,9 +19,19 @@ const answerBytesMax = 64 * 1024 * 1024;
 /** Of a conversation: metadata of a persona is the longest that is said. */
 const lineCharsMax = 1024 * 1024;
 
+/** The file system that children write to. */
+export interface WrittenSpace {
+  /** Bytes that may be written beside what is kept free; below 0 when others have taken of that. */
+  spareBytes(): number;
+}
+/** Free space is looked at this often while an image is built: no disk takes what is kept free in that time. */
+const lookEveryMs = 200;
+
 /** What every piece of work in children is told. */
 export interface Work {
   signal: AbortSignal;
+  /** Where the children write. Work that writes nothing but its answer names none. */
+  space?: WrittenSpace;
   /** Sees the number of bytes that have passed so far. */
   onBytes?: (done: number) => void;
 }
@@ -34,18 +44,23 @@ export interface BuiltImage {
   privileges: Privileges;
 }
 
-/** Starts the image worker in a confined child; it sees `files` as descriptors 3, 4, ... and nothing else. */
+/**
+ * Starts the image worker in a confined child; it sees `files` as descriptors 3, 4, ... and nothing else. What it may write in them is
+ * bounded by what `space` can spare: a small file may unpack to any length.
+ */
 export async function startWorker(
   args: readonly string[],
   files: readonly FileHandle[],
-  options: { input?: boolean; fileBytes?: number } = {},
+  options: { input?: boolean; space?: WrittenSpace | undefined } = {},
 ): Promise<Child> {
+  const spare = options.space?.spareBytes() ?? confinedLimits.fileBytes;
+  const fileBytes = Math.min(Math.max(0, spare), confinedLimits.fileBytes);
   return await startConfined({
     ...confinedWorker(args),
     deadlineMs: stepTimeoutMs,
     fds: files.map(({ fd }) => fd),
     ...(options.input === undefined ? {} : { input: options.input }),
-    ...(options.fileBytes === undefined ? {} : { limits: { fileBytes: options.fileBytes } }),
+    limits: { fileBytes },
   });
 }
 
@@ -53,11 +68,11 @@ export async function startWorker(
 export async function askWorker(
   args: readonly string[],
   files: readonly FileHandle[],
-  { signal }: Work,
+  work: Work,
   input?: (child: Child) => void,
 ): Promise<unknown> {
   const child = await startWorker(args, files, { input: input !== undefined });
-  return await guarded([child], signal, async () => {
+  return await guarded([child], work, async () => {
     input?.(child);
     const text = await readText(child);
     await child.done;
@@ -72,11 +87,11 @@ export async function askWorker(
 export async function converse(
   args: readonly string[],
   files: readonly FileHandle[],
-  { signal }: Work,
+  work: Work,
   talk: { order: unknown; answer: (question: string) => unknown },
 ): Promise<unknown> {
   const child = await startWorker(args, files, { input: true });
-  return await guarded([child], signal, async () => {
+  return await guarded([child], work, async () => {
     const say = (value: unknown): void => void child.stdin?.write(`${JSON.stringify(value)}\n`);
     say(talk.order);
     let said = '';
@@ -117,24 +132,35 @@ function endChild(child: Child): void {
   child.stdout.destroy();
 }
 
-/** Does `work` with children that all end with it, however it ends. A child's own report is the error that counts. */
+/**
+ * Does `work` with children that all end with it, however it ends: also when what is kept free is no longer free, whoever took it. A
+ * child's own report is the error that counts.
+ */
 async function guarded<T>(
   children: readonly Child[],
-  signal: AbortSignal,
+  { signal, space }: Work,
   work: () => Promise<T>,
 ): Promise<T> {
+  let full = false;
   const stop = (): void => {
     for (const child of children) endChild(child);
   };
+  const look = (): void => {
+    full ||= space !== undefined && space.spareBytes() < 0;
+    if (full) stop();
+  };
+  const looking = space && setInterval(look, lookEveryMs);
   signal.addEventListener('abort', stop, { once: true });
   try {
     signal.throwIfAborted();
     return await work();
   } catch (error) {
     if (signal.aborted) throw new PersonaError('cancelled');
+    if (full) throw noSpace();
     const { reports, killed } = await settledReports(children, stop);
     throw killed ?? reports.find(isTold) ?? reports[0] ?? childFailure(error);
   } finally {
+    clearInterval(looking);
     signal.removeEventListener('abort', stop);
     stop();
     await Promise.allSettled(children.map(({ done }) => done));
@@ -188,16 +214,19 @@ function wasKilled(error: unknown): boolean {
   return signal !== undefined || status > 128;
 }
 
+/** An image is written to the state tree, whose space is watched meanwhile. */
+type Building = Work & { layer?: boolean; space: WrittenSpace };
+
 /** The new file at `path`, and a child that writes an image into it. */
 async function startWriter(
   path: string,
-  layer: boolean,
+  { layer, space }: Building,
 ): Promise<{ out: FileHandle; writer: Child }> {
   await removeFile(path);
   const out = await createSealed(path);
   try {
-    const args = ['write', ...(layer ? ['--layer'] : [])];
-    return { out, writer: await startWorker(args, [out], { input: true }) };
+    const args = ['write', ...(layer === true ? ['--layer'] : [])];
+    return { out, writer: await startWorker(args, [out], { input: true, space }) };
   } catch (error) {
     await out.close();
     throw error;
@@ -209,17 +238,13 @@ async function startWriter(
  * another confined child -> the new file at `path`, which is synced and hashed by its own descriptor. A file that a
  * run before left there is replaced. Throws what the children report; the file is then of no use.
  */
-export async function buildImage(
-  source: Child,
-  path: string,
-  work: Work & { layer?: boolean },
-): Promise<BuiltImage> {
-  const { out, writer } = await startWriter(path, work.layer === true).catch((error: unknown) => {
+export async function buildImage(source: Child, path: string, work: Building): Promise<BuiltImage> {
+  const { out, writer } = await startWriter(path, work).catch((error: unknown) => {
     endChild(source);
     throw error;
   });
   try {
-    const written = await guarded([source, writer], work.signal, async () => {
+    const written = await guarded([source, writer], work, async () => {
       const answer = readText(writer);
       answer.catch(() => {});
       await pipeline(source.stdout, counter(work.onBytes), writer.stdin!);
@@ -241,7 +266,7 @@ export async function buildImage(
 
 /** Writes what a child sends into the open new file, which is then synced. Throws what the child reports. */
 export async function saveOutput(child: Child, out: FileHandle, work: Work): Promise<void> {
-  await guarded([child], work.signal, async () => {
+  await guarded([child], work, async () => {
     let done = 0;
     for await (const piece of child.stdout as AsyncIterable<Buffer>) {
       await writeAt(out, piece, done);

@@ -20,25 +20,28 @@ export interface PersonasRoom {
   witnesses: Witnesses;
   /** What the kernel measures of sealed files, by their path in the state tree. */
   seals: Map<string, string>;
+  /** Of the state tree: bytes that may be written beside what is kept free; below 0 when there are too few. */
+  space: { spareBytes(): number };
   /** Milliseconds since 1970. */
   now(): number;
 }
 
 /** What the room is opened with. */
-export type PersonasRoomParts = Pick<PersonasRoom, 'store' | 'paths' | 'now'>;
+export type PersonasRoomParts = Pick<PersonasRoom, 'store' | 'paths' | 'space' | 'now'>;
 
 /**
  * Opens the room: makes its folders and, at the first start, this machine's key; reads what is there.
  * Throws state-damaged when the key cannot be read.
  */
 export async function openPersonasRoom(parts: PersonasRoomParts): Promise<PersonasRoom> {
-  const { store, paths, now } = parts;
+  const { store, paths, space, now } = parts;
   for (const place of [statePlaces.personas, statePlaces.layers, statePlaces.staging]) {
     await ensureFolder(join(paths.state, place));
   }
   const room: PersonasRoom = {
     store,
     paths,
+    space,
     now,
     machineKey: await ensureMachineKey(paths),
     book: new PersonaBook(store),

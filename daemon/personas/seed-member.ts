@@ -36,7 +36,9 @@ export async function seedMember(
     if (head.equals(gzipMagic)) return await copied(staging, file, work);
     const spool = await staging.create(staged.spool);
     try {
-      const reader = await startWorker(['read', 'auto', '--spool=4'], [file, spool]);
+      const reader = await startWorker(['read', 'auto', '--spool=4'], [file, spool], {
+        space: staging,
+      });
       return await packed(staging, reader, work);
     } finally {
       await spool.close();
@@ -72,7 +74,7 @@ async function copied(staging: Staging, file: FileHandle, work: Work): Promise<P
 
 /** A tree that comes as an entry stream, as the archive that the format asks for. */
 async function packed(staging: Staging, source: Child, work: Work): Promise<Place> {
-  await buildImage(source, staging.path(staged.seedImage), work);
+  await buildImage(source, staging.path(staged.seedImage), { ...work, space: staging });
   const image = await staging.open(staged.seedImage);
   const out = await staging.create(member);
   try {

@@ -39,9 +39,16 @@ export interface Place {
 /** The folder of one change: everything it has not yet committed. */
 export class Staging {
   readonly folder: string;
+  readonly #room: Pick<PersonasRoom, 'paths' | 'space'>;
 
-  constructor(room: Pick<PersonasRoom, 'paths'>, changeId: number) {
+  constructor(room: Pick<PersonasRoom, 'paths' | 'space'>, changeId: number) {
+    this.#room = room;
     this.folder = join(room.paths.state, statePlaces.staging, `change-${changeId}`);
+  }
+
+  /** Bytes that may be written in it beside what is kept free. */
+  spareBytes(): number {
+    return this.#room.space.spareBytes();
   }
 
   path(name: string): string {

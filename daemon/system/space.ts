@@ -22,6 +22,8 @@ export interface Space {
   check(bytes: number, rescue?: boolean): Promise<void>;
   /** From now on new work is refused also when the file system at `place`, a volume of our own, is about to be full; it has a reserve too. */
   alsoWatch(place: string): Promise<void>;
+  /** Bytes that may be written beside what is kept free; below 0 when there are too few. */
+  spareBytes(): number;
   usage(): DiskUsage & { fileSystem: string; keepFreeBytes: number; reserveBytes: number };
   /**
    * Gives the reserve's blocks back to the file system when `error` of a journal write means that it found
@@ -86,6 +88,10 @@ export function spaceOf({ state, settings, log }: SpaceParts): Space {
         free: formatSize(availableBytes),
         path: state,
       });
+    },
+    spareBytes() {
+      const usage = localSpaceOf(state);
+      return usage.availableBytes - keepFree(usage);
     },
     usage() {
       const usage = localSpaceOf(state);

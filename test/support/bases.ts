@@ -35,7 +35,12 @@ export async function openBaseMachine(
   const state = join(folder, 'state');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
-  const room = await openPersonasRoom({ store, paths: { state }, now: Date.now });
+  const room = await openPersonasRoom({
+    store,
+    paths: { state },
+    space: { spareBytes: () => Number.MAX_SAFE_INTEGER },
+    now: Date.now,
+  });
   const engine = quietEngine(store, baseTasks(room, parts).map(hooks.wrapTask), hooks.faults);
   return {
     room,

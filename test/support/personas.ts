@@ -45,11 +45,12 @@ export interface PersonaMachine {
 export async function openPersonaMachine(
   folder: string,
   hooks: Hooks = plain,
+  space = { spareBytes: () => Number.MAX_SAFE_INTEGER },
 ): Promise<PersonaMachine> {
   const state = join(folder, 'state');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
-  const room = await openPersonasRoom({ store, paths: { state }, now: Date.now });
+  const room = await openPersonasRoom({ store, paths: { state }, space, now: Date.now });
   const tasks = [...baseTasks(room, { space: async () => {} }), ...personaTasks(room)];
   const engine = quietEngine(store, tasks.map(hooks.wrapTask), hooks.faults);
   return {

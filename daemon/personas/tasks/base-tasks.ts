@@ -91,6 +91,7 @@ async function build(
   try {
     const image = await buildImage(opened.child, staging.path(imageName), {
       signal,
+      space: staging,
       onBytes: (done) => {
         grown(done);
         const { total } = opened;

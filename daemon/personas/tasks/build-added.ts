@@ -91,8 +91,10 @@ async function build(
     const reader = await startWorker(
       [part.mode, below, '--spool=6', ...range],
       [member, base, diff, spool],
+      { space: staging },
     );
-    const { digest, bytes, entries } = await buildImage(reader, staging.path(part.file), context);
+    const work = { signal: context.signal, space: staging };
+    const { digest, bytes, entries } = await buildImage(reader, staging.path(part.file), work);
     if (entries > entriesOfNothing) return { layer: { digest, bytes, input, file: part.file } };
     await staging.drop(part.file);
     return {};

@@ -32,6 +32,7 @@ export function buildWanted(room: PersonasRoom): AnyTask {
         const staging = new Staging(room, context.changeId);
         const work = {
           signal: context.signal,
+          space: staging,
           onBytes: (done: number) => context.progress({ done, unit: 'bytes', note: 'reading' }),
         };
         await withSource(staging, input, staged.tree, async (source) => {
@@ -59,7 +60,7 @@ async function withSource(
   const file = input.kind === 'path' ? await openNamed(input.path) : await staging.open(name);
   const spool = await staging.create(staged.spool);
   try {
-    await work(await startWorker(['read', 'auto', '--spool=4'], [file, spool]));
+    await work(await startWorker(['read', 'auto', '--spool=4'], [file, spool], { space: staging }));
   } finally {
     await Promise.all([file.close(), spool.close()]);
     await staging.drop(staged.spool);
@@ -134,6 +135,7 @@ async function difference(
 async function written(staging: Staging, context: TaskContext, source: Child): Promise<Made> {
   const { digest, bytes, privileges } = await buildImage(source, staging.path(staged.difference), {
     signal: context.signal,
+    space: staging,
     layer: true,
     onBytes: (done) => context.progress({ done, unit: 'bytes', note: 'writing the image' }),
   });
@@ -162,7 +164,11 @@ async function fromForeign(
   try {
     const range = place === undefined ? [] : [`--offset=${place.offset}`, `--size=${place.size}`];
     const args = ['layer', '4@0', '--layer', '--spool=5', ...range];
-    return await written(staging, context, await startWorker(args, [file, base, spool]));
+    return await written(
+      staging,
+      context,
+      await startWorker(args, [file, base, spool], { space: staging }),
+    );
   } finally {
     await Promise.all([file.close(), spool.close()]);
     await staging.drop(staged.spool);

@@ -61,7 +61,12 @@ async function furnished(t: ExecutionContext) {
 
 /** The room as a daemon that was started anew has it, after its look at all files. */
 async function startedAnew({ store, state }: PersonaMachine): Promise<PersonasRoom> {
-  const room = await openPersonasRoom({ store, paths: { state }, now: Date.now });
+  const room = await openPersonasRoom({
+    store,
+    paths: { state },
+    space: { spareBytes: () => Number.MAX_SAFE_INTEGER },
+    now: Date.now,
+  });
   room.witnesses.lookAtAll(await keptFiles(room), Date.now());
   return room;
 }
