@@ -28,7 +28,8 @@ class Writer {
   /** Through it come the open files of groups that may be stopped. */
   readonly #channel = new Fd(3, 'the channel of files');
   #freezer: Freezer | undefined;
-  #folders: ServedFolder[] = [];
+  /** All folders of the task: none is written back without the others. */
+  #opened: ServedFolder[] | undefined;
 
   constructor(task: Task) {
     this.#task = task;
@@ -40,6 +41,11 @@ class Writer {
     openOrMakeFolder(this.#home, path).close();
     const parent = openOrMakeFolder(this.#home, path.slice(0, Math.max(slash, 0)));
     return { parent, name: path.slice(slash + 1) };
+  }
+
+  get #folders(): ServedFolder[] {
+    if (this.#opened === undefined) throw new Error('its folders are not open in memory');
+    return this.#opened;
   }
 
   async answer(ask: Ask): Promise<Answer> {
@@ -83,18 +89,20 @@ class Writer {
   #open({ memory: place, fill }: Extract<Ask, { do: 'open' }>): Answer {
     const total = { said: 'opened' as const, files: 0, bytes: 0, skipped: 0 };
     using memory = openFolder(place);
+    const opened: ServedFolder[] = [];
     for (const [index, { path }] of this.#task.folders.entries()) {
       const folder = new ServedFolder({
         ...this.#parentOf(path),
         memory: openOrMakeFolder(memory, `${index}/data`),
         taken: openOrMakeFolder(memory, `${index}/taken`),
       });
-      this.#folders.push(folder);
+      opened.push(folder);
       const { files, bytes, skipped } = fill ? folder.fill() : folder.takeUp();
       total.files += files;
       total.bytes += bytes;
       total.skipped += skipped;
     }
+    this.#opened = opened;
     return total;
   }
 
@@ -129,9 +137,8 @@ class Writer {
 
   #finish(): Answer {
     const all: Recovered[] =
-      this.#folders.length > 0
-        ? this.#folders.map((folder) => folder.finish())
-        : this.#task.folders.map(({ path }) => this.#recover(path));
+      this.#opened?.map((folder) => folder.finish()) ??
+      this.#task.folders.map(({ path }) => this.#recover(path));
     const takenMs = Math.max(...all.map((one) => one.takenMs ?? 0));
     return {
       said: 'finished',

@@ -6,7 +6,7 @@ import { setChangeTime } from '../kernel/file-times.ts';
 import { linkIn, makeFolderIn, namesIn, OPEN, openBeneath, symlinkIn } from '../kernel/openat.ts';
 import type { Base } from './delta.ts';
 import { seenIn } from './folder-disk.ts';
-import type { MemoryFolder } from './memory-folder.ts';
+import { isGone, type MemoryFolder } from './memory-folder.ts';
 
 const READ = OPEN.read | OPEN.nonBlocking;
 const FOLDER = { flags: OPEN.folder, sameMount: true };
@@ -133,6 +133,16 @@ const digestAt = (folder: Fd, path: string): string => {
   return digestOfContent(file);
 };
 
+/** The same of a file in memory, which a program may be writing or removing; undefined: no digest says what it is. */
+const digestInMemory = (memory: MemoryFolder, path: string): string | undefined => {
+  try {
+    return digestAt(memory.root, path);
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    return undefined;
+  }
+};
+
 /** Finds out which files in memory still have the content that the disk has: after a writer has ended before its time. */
 export function compareMemory(disk: Fd, memory: MemoryFolder): Filled {
   const filled = none();
@@ -140,7 +150,7 @@ export function compareMemory(disk: Fd, memory: MemoryFolder): Filled {
   visit(disk, '', filled, (_, path, base) => {
     const now = memory.now.get(path);
     if (base.type !== 'file' || now?.type !== 'file') return;
-    if (digestAt(disk, path) === digestAt(memory.root, path)) base.copy = now.inode;
+    if (digestAt(disk, path) === digestInMemory(memory, path)) base.copy = now.inode;
     filled.files += 1;
     filled.bytes += base.size;
   });

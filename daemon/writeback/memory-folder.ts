@@ -20,7 +20,7 @@ const last = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 const READABLE = { file: 0o400, folder: 0o500, symlink: 0 };
 
 /** What was there a moment ago is not, or is something else: an event tells of it, or will. */
-const isGone = (error: unknown): boolean =>
+export const isGone = (error: unknown): boolean =>
   failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV', 'ESTALE', 'ENXIO');
 
 /** Watches a folder more. Throws what to do where there may be no more of them. */

@@ -236,9 +236,16 @@ export class Session {
   /** A writer that knows what memory has. After one that has ended, another one compares that with the disk. */
   async #writing(): Promise<WriterChild> {
     if (this.#writer !== undefined && !this.#writer.hasEnded) return this.#writer;
-    this.#writer = await WriterChild.start(this.#task);
-    await this.#open(this.#writer, false);
-    return this.#writer;
+    const writer = await WriterChild.start(this.#task);
+    try {
+      await this.#open(writer, false);
+    } catch (error) {
+      // It knows some folders at most.
+      await writer.end();
+      throw error;
+    }
+    this.#writer = writer;
+    return writer;
   }
 
   /** What runs now, which the writer may stop then. */

@@ -1,10 +1,20 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { openFolder } from '../../../daemon/kernel/openat.ts';
 import { TreeWatch } from '../../../daemon/kernel/tree-watch.ts';
 import { FolderDisk } from '../../../daemon/writeback/folder-disk.ts';
 import { recoverBox } from '../../../daemon/writeback/generations.ts';
+import { MemoryFolder } from '../../../daemon/writeback/memory-folder.ts';
 import { ServedFolder, takeQuiet } from '../../../daemon/writeback/served-folder.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
@@ -129,3 +139,47 @@ test.serial('what is moved while it is looked at is taken where it is then', (t)
   served.finish();
   t.deepEqual(readdirSync(join(home, 'app')), ['packed']);
 });
+
+test.serial(
+  'what goes or turns into something else while memory is compared is taken as it is then',
+  (t) => {
+    const home = temporaryFolder(t);
+    for (const folder of ['app/sub', 'memory/data', 'memory/taken'])
+      mkdirSync(join(home, folder), { recursive: true });
+    const names = ['going', 'link', 'stays', 'sub/file'];
+    for (const name of names) writeFileSync(join(home, 'app', name), 'old');
+    using parent = openFolder(home);
+    const open = (): ServedFolder => {
+      const served = new ServedFolder({
+        ...{ parent, name: 'app' },
+        memory: openFolder(join(home, 'memory/data')),
+        taken: openFolder(join(home, 'memory/taken')),
+      });
+      t.teardown(() => served.close());
+      return served;
+    };
+    open().fill();
+    const { scan } = MemoryFolder.prototype;
+    t.teardown(() => {
+      MemoryFolder.prototype.scan = scan;
+    });
+    // A program works after it is known what there is, and before that is read.
+    MemoryFolder.prototype.scan = function (this: MemoryFolder, dirty: boolean) {
+      scan.call(this, dirty);
+      const memory = join(home, 'memory/data');
+      for (const name of ['going', 'link', 'sub']) rmSync(join(memory, name), { recursive: true });
+      symlinkSync('stays', join(memory, 'link'));
+      writeFileSync(join(memory, 'sub'), 'new');
+    };
+    const served = open();
+    served.takeUp();
+    served.prepare();
+    served.take([], Number.POSITIVE_INFINITY);
+    takeQuiet([served]);
+    served.save(1);
+    served.finish();
+    t.deepEqual(readdirSync(join(home, 'app')), ['link', 'stays', 'sub']);
+    t.is(readlinkSync(join(home, 'app/link')), 'stays');
+    t.is(readFileSync(join(home, 'app/sub'), 'latin1'), 'new');
+  },
+);

@@ -25,10 +25,10 @@ export interface ServedHome {
   recoverer(): Promise<WriterChild>;
 }
 
-/** Makes the home in a folder of its own, or in a file system of `diskBytes`; memory has `memoryBytes`. All is gone after the test. */
+/** Makes the home, with its `folders`, in a folder of its own, or in a file system of `diskBytes`; memory has `memoryBytes`. All is gone after the test. */
 export async function servedHome(
   t: ExecutionContext,
-  { memoryBytes = 64 << 20, diskBytes = 0, frozenMsMax = 5000 } = {},
+  { memoryBytes = 64 << 20, diskBytes = 0, frozenMsMax = 5000, folders = ['app'] } = {},
 ): Promise<ServedHome> {
   const root = mkdtempSync(join(tmpdir(), 'personad-served-'));
   t.teardown(async () => {
@@ -51,9 +51,10 @@ export async function servedHome(
   const partition = await place('memory', memoryBytes);
   const memory = join(partition, '0', 'data');
   const disk = join(home, 'app');
-  mkdirSync(disk);
-  for (const one of [home, disk, partition]) chownSync(one, uid, uid);
-  const task = { caller, home, folders: [{ path: 'app' }], frozenMsMax };
+  const originals = folders.map((path) => join(home, path));
+  for (const one of originals) mkdirSync(one);
+  for (const one of [home, ...originals, partition]) chownSync(one, uid, uid);
+  const task = { caller, home, folders: folders.map((path) => ({ path })), frozenMsMax };
   const started = async (writer: Promise<WriterChild>): Promise<WriterChild> => {
     const one = await writer;
     t.teardown(() => one.end());

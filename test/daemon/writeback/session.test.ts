@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
@@ -129,6 +129,50 @@ when(test, { root: true })(
     await begin(taken, 'four');
     await taken.withdraw(group('four'));
     t.is(stateOf(taken), 'serving', 'of an earlier daemon');
+  },
+);
+
+when(test, { root: true })(
+  'nothing counts as written back while one of the folders cannot be opened',
+  async (t) => {
+    const folders = ['app', 'more'];
+    const home = await servedHome(t, { folders });
+    const folder = temporaryFolder(t);
+    const store = await openStore(join(folder, 'test.db'));
+    t.teardown(() => store.close());
+    const first = await home.writer();
+    await first.ask({ do: 'open', memory: home.partition, fill: true }, 'opened', 60_000);
+    await first.end();
+    for (const [index] of folders.entries())
+      writeFileSync(join(home.partition, `${index}/data/file`), 'written');
+    const shut = join(home.partition, '1');
+    chownSync(shut, 0, 0);
+    chmodSync(shut, 0o700);
+    const wanted = { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home: home.home };
+    const served = { ...wanted, folders, boot: 'now', sinceMs: 0, programs: [] };
+    const session = new Session(
+      {
+        ...{ store, log: silentLog, now: () => Date.now() },
+        makePartition: async () => home.partition,
+        partitionOf: async () => home.partition,
+        removePartition: async () => undefined,
+      },
+      served,
+      served,
+    );
+    t.teardown(() => session.close());
+    await session.resume();
+    for (let tries = 0; tries < 2; tries += 1) {
+      t.not(session.problem, undefined);
+      await t.throwsAsync(session.syncNow(), { message: /EACCES/ });
+    }
+    chownSync(shut, uid, uid);
+    await session.syncNow();
+    t.is(session.problem, undefined);
+    const next = await home.recoverer();
+    await next.ask({ do: 'finish' }, 'finished', 60_000);
+    for (const name of folders)
+      t.is(readFileSync(join(home.home, name, 'file'), 'latin1'), 'written');
   },
 );
 

@@ -155,6 +155,23 @@ root('a writer that is killed is followed by one that takes up what memory has',
   );
 });
 
+root('a writer that has not all folders in memory writes nothing back', async (t) => {
+  const home = await servedHome(t, { folders: ['app', 'more'] });
+  await open(home, await home.writer());
+  writeFileSync(`${home.memory}/file`, 'written');
+  const shut = `${home.partition}/1`;
+  chownSync(shut, 0, 0);
+  chmodSync(shut, 0o700);
+  const writer = await home.writer();
+  await t.throwsAsync(open(home, writer, false), { message: /EACCES/ });
+  const message = 'its folders are not open in memory';
+  await t.throwsAsync(writer.ask({ do: 'prepare' }, 'prepared', deadline), { message });
+  const take = { do: 'take' as const, mapped: [], freeze: false };
+  await t.throwsAsync(writer.ask(take, 'taken', deadline), { message });
+  await t.throwsAsync(writer.ask({ do: 'save', takenMs: 1 }, 'saved', deadline), { message });
+  t.false(existsSync(boxOf(home)));
+});
+
 root('what a crash has left is brought into the folder, once', async (t) => {
   const home = await servedHome(t);
   const writer = await home.writer();
