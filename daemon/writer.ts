@@ -11,9 +11,11 @@ import { Fd } from './kernel/fd.ts';
 import { Freezer } from './kernel/freezer.ts';
 import { openFolder, openOrMakeFolder } from './kernel/openat.ts';
 import { takeFiles } from './kernel/passed-files.ts';
+import { forgetBase } from './writeback/base-record.ts';
 import { readBase } from './writeback/fill.ts';
 import { FolderDisk } from './writeback/folder-disk.ts';
 import { type Recovered, recoverBox } from './writeback/generations.ts';
+import { isGone } from './writeback/memory-folder.ts';
 import { Late, ServedFolder, takeQuiet } from './writeback/served-folder.ts';
 import type { Answer, Ask, Task } from './writeback/talk.ts';
 
@@ -70,7 +72,7 @@ class Writer {
       case 'time':
         return { said: 'timed', ...(await speedOf(`/proc/self/fd/${this.#home.number}`)) };
       case 'finish':
-        return this.#finish();
+        return this.#finish(ask.memory);
     }
   }
 
@@ -93,8 +95,7 @@ class Writer {
     for (const [index, { path }] of this.#task.folders.entries()) {
       const folder = new ServedFolder({
         ...this.#parentOf(path),
-        memory: openOrMakeFolder(memory, `${index}/data`),
-        taken: openOrMakeFolder(memory, `${index}/taken`),
+        place: openOrMakeFolder(memory, String(index)),
       });
       opened.push(folder);
       const { files, bytes, skipped } = fill ? folder.fill() : folder.takeUp();
@@ -135,7 +136,8 @@ class Writer {
     return total;
   }
 
-  #finish(): Answer {
+  #finish(memory?: string): Answer {
+    if (memory !== undefined) this.#forgetBase(memory);
     const all: Recovered[] =
       this.#opened?.map((folder) => folder.finish()) ??
       this.#task.folders.map(({ path }) => this.#recover(path));
@@ -146,6 +148,18 @@ class Writer {
       stayed: all.reduce((sum, { stayed }) => sum + stayed.length, 0),
       ...(takenMs > 0 ? { takenMs } : {}),
     };
+  }
+
+  /** Before anything is changed there: what was written down of the folders on the disk is true no more. */
+  #forgetBase(place: string): void {
+    for (const index of this.#task.folders.keys())
+      try {
+        using folder = openFolder(`${place}/${index}`);
+        forgetBase(folder);
+      } catch (error) {
+        // Where memory has gone, nobody takes it up.
+        if (!isGone(error) && !failedWith(error, 'EACCES')) throw error;
+      }
   }
 
   #recover(path: string): Recovered {

@@ -91,6 +91,13 @@ export function digestOfContent(file: Fd): string {
 /** Attributes that only the kernel or root sets. */
 const NOT_OURS = /^(security|trusted)\./;
 
+/** What `copyMetadata` gives a copy of this file. That its owner may read it counts as given. */
+export function metadataOf(file: Fd): unknown[] {
+  const { mode, mtimeNs } = fstatSync(file.number, { bigint: true });
+  const attributes = readXattrsOf(file).filter(([key]) => !NOT_OURS.test(key));
+  return [Number(mode & 0o7777n) | 0o400, String(mtimeNs), attributes];
+}
+
 /** Gives the copy `name` in `dir` the mode, the attributes and the time of the original. As a user: of this user's own files. */
 export function copyMetadata(from: Fd, to: Fd, dir: Fd, name: string): void {
   const { mode, mtimeNs } = fstatSync(from.number, { bigint: true });

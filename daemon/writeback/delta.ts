@@ -9,6 +9,8 @@ export interface Base {
   target?: string;
   /** The file in memory that was filled with it; absent until it was. */
   copy?: string;
+  /** What the content and the attributes of that were known by. */
+  mark?: string;
 }
 
 /** One name of the folder in memory. */

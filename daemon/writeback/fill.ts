@@ -1,12 +1,13 @@
+import { createHash } from 'node:crypto';
 import { fchmodSync } from 'node:fs';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
-import { copyContent, copyMetadata, digestOfContent } from '../kernel/file-copy.ts';
+import { copyMetadata, copyWithDigest, metadataOf } from '../kernel/file-copy.ts';
 import { setChangeTime } from '../kernel/file-times.ts';
 import { linkIn, makeFolderIn, namesIn, OPEN, openBeneath, symlinkIn } from '../kernel/openat.ts';
 import type { Base } from './delta.ts';
 import { seenIn } from './folder-disk.ts';
-import { isGone, type MemoryFolder } from './memory-folder.ts';
+import type { MemoryFolder } from './memory-folder.ts';
 
 const READ = OPEN.read | OPEN.nonBlocking;
 const FOLDER = { flags: OPEN.folder, sameMount: true };
@@ -25,7 +26,7 @@ const above = (path: string): string => path.slice(0, Math.max(path.lastIndexOf(
 const last = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** Visits every name below an open folder of the disk: folders before what is in them, and again after it. */
-function visit(
+export function visit(
   folder: Fd,
   path: string,
   filled: Filled,
@@ -67,6 +68,12 @@ export function readBase(disk: Fd): Filled {
   return filled;
 }
 
+/** What an open file is known by: its content, and what a copy of it has besides. */
+export const markOf = (file: Fd, digest: string): string =>
+  createHash('sha256')
+    .update(JSON.stringify([digest, ...metadataOf(file)]))
+    .digest('hex');
+
 /**
  * Fills the empty folder in memory with all that the folder on the disk has. Throws when that is changed meanwhile.
  * @param watch is given each folder of the disk before it is read.
@@ -94,8 +101,10 @@ export function fillMemory(disk: Fd, memory: MemoryFolder, watch: (folder: Fd) =
     } else {
       using source = openBeneath(from, name, { flags: READ, sameMount: true });
       using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
-      filled.bytes += copyContent(source, copy);
+      const { size, digest } = copyWithDigest(source, copy);
       copyMetadata(source, copy, to, name);
+      base.mark = markOf(copy, digest);
+      filled.bytes += size;
       if (seenIn(from, name)?.mtimeNs !== base.mtimeNs) throw new Error('it is being changed');
       first.set(base.inode, path);
       filled.files += 1;
@@ -125,35 +134,5 @@ export function fillMemory(disk: Fd, memory: MemoryFolder, watch: (folder: Fd) =
     for (const folder of folders.values()) folder.close();
   }
   memory.settle();
-  return filled;
-}
-
-const digestAt = (folder: Fd, path: string): string => {
-  using file = openBeneath(folder, path, { flags: READ, sameMount: true });
-  return digestOfContent(file);
-};
-
-/** The same of a file in memory, which a program may be writing or removing; undefined: no digest says what it is. */
-const digestInMemory = (memory: MemoryFolder, path: string): string | undefined => {
-  try {
-    return digestAt(memory.root, path);
-  } catch (error) {
-    if (!isGone(error)) throw error;
-    return undefined;
-  }
-};
-
-/** Finds out which files in memory still have the content that the disk has: after a writer has ended before its time. */
-export function compareMemory(disk: Fd, memory: MemoryFolder): Filled {
-  const filled = none();
-  memory.scan(false);
-  visit(disk, '', filled, (_, path, base) => {
-    const now = memory.now.get(path);
-    if (base.type !== 'file' || now?.type !== 'file') return;
-    if (digestAt(disk, path) === digestInMemory(memory, path)) base.copy = now.inode;
-    filled.files += 1;
-    filled.bytes += base.size;
-  });
-  memory.moved = true;
   return filled;
 }

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { Change } from './delta.ts';
+import { sealLines, unsealLines } from './sealed-lines.ts';
 
 /** All that memory has and the disk has not, at one moment. */
 export interface Generation {
@@ -21,29 +21,17 @@ export const numberOf = (name: string): number | undefined => {
   return digits === undefined ? undefined : Number(digits);
 };
 
-const digestOf = (text: string): string =>
-  createHash('sha256').update(text, 'latin1').digest('hex');
-
 /** The record as text: a line for each change, and the digest of all of them as the last. */
 export function writeGeneration({ number, takenMs, changes }: Generation): string {
-  const head = JSON.stringify({ format: FORMAT, number, takenMs, changes: changes.length });
-  const text = `${[head, ...changes.map((one) => JSON.stringify(one))].join('\n')}\n`;
-  const escaped = text.replace(
-    /[\u0080-\u00ff]/g,
-    (char) => `\\u00${char.charCodeAt(0).toString(16)}`,
-  );
-  return `${escaped}${digestOf(escaped)}\n`;
+  return sealLines([{ format: FORMAT, number, takenMs, changes: changes.length }, ...changes]);
 }
 
 /** Reads a record back. Undefined when it is not whole. */
 export function readGeneration(text: string): Generation | undefined {
-  const end = text.lastIndexOf('\n', text.length - 2) + 1;
-  const body = text.slice(0, end);
-  if (text.slice(end) !== `${digestOf(body)}\n`) return undefined;
-  const [head = '', ...lines] = body.slice(0, -1).split('\n');
-  const { format, number, takenMs, changes } = JSON.parse(head);
-  if (format !== FORMAT || lines.length !== changes) return undefined;
-  return { number, takenMs, changes: lines.map((line) => JSON.parse(line) as Change) };
+  const [head, ...lines] = unsealLines(text) ?? [];
+  const { format, number, takenMs, changes } = (head ?? {}) as Record<string, number>;
+  if (format !== FORMAT || number === undefined || takenMs === undefined) return undefined;
+  return lines.length === changes ? { number, takenMs, changes: lines as Change[] } : undefined;
 }
 
 /** Names of the files that these generations need. */

@@ -3,14 +3,16 @@ import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { copyMetadata, copyWithDigest, digestOfContent } from '../kernel/file-copy.ts';
 import { syncFileSystemOf } from '../kernel/files.ts';
-import { namesIn, openBeneath, unlinkIn } from '../kernel/openat.ts';
+import { namesIn, openBeneath, openOrMakeFolder, unlinkIn } from '../kernel/openat.ts';
 import { TreeWatch } from '../kernel/tree-watch.ts';
+import { recallBase, writeBase } from './base-record.ts';
 import { planDelta, type Saved, toTake } from './delta.ts';
-import { compareMemory, type Filled, fillMemory, readBase } from './fill.ts';
+import { type Filled, fillMemory, readBase } from './fill.ts';
 import { FolderDisk } from './folder-disk.ts';
 import { commitGeneration, pruneBox, type Recovered, recoverBox } from './generations.ts';
 import { numberOf } from './manifest.ts';
 import { addWatch, MemoryFolder } from './memory-folder.ts';
+import { compareMemory, compareWithDisk } from './take-up.ts';
 
 /** Taking took longer than the program may stand still. */
 export class Late extends Error {}
@@ -32,14 +34,14 @@ export interface Parts {
   /** The open folder above it on the disk, and its name there. */
   parent: Fd;
   name: string;
-  /** In memory: what the program sees; and where copies wait to be written. */
-  memory: Fd;
-  taken: Fd;
+  /** Its folder in memory: `data` in it is what the program sees, in `taken` copies wait to be written. */
+  place: Fd;
 }
 
 /** One folder that a program has in memory, and what of it was written back. One take is written before the next is begun. */
 export class ServedFolder {
   readonly #disk: FolderDisk;
+  readonly #place: Fd;
   readonly #memory: MemoryFolder;
   readonly #takenFolder: Fd;
   readonly #taken = new Map<string, Taken>();
@@ -53,10 +55,11 @@ export class ServedFolder {
   #number = 0;
   #count = 0;
 
-  constructor({ parent, name, memory, taken }: Parts) {
+  constructor({ parent, name, place }: Parts) {
     this.#disk = new FolderDisk(parent, name);
-    this.#memory = new MemoryFolder(memory);
-    this.#takenFolder = taken;
+    this.#place = place;
+    this.#memory = new MemoryFolder(openOrMakeFolder(place, 'data'));
+    this.#takenFolder = openOrMakeFolder(place, 'taken');
   }
 
   /** Reads the folder into memory, which is empty. */
@@ -67,6 +70,7 @@ export class ServedFolder {
     const watch = new TreeWatch();
     this.#diskWatch = watch;
     this.#filled = fillMemory(this.#disk.root, this.#memory, (one) => void addWatch(watch, one));
+    writeBase(this.#place, this.#base);
     return this.#filled;
   }
 
@@ -98,12 +102,26 @@ export class ServedFolder {
   /** Takes up what memory has already, with what an earlier writer has saved. */
   takeUp(): Filled {
     for (const name of namesIn(this.#takenFolder)) unlinkIn(this.#takenFolder, name);
+    const base = recallBase(this.#place);
+    if (base === undefined) this.#endFinish();
     for (const name of this.#disk.boxNames() ?? []) {
       this.#number = Math.max(this.#number, numberOf(name) ?? 0);
       this.#count = Math.max(this.#count, Number(/^file-(\d+)$/.exec(name)?.[1] ?? 0));
     }
-    this.#filled = compareMemory(this.#disk.root, this.#memory);
+    this.#filled =
+      base === undefined
+        ? compareWithDisk(this.#disk.root, this.#memory)
+        : compareMemory(base, this.#memory);
     return this.#filled;
+  }
+
+  /** Whoever was bringing the last generation into the folder has ended. Where it cannot be brought there, the next one has all of it. */
+  #endFinish(): void {
+    try {
+      recoverBox(this.#disk);
+    } catch {
+      // Told when that one cannot be brought there either.
+    }
   }
 
   get #base(): Filled['base'] {
@@ -243,6 +261,7 @@ export class ServedFolder {
     this.#endDiskWatch();
     this.#memory.close();
     this.#takenFolder.close();
+    this.#place.close();
     this.#disk.close();
   }
 }

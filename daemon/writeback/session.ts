@@ -188,7 +188,8 @@ export class Session {
 
   /** Brings the last generation into the folders. */
   async #recover(writer: WriterChild): Promise<void> {
-    const { kept } = await writer.ask({ do: 'finish' }, 'finished', deadlines.finishMs);
+    const ask = { do: 'finish' as const, ...(this.#memory && { memory: this.#memory }) };
+    const { kept } = await writer.ask(ask, 'finished', deadlines.finishMs);
     this.kept += kept;
   }
 

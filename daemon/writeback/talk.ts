@@ -5,8 +5,8 @@ export type Ask =
   /** Tells whether the folders on the disk are what memory was filled with. */
   | { do: 'verify' }
   /**
-   * Opens the folders: fills the empty `memory`, or takes up what is there. In it `N/data` is what the program sees of the folder at N, and in
-   * `N/taken` copies wait.
+   * Opens the folders: fills the empty `memory`, or takes up what is there. In it `N/data` is what the program sees of the folder at N, in
+   * `N/taken` copies wait, and `N/base` says what the folder was.
    */
   | { do: 'open'; memory: string; fill: boolean }
   /** Groups of these versions are to be stopped from now on: two open files of each come through the descriptor 3. */
@@ -19,8 +19,11 @@ export type Ask =
   | { do: 'save'; takenMs: number }
   /** Tells how fast the disk of the home is. */
   | { do: 'time' }
-  /** Brings the last generation into the folders. Also without `open`: then it is what a crash has left. */
-  | { do: 'finish' };
+  /**
+   * Brings the last generation into the folders: `N/base` of `memory` is true no more then, and goes first. Also without `open`: then it is
+   * what a crash has left.
+   */
+  | { do: 'finish'; memory?: string };
 
 /** What a writer says. It is the word of the user as whom it runs. */
 export type Answer =

@@ -56,8 +56,7 @@ when(test, { root: true })(
       }
       const served = new ServedFolder({
         ...{ parent, name: 'app' },
-        memory: openFolder(`${memory}/data`),
-        taken: openFolder(`${memory}/taken`),
+        place: openFolder(memory),
       });
       try {
         served.fill();
@@ -109,8 +108,7 @@ test.serial('what is moved while it is looked at is taken where it is then', (t)
   using parent = openFolder(home);
   const served = new ServedFolder({
     ...{ parent, name: 'app' },
-    memory: openFolder(memory),
-    taken: openFolder(join(home, 'memory/taken')),
+    place: openFolder(join(home, 'memory')),
   });
   t.teardown(() => served.close());
   served.fill();
@@ -152,8 +150,7 @@ test.serial(
     const open = (): ServedFolder => {
       const served = new ServedFolder({
         ...{ parent, name: 'app' },
-        memory: openFolder(join(home, 'memory/data')),
-        taken: openFolder(join(home, 'memory/taken')),
+        place: openFolder(join(home, 'memory')),
       });
       t.teardown(() => served.close());
       return served;

@@ -155,6 +155,101 @@ root('a writer that is killed is followed by one that takes up what memory has',
   );
 });
 
+/** What the first of two writers knew; the record of it is lost, damaged, or there. */
+const records: [called: string, spoil: (record: string) => void][] = [
+  ['there', () => undefined],
+  ['lost', (record) => rmSync(record)],
+  ['damaged', (record) => appendFileSync(record, 'x')],
+];
+for (const [called, spoil] of records)
+  root(`what others do on the disk outlives a writer whose record is ${called}`, async (t) => {
+    const home = await servedHome(t);
+    const { disk, memory, partition } = home;
+    for (const name of ['shared', 'both', 'gone', 'mine']) writeFileSync(`${disk}/${name}`, 'old');
+    execFileSync('chown', ['-R', `${uid}:${uid}`, disk]);
+    const first = await home.writer();
+    await open(home, first);
+    writeFileSync(`${disk}/mail`, 'theirs');
+    for (const name of ['shared', 'both']) writeFileSync(`${disk}/${name}`, 'theirs');
+    for (const name of ['both', 'mine']) writeFileSync(`${memory}/${name}`, 'ours');
+    rmSync(`${memory}/gone`);
+    await save(first);
+    await first.end();
+    spoil(`${partition}/0/base`);
+    const second = await home.writer();
+    await open(home, second, false);
+    await save(second);
+    const { kept, stayed } = await finish(second);
+    const text = (name: string) => readFileSync(`${disk}/${name}`, 'latin1');
+    const aside = () =>
+      readdirSync(boxOf(home)).map((name) => [
+        name.replace(/.*-/, ''),
+        readFileSync(`${boxOf(home)}/${name}`, 'latin1'),
+      ]);
+    t.deepEqual(readdirSync(disk), ['both', 'mail', 'mine', 'shared']);
+    t.deepEqual(['both', 'mail', 'mine'].map(text), ['ours', 'theirs', 'ours']);
+    t.is(stayed, 0);
+    if (called === 'there') {
+      t.is(text('shared'), 'theirs');
+      t.deepEqual(aside(), [['both', 'theirs']]);
+      t.is(kept, 1);
+    } else
+      t.deepEqual(aside().sort(), [
+        ['both', 'theirs'],
+        ['shared', 'theirs'],
+      ]);
+  });
+
+root('what only the attributes tell comes to the disk after another writer, too', async (t) => {
+  const home = await servedHome(t);
+  const names = ['mode', 'time', 'same'];
+  for (const name of names) writeFileSync(`${home.disk}/${name}`, 'old');
+  execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
+  const before = statSync(`${home.disk}/same`).ino;
+  const first = await home.writer();
+  await open(home, first);
+  await first.end();
+  chmodSync(`${home.memory}/mode`, 0o750);
+  utimesSync(`${home.memory}/time`, 1000, 2000);
+  const second = await home.writer();
+  await open(home, second, false);
+  await save(second);
+  await finish(second);
+  t.is(statSync(`${home.disk}/mode`).mode & 0o777, 0o750);
+  t.is(statSync(`${home.disk}/time`).mtimeMs, 2_000_000);
+  t.is(statSync(`${home.disk}/same`).ino, before);
+});
+
+for (const [when, apply] of [
+  ['before', false],
+  ['after', true],
+] as const)
+  root(`memory goes on being used where an end was cut off ${when} it was done`, async (t) => {
+    const home = await servedHome(t);
+    const { disk, memory, partition } = home;
+    for (const name of ['edited', 'gone', 'later']) writeFileSync(`${disk}/${name}`, 'old');
+    execFileSync('chown', ['-R', `${uid}:${uid}`, disk]);
+    const first = await home.writer();
+    await open(home, first);
+    writeFileSync(`${memory}/edited`, 'new');
+    rmSync(`${memory}/gone`);
+    await save(first);
+    await first.end();
+    const ending = { do: 'finish' as const, memory: partition };
+    if (apply) await (await home.recoverer()).ask(ending, 'finished', deadline);
+    t.is(existsSync(`${partition}/0/base`), !apply);
+    rmSync(`${partition}/0/base`, { force: true });
+    const second = await home.writer();
+    await open(home, second, false);
+    for (const name of ['edited', 'later']) writeFileSync(`${memory}/${name}`, 'newer');
+    await save(second);
+    t.like(await second.ask(ending, 'finished', deadline), { kept: 0, stayed: 0 });
+    t.deepEqual(readdirSync(disk), ['edited', 'later']);
+    for (const name of ['edited', 'later'])
+      t.is(readFileSync(`${disk}/${name}`, 'latin1'), 'newer');
+    t.false(existsSync(boxOf(home)));
+  });
+
 root('a writer that has not all folders in memory writes nothing back', async (t) => {
   const home = await servedHome(t, { folders: ['app', 'more'] });
   await open(home, await home.writer());
@@ -378,7 +473,7 @@ root('a writer that is killed at any time leaves a whole generation', async (t) 
     for (let turns = round * 75; turns > 0; turns -= 1) await new Promise(setImmediate);
     await Promise.all([writer.end(), syncing]);
     const recoverer = await home.recoverer();
-    await finish(recoverer);
+    await recoverer.ask({ do: 'finish', memory: home.partition }, 'finished', deadline);
     const found = new Set(names.map((name) => readFileSync(`${home.disk}/${name}`, 'latin1')));
     t.is(found.size, 1);
     t.true([before, saved, round].includes(Number([...found][0])));
