@@ -2,6 +2,7 @@ import { fstatSync } from 'node:fs';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { copyContent, copyMetadata } from '../kernel/file-copy.ts';
+import { isOpenForWriting } from '../kernel/file-writers.ts';
 import { chmodIn, namesIn, OPEN, openBeneath, unlinkIn } from '../kernel/openat.ts';
 import { TreeWatch } from '../kernel/tree-watch.ts';
 import type { Now } from './delta.ts';
@@ -11,6 +12,8 @@ import { seenIn } from './folder-disk.ts';
 const NAMES_MAX = 500_000;
 const DEPTH_MAX = 128;
 const READ = OPEN.read | OPEN.nonBlocking;
+/** What was changed a shorter time ago may be changed again without a later time to tell of it. */
+const TICK_MS = 20;
 
 const inside = (path: string, name: string): string => (path === '' ? name : `${path}/${name}`);
 const above = (path: string): string => path.slice(0, Math.max(path.lastIndexOf('/'), 0));
@@ -22,6 +25,9 @@ const READABLE = { file: 0o400, folder: 0o500, symlink: 0 };
 /** What was there a moment ago is not, or is something else: an event tells of it, or will. */
 export const isGone = (error: unknown): boolean =>
   failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV', 'ESTALE', 'ENXIO');
+
+/** When something of an open file was changed; nobody can set it. What is written through a mapping shows there late, or never. */
+const changedAt = (file: Fd): bigint => fstatSync(file.number, { bigint: true }).ctimeNs;
 
 /** Watches a folder more. Throws what to do where there may be no more of them. */
 export function addWatch(watch: TreeWatch, folder: Fd): number {
@@ -48,6 +54,10 @@ export class MemoryFolder {
   readonly #watches = new Map<string, number>();
   /** A name of each file. */
   readonly #paths = new Map<string, string>();
+  /** Files that came to a name, or lost one: somebody may have one open under a name that has gone, and no event tells of what he writes. */
+  readonly #doubtful = new Set<string>();
+  /** Those of them that are open for writing, and the time of the last change that was copied. */
+  readonly #unseen = new Map<string, bigint | undefined>();
 
   constructor(root: Fd) {
     this.root = root;
@@ -94,7 +104,10 @@ export class MemoryFolder {
     const isKnown = before?.type === type && before.inode === inode;
     if (before !== undefined && !isKnown) this.#forget(path);
     this.set(path, { type, inode, mode, ...(target === undefined ? {} : { target }) });
-    if (type === 'file' && dirty) this.#write(inode);
+    if (type === 'file' && dirty) {
+      this.#write(inode);
+      if (!isKnown) this.#doubtful.add(inode);
+    }
     if (type !== 'folder' || isKnown) return;
     try {
       using below = openBeneath(folder, last(path), { flags: OPEN.folder, sameMount: true });
@@ -113,8 +126,13 @@ export class MemoryFolder {
     const before = this.now.get(path);
     if (before === undefined) return;
     this.now.delete(path);
+    if (before.type === 'file') this.#doubtful.add(before.inode);
     if (before.type !== 'folder') return;
-    for (const one of [...this.now.keys()]) if (one.startsWith(`${path}/`)) this.now.delete(one);
+    for (const [one, { type, inode }] of [...this.now]) {
+      if (!one.startsWith(`${path}/`)) continue;
+      this.now.delete(one);
+      if (type === 'file') this.#doubtful.add(inode);
+    }
     for (const [one, watch] of [...this.#watches]) {
       if (one !== path && !one.startsWith(`${path}/`)) continue;
       this.#watches.delete(one);
@@ -157,6 +175,48 @@ export class MemoryFolder {
     return events.length > 0;
   }
 
+  /** What names came and went until now is not known: any file that is open for writing may be so under one that has gone. */
+  doubtAll(): void {
+    for (const { type, inode } of this.now.values())
+      if (type === 'file' && !this.#unseen.has(inode) && this.#writtenNs(inode) !== undefined)
+        this.#unseen.set(inode, undefined);
+  }
+
+  /** Finds out which files somebody may write to unseen. What may have been written so counts as written. While nobody waits. */
+  settleUnseen(): void {
+    for (const inode of this.#unseen.keys()) this.#doubtful.add(inode);
+    if (this.#doubtful.size === 0) return;
+    const there = new Set<string>();
+    for (const [path, { type, inode }] of this.now) {
+      if (type !== 'file' || !this.#doubtful.has(inode)) continue;
+      this.#paths.set(inode, path);
+      there.add(inode);
+    }
+    for (const inode of this.#doubtful) {
+      const changedNs = there.has(inode) ? this.#writtenNs(inode) : undefined;
+      if (there.has(inode) && (changedNs === undefined || this.#unseen.get(inode) !== changedNs))
+        this.#write(inode);
+      if (changedNs === undefined) this.#unseen.delete(inode);
+      else if (!this.#unseen.has(inode)) this.#unseen.set(inode, undefined);
+    }
+    this.#doubtful.clear();
+  }
+
+  /** Files that may have been written unseen since they were copied. Of those that moved meanwhile events tell. */
+  unseen(): string[] {
+    return [...this.#unseen].flatMap(([inode, copiedNs]) => {
+      if (this.#doubtful.has(inode)) return [];
+      using file = this.#open(inode);
+      return file === undefined || changedAt(file) === copiedNs ? [] : [inode];
+    });
+  }
+
+  /** When a file was changed that is open for writing; undefined: it is not. */
+  #writtenNs(inode: string): bigint | undefined {
+    using file = this.#open(inode);
+    return file !== undefined && isOpenForWriting(file) ? changedAt(file) : undefined;
+  }
+
   /** Where a file is that has not gone; undefined when it has. */
   #pathOf(inode: string): string | undefined {
     const path = this.#paths.get(inode);
@@ -174,30 +234,38 @@ export class MemoryFolder {
    * @param check is asked before each piece; what it throws ends the copy.
    */
   copyOut(inode: string, to: Fd, name: string, check: () => void): number | undefined {
+    using from = this.#open(inode);
+    if (from === undefined) return undefined;
+    // Before it is copied: what is written meanwhile is written later.
+    const changedNs = changedAt(from);
+    const isLong = BigInt(Date.now() - TICK_MS) * 1_000_000n > changedNs;
+    using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
+    try {
+      const size = copyContent(from, copy, check);
+      copyMetadata(from, copy, to, name);
+      if (this.#unseen.has(inode)) this.#unseen.set(inode, isLong ? changedNs : undefined);
+      return size;
+    } catch (error) {
+      unlinkIn(to, name);
+      throw error;
+    }
+  }
+
+  /** Opens the very file; undefined when it has gone. */
+  #open(inode: string): Fd | undefined {
     const path = this.#pathOf(inode);
     if (path === undefined) return undefined;
-    let from: Fd;
+    let file: Fd;
     try {
-      from = openBeneath(this.root, path, { flags: READ, sameMount: true });
+      file = openBeneath(this.root, path, { flags: READ, sameMount: true });
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;
     }
-    try {
-      const stats = fstatSync(from.number, { bigint: true });
-      if (String(stats.ino) !== inode || !stats.isFile()) return undefined;
-      using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
-      try {
-        const size = copyContent(from, copy, check);
-        copyMetadata(from, copy, to, name);
-        return size;
-      } catch (error) {
-        unlinkIn(to, name);
-        throw error;
-      }
-    } finally {
-      from.close();
-    }
+    const stats = fstatSync(file.number, { bigint: true });
+    if (String(stats.ino) === inode && stats.isFile()) return file;
+    file.close();
+    return undefined;
   }
 
   close(): void {

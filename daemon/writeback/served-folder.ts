@@ -47,7 +47,7 @@ export class ServedFolder {
   readonly #taken = new Map<string, Taken>();
   readonly #saved = new Map<string, Saved>();
   /** Taken although nothing tells that they were written. */
-  readonly #mapped = new Set<string>();
+  readonly #untold = new Set<string>();
   #filled: Filled | undefined;
   /** What was changed on the disk since memory was filled, until a program works there. */
   #diskWatch: TreeWatch | undefined;
@@ -133,6 +133,7 @@ export class ServedFolder {
   prepare(): void {
     this.#endDiskWatch();
     this.#memory.drain();
+    this.#memory.settleUnseen();
     const known = new Map<string, Saved>(this.#saved);
     for (const inode of this.#taken.keys()) known.set(inode, { blob: '', size: 0, digest: '' });
     for (const inode of this.#memory.dirty) known.delete(inode);
@@ -147,12 +148,14 @@ export class ServedFolder {
     };
     this.#memory.drain();
     check();
-    this.#mapped.clear();
-    for (const inode of mapped) {
+    this.#untold.clear();
+    const untold = [...mapped, ...this.#memory.unseen()];
+    check();
+    for (const inode of untold) {
       this.#memory.changed.add(inode);
-      if (!this.#memory.dirty.has(inode) && !this.#taken.has(inode)) this.#mapped.add(inode);
+      if (!this.#memory.dirty.has(inode) && !this.#taken.has(inode)) this.#untold.add(inode);
     }
-    this.#copy(new Set([...this.#memory.dirty, ...mapped]), check);
+    this.#copy(new Set([...this.#memory.dirty, ...untold]), check);
   }
 
   /** Copies what was changed while the rest was taken. False when nothing was, be it names only: what was taken is one moment then. */
@@ -211,7 +214,7 @@ export class ServedFolder {
       const saved = this.#saveOne(taken, together);
       this.#taken.delete(inode);
       if (!taken.inBox) unlinkIn(this.#takenFolder, taken.name);
-      if (this.#mapped.has(inode) && this.#saved.get(inode)?.digest === saved.digest) {
+      if (this.#untold.has(inode) && this.#saved.get(inode)?.digest === saved.digest) {
         this.#disk.removeInBox(saved.blob);
         continue;
       }

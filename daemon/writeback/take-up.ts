@@ -25,6 +25,7 @@ function markAt(folder: Fd, path: string): string | undefined {
 export function compareMemory(base: Map<string, Base>, memory: MemoryFolder): Filled {
   const filled: Filled = { base, files: 0, bytes: 0, skipped: 0 };
   memory.scan(false);
+  memory.doubtAll();
   const marks = new Map<string, string>();
   for (const { copy, mark } of base.values())
     if (copy !== undefined && mark !== undefined) marks.set(copy, mark);
@@ -51,6 +52,7 @@ const isAlike = (base: Base, now: Now | undefined): boolean =>
 export function compareWithDisk(disk: Fd, memory: MemoryFolder): Filled {
   const filled: Filled = { base: new Map(), files: 0, bytes: 0, skipped: 0 };
   memory.scan(false);
+  memory.doubtAll();
   visit(disk, '', filled, (_, path, base) => {
     const now = memory.now.get(path);
     if (base.type !== 'file' || now?.type !== 'file') return;

@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import test from 'ava';
+import { readGeneration } from '../../../daemon/writeback/manifest.ts';
 import { sync } from '../../../daemon/writeback/sync.ts';
 import { type WriterChild, WriterFailed } from '../../../daemon/writeback/writer-child.ts';
 import { partner } from '../../support/mount-scratch.ts';
@@ -31,6 +32,17 @@ const boxOf = ({ home }: ServedHome): string => `${home}/.persona-app`;
 
 const open = ({ partition: memory }: ServedHome, writer: WriterChild, fill = true) =>
   writer.ask({ do: 'open', memory, fill }, 'opened', deadline);
+/** What a generation has of a file. */
+function savedAs(home: ServedHome, takenMs: number, path: string): string {
+  const box = boxOf(home);
+  const all = readdirSync(box).filter((name) => name.endsWith('.generation'));
+  const read = all.map((name) => readGeneration(readFileSync(`${box}/${name}`, 'latin1')));
+  const change = read
+    .find((one) => one?.takenMs === takenMs)
+    ?.changes.find((one) => one.path === path);
+  if (change?.type !== 'file') throw new Error(`${path} is not in it`);
+  return readFileSync(`${box}/${change.blob}`, 'latin1');
+}
 const finish = (writer: WriterChild) => writer.ask({ do: 'finish' }, 'finished', deadline);
 const save = (writer: WriterChild) => sync(writer, idle, () => 1000);
 
@@ -447,6 +459,52 @@ for line in sys.stdin:
     t.is(readFileSync(`${home.disk}/mapped`, 'latin1'), `c${'a'.repeat(4095)}`);
   },
 );
+
+/** Opens `log`, lets it have the name `log.1` only, and writes on: each line that it reads. */
+const rotating = `exec 3>>"$1/log"; ln "$1/log" "$1/log.1"; rm "$1/log"; echo rotated
+while read -r line; do
+  if [ "$line" = close ]; then exec 3>&-; else echo "$line" >&3; fi
+  echo done
+done`;
+const rotatings: [called: string, hasLog: boolean, restarts: boolean][] = [
+  ['was there before', true, false],
+  ['is new', false, false],
+  ['was there before another writer', true, true],
+];
+for (const [called, hasLog, restarts] of rotatings)
+  root(`what is written under a name that has gone comes to the disk: it ${called}`, async (t) => {
+    const home = await servedHome(t);
+    if (hasLog) writeFileSync(`${home.disk}/log`, 'old\n');
+    writeFileSync(`${home.disk}/other`, 'old');
+    execFileSync('chown', ['-R', `${uid}:${uid}`, home.disk]);
+    let writer = await home.writer();
+    await open(home, writer);
+    const program = partner(t, 'sh', '-c', rotating, 'sh', home.memory);
+    t.is(await program.line(), 'rotated');
+    chownSync(`${home.memory}/log.1`, uid, uid);
+    const told = async (line: string) => {
+      program.say(line);
+      t.is(await program.line(), 'done');
+    };
+    const mapped = async () => new Set<string>();
+    const running = async () => ({ populated: true, freezable: true, mapped });
+    await sync(writer, running, () => 1);
+    if (restarts) {
+      await writer.end();
+      writer = await home.writer();
+      await open(home, writer, false);
+    }
+    await told('one');
+    await sync(writer, running, () => 2);
+    t.is(savedAs(home, 2, 'log.1'), hasLog ? 'old\none\n' : 'one\n');
+    await told('two');
+    await told('close');
+    await sync(writer, idle, () => 3);
+    t.is((await sync(writer, idle, () => 4)).files, 0, 'nobody can write any more');
+    await finish(writer);
+    t.deepEqual(readdirSync(home.disk), ['log.1', 'other']);
+    t.is(readFileSync(`${home.disk}/log.1`, 'latin1'), `${hasLog ? 'old\n' : ''}one\ntwo\n`);
+  });
 
 root('a writer that is killed at any time leaves a whole generation', async (t) => {
   const home = await servedHome(t);
