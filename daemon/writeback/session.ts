@@ -58,6 +58,8 @@ const textOf = (error: unknown): string => String((error as Error)?.message ?? e
 /** The folders of one application of one user in memory, from before its first instance starts until everything is on the disk again. */
 export class Session {
   readonly wanted: Wanted;
+  /** What the last launch that came into it wanted: its folders may be others by then. */
+  latest: Wanted;
   state: SessionState = 'filling';
   /** Why it is not as it is to be. */
   problem: string | undefined;
@@ -84,6 +86,7 @@ export class Session {
   constructor(parts: SessionParts, wanted: Wanted, earlier?: Served) {
     this.#parts = parts;
     this.wanted = wanted;
+    this.latest = wanted;
     this.takenMs = parts.now();
     this.#savedMs = this.#elapsedMs();
     this.#begun = earlier === undefined ? 0 : 1;

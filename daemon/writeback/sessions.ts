@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { boottimeMs } from '../kernel/clock.ts';
 import { readServed } from './served-rows.ts';
 import { Session, type SessionParts, type Wanted } from './session.ts';
@@ -39,6 +40,10 @@ export interface SessionPage {
   takenMs: number;
   problem?: string;
 }
+
+/** False where others may be in memory by now: what may be lost was stated anew, or there are more folders. */
+const hasSameFolders = (one: Wanted, other: Wanted): boolean =>
+  one.home === other.home && isDeepStrictEqual(one.folders, other.folders);
 
 const expected = (session: Session): Entered => {
   session.expect();
@@ -99,8 +104,12 @@ export class Sessions {
     if ('standard' in session) return session;
     for (;;) {
       const { state, problem } = session;
-      if (state === 'serving') return expected(session);
-      if (state === 'filled') return await this.#entered(session, late);
+      if (state === 'serving') {
+        // All instances see the same folders, until the last one has ended.
+        session.latest = wanted;
+        return expected(session);
+      }
+      if (state === 'filled') return await this.#entered(session, wanted, late);
       if (state === 'gone')
         return { standard: this.#failures.get(wanted.name)?.text ?? 'it has just ended' };
       if (performance.now() > late)
@@ -113,7 +122,12 @@ export class Sessions {
     }
   }
 
-  async #entered(session: Session, late: number): Promise<Entered> {
+  async #entered(session: Session, wanted: Wanted, late: number): Promise<Entered> {
+    if (!hasSameFolders(session.wanted, wanted))
+      return {
+        standard:
+          'other folders of it are in memory than may be now; they will be for a later start',
+      };
     // What that one writes would not be seen in memory.
     if (this.#isOnDisk(session.wanted))
       return { standard: 'another instance of it works on the disk, and so does this one' };
@@ -142,7 +156,9 @@ export class Sessions {
     if (now < missed.nextMs || this.#isOnDisk(missed.wanted)) return;
     missed.nextMs = now + missed.againMs;
     if (session !== undefined) {
-      if (session.state !== 'filled' || (await session.isFresh().catch(() => false))) return;
+      if (session.state !== 'filled') return;
+      const isSame = hasSameFolders(session.wanted, missed.wanted);
+      if (isSame && (await session.isFresh().catch(() => false))) return;
       // A launch may be quicker.
       if (!(await session.discard()) || this.#all.get(name) !== session) return;
       this.#all.delete(name);
@@ -216,7 +232,7 @@ export class Sessions {
     if (idle) await session.discard();
     if (session.state !== 'gone' || this.#all.get(name) !== session) return;
     this.#all.delete(name);
-    if (hasServed && session.isLarge) this.#miss(session.wanted);
+    if (hasServed && session.isLarge) this.#miss(session.latest);
   }
 
   /** Names of their partitions. */

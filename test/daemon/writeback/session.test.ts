@@ -1,5 +1,14 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import test from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { openStore } from '../../../daemon/store/database.ts';
@@ -173,6 +182,41 @@ when(test, { root: true })(
     await next.ask({ do: 'finish' }, 'finished', 60_000);
     for (const name of folders)
       t.is(readFileSync(join(home.home, name, 'file'), 'latin1'), 'written');
+  },
+);
+
+when(test, { root: true })(
+  'a launch never gets folders that may not be in memory any more',
+  async (t) => {
+    const { home, partition } = await servedHome(t, { folders: ['app', 'more'] });
+    const store = await openStore(join(temporaryFolder(t), 'test.db'));
+    t.teardown(() => store.close());
+    const sessions = new Sessions({
+      ...{ store, log: silentLog, now: () => Date.now() },
+      makePartition: async () => partition,
+      partitionOf: async () => partition,
+      removePartition: async () => {
+        for (const name of readdirSync(partition))
+          rmSync(join(partition, name), { recursive: true });
+      },
+    });
+    t.teardown(() => sessions.close());
+    const wanted = { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home };
+    const enter = async (folders: string[]) =>
+      await sessions.enter({ ...wanted, folders }, performance.now() + 60_000);
+    const bound = (entered: Awaited<ReturnType<typeof enter>>) => {
+      if (!('session' in entered)) return undefined;
+      entered.session.decline();
+      return entered.session.binds.map(({ to }) => to);
+    };
+    t.deepEqual(bound(await enter(['app', 'more'])), [`${home}/app`, `${home}/more`]);
+    t.regex(JSON.stringify(await enter(['app'])), /^\{"standard":"other folders/);
+    for (const end = performance.now() + 60_000; ; await pause(20)) {
+      const binds = bound(await enter(['app']));
+      if (binds === undefined && performance.now() < end) continue;
+      t.deepEqual(binds, [`${home}/app`]);
+      break;
+    }
   },
 );
 
