@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { digestToFileName } from '../../ipc/values.ts';
 import { statePlaces } from '../config/paths.ts';
 import { exists, syncFileSystem } from '../kernel/files.ts';
 import { sealFile } from '../kernel/verity.ts';
@@ -37,7 +38,7 @@ export async function checkUnpacked(state: string, from: string): Promise<void> 
   await syncFileSystem(places.fresh);
 }
 
-const nameOf = (digest: unknown) => String(digest).replace(':', '-');
+const nameOf = (digest: unknown) => digestToFileName(String(digest));
 
 /** The name of each layer is the digest that its bytes were found to have; personas are told by their length here. */
 async function checkImages(driver: Driver, fresh: string): Promise<void> {

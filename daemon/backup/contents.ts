@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
+import { digestToFileName } from '../../ipc/values.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
 import { namesOf } from '../kernel/files.ts';
 import type { Driver, Row } from '../store/store.ts';
@@ -33,7 +34,7 @@ export interface Contents {
 /** The folder of a slot's uppers in a volume. Throws while it cannot be reached. */
 export type FolderOf = (slot: string, volume: { name: string; folder: string }) => string;
 
-const fileOf = (digest: unknown) => String(digest).replace(':', '-');
+const fileOf = (digest: unknown) => digestToFileName(String(digest));
 const hexOf = (digest: unknown) => String(digest).replace('sha256:', '');
 
 /** What belongs into a backup whose rows are those of `rows`, a copy that nobody writes to. Throws state-damaged. */

@@ -1,11 +1,9 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../changes/task.ts';
 import type { Paths } from '../config/paths.ts';
-import { failedWith } from '../kernel/errno.ts';
 import { exists, removeFile } from '../kernel/files.ts';
+import { openNamedFile } from '../kernel/named-file.ts';
 import { writeRecord } from '../kernel/records.ts';
 import { migrations } from '../store/migrate.ts';
 import type { BackupFacts } from './archive.ts';
@@ -36,22 +34,8 @@ export interface RestoreRequest {
 /** A backup of some terabytes from a slow disk. */
 const timeoutMs = 24 * 3_600_000;
 
-/** Opens a file that root named. A FIFO or a device does not hold up the daemon. */
-async function openNamed(path: string): Promise<FileHandle> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-  } catch (error) {
-    if (failedWith(error, 'ENOENT', 'ENOTDIR')) throw new PersonaError('file-not-found', { path });
-    throw new PersonaError('bad-value', { name: path, reason: (error as Error).message });
-  }
-  if ((await handle.stat()).isFile()) return handle;
-  await handle.close();
-  throw new PersonaError('bad-value', { name: path, reason: 'it is not a plain file' });
-}
-
 async function withArchive<T>(path: string, work: (archive: Archive) => Promise<T> | T) {
-  const handle = await openNamed(path);
+  const handle = await openNamedFile(path);
   try {
     const archive = await openArchive(handle);
     const known = migrations.at(-1)?.version ?? 0;

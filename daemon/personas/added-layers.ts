@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { failedWith } from '../kernel/errno.ts';
 import { canonicalJson } from '../kernel/records.ts';
 import { hashOf, openSealed } from '../kernel/sealed.ts';
-import { layerFile } from './base-facts.ts';
+import { layerFile } from './layer.ts';
 import type { PersonasRoom } from './room.ts';
 
 /** Rises with every change of what equal inputs become. */

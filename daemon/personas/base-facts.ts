@@ -1,9 +1,7 @@
-import { join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
-import { statePlaces } from '../config/paths.ts';
 import type { Row, Store } from '../store/store.ts';
+import { layerFile } from './layer.ts';
 import type { PersonaLayer } from './persona.ts';
-import { digestName } from './persona.ts';
 
 /** What personas need to know of a base. */
 export interface BaseFacts {
@@ -41,11 +39,6 @@ export async function baseFacts(store: Store, reference: string): Promise<BaseFa
   const found = await findBase(store, reference);
   if (found === undefined) throw new PersonaError('base-not-found', { base: reference });
   return found;
-}
-
-/** Where a layer of this digest lies, relative to the state tree. */
-export function layerFile(digest: string): string {
-  return join(statePlaces.layers, `${digestName(digest)}.erofs`);
 }
 
 /** A base as the lowest layer of a persona. */

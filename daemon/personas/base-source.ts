@@ -5,10 +5,11 @@ import { startWalker } from '../kernel/as-caller.ts';
 import { diskUsageOf } from '../kernel/disk-usage.ts';
 import { failedWith } from '../kernel/errno.ts';
 import type { Child } from '../kernel/exec.ts';
+import { openNamedFile } from '../kernel/named-file.ts';
 import { hostOmissions } from './host-tree.ts';
 import { buildImage, startWorker } from './image-children.ts';
 import type { PersonasRoom } from './room.ts';
-import { openNamed, type Staging, staged } from './staging.ts';
+import { type Staging, staged } from './staging.ts';
 
 /** Where a base comes from. `file`: as the change finds it; an upload is moved into its staging folder first. */
 export type BaseSource =
@@ -109,7 +110,7 @@ export async function openBaseSource(
     return await readFile(staging, await staging.open(staged.upload), 'upload', partition);
   }
   if ((await kindOf(path)) === 'file') {
-    return await readFile(staging, await openNamed(path), 'file', partition);
+    return await readFile(staging, await openNamedFile(path), 'file', partition);
   }
   if (partition !== undefined) {
     throw new PersonaError('bad-value', { name: '--partition', reason: `${path} is a folder` });

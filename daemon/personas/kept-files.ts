@@ -1,5 +1,5 @@
 import type { Store } from '../store/store.ts';
-import { layerFile } from './base-facts.ts';
+import { layerFile } from './layer.ts';
 import type { Persona } from './persona.ts';
 import type { PersonaBook } from './persona-book.ts';
 import { originalFile, personaFile } from './persona-files.ts';

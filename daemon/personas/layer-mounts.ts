@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { digestToFileName } from '../../ipc/values.ts';
 import { mountErofs } from '../kernel/erofs.ts';
 import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
@@ -34,7 +35,7 @@ export class LayerMounts {
 
   /** The mounted layer, with ids shifted into `namespace` when one is given. `first` names that range. */
   async lower(layer: Layer, shift?: { namespace: Fd; first: number }): Promise<Lower> {
-    const key = `${layer.digest.replace(':', '-')}-${shift?.first ?? 0}`;
+    const key = `${digestToFileName(layer.digest)}-${shift?.first ?? 0}`;
     this.#uses += 1;
     const kept = this.#kept.get(key);
     if (kept !== undefined) {
@@ -92,7 +93,7 @@ export class LayerMounts {
   /** Lets go of a layer, for who is about to remove its file. Trees that are active keep their own hold. */
   async forget(digest: string): Promise<void> {
     for (const key of [...this.#kept.keys()]) {
-      if (key.startsWith(`${digest.replace(':', '-')}-`)) await this.#drop(key);
+      if (key.startsWith(`${digestToFileName(digest)}-`)) await this.#drop(key);
     }
   }
 

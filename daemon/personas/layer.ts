@@ -1,3 +1,7 @@
+import { join } from 'node:path';
+import { digestToFileName } from '../../ipc/values.ts';
+import { statePlaces } from '../config/paths.ts';
+
 /** What a layer holds, in the order in which layers lie on one another: config on top, base at the bottom. */
 export type LayerKind = 'base' | 'diff' | 'apps' | 'seed' | 'config';
 
@@ -16,3 +20,8 @@ export interface Layer {
 
 /** The layers of one persona, top first, as an overlay takes them. */
 export type LayerStack = Layer[];
+
+/** Where a layer of this digest lies, relative to the state tree. */
+export function layerFile(digest: string): string {
+  return join(statePlaces.layers, `${digestToFileName(digest)}.erofs`);
+}

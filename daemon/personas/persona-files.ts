@@ -1,6 +1,6 @@
 import { join } from 'node:path';
+import { digestToFileName } from '../../ipc/values.ts';
 import { statePlaces } from '../config/paths.ts';
-import { digestName } from './persona.ts';
 import { removing } from './removals.ts';
 import type { PersonasRoom } from './room.ts';
 
@@ -9,12 +9,12 @@ export const recordKind = 'persona';
 
 /** Where a persona's file lies, relative to the state tree. */
 export function personaFile(digest: string): string {
-  return join(statePlaces.personas, `${digestName(digest)}.osp`);
+  return join(statePlaces.personas, `${digestToFileName(digest)}.osp`);
 }
 
 /** Where the bytes lie that a repacked persona came as. */
 export function originalFile(digest: string): string {
-  return join(statePlaces.personas, `${digestName(digest)}.original`);
+  return join(statePlaces.personas, `${digestToFileName(digest)}.original`);
 }
 
 /** The record that describes a persona's file. */

@@ -40,8 +40,3 @@ export interface Persona {
   /** What the kernel measures of the file, where it was sealed. */
   verity?: string;
 }
-
-/** `sha256:HEX` as it stands in file names. */
-export function digestName(digest: string): string {
-  return digest.replace(':', '-');
-}

@@ -1,6 +1,6 @@
 import { sealFile } from '../kernel/verity.ts';
 import type { Store } from '../store/store.ts';
-import { layerFile } from './base-facts.ts';
+import { layerFile } from './layer.ts';
 import { personaFile } from './persona-files.ts';
 import type { PersonasRoom } from './room.ts';
 

@@ -4,8 +4,9 @@ import { lstat } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { startWalker } from '../kernel/as-caller.ts';
 import type { Child } from '../kernel/exec.ts';
+import { openNamedFile } from '../kernel/named-file.ts';
 import { buildImage, saveOutput, startWorker, stepTimeoutMs, type Work } from './image-children.ts';
-import { copyBytes, type Input, openNamed, type Place, type Staging, staged } from './staging.ts';
+import { copyBytes, type Input, type Place, type Staging, staged } from './staging.ts';
 
 /** The end mark of a tar, and nothing before it: the data seed of a persona without one. */
 const emptySeed = gzipSync(Buffer.alloc(1024));
@@ -29,7 +30,7 @@ export async function seedMember(
     return await packed(staging, walker, work);
   }
   const file =
-    input.kind === 'path' ? await openNamed(input.path) : await staging.open(staged.seed);
+    input.kind === 'path' ? await openNamedFile(input.path) : await staging.open(staged.seed);
   try {
     const head = Buffer.alloc(gzipMagic.length);
     await file.read(head, 0, head.length, 0);

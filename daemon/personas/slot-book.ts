@@ -129,21 +129,4 @@ export class SlotBook {
     if (found === undefined) return undefined;
     return this.generations(found.slot).findLast((generation) => generation.upper === upper);
   }
-
-  /** Digests of every layer and persona that a slot may still go back to: what garbage collection keeps. */
-  roots(): { layers: Set<string>; personas: Set<string>; bases: Set<string> } {
-    const roots = {
-      layers: new Set<string>(),
-      personas: new Set<string>(),
-      bases: new Set<string>(),
-    };
-    for (const { name } of this.slots()) {
-      for (const generation of this.generations(name)) {
-        for (const layer of generation.layers) roots.layers.add(layer.digest);
-        if (generation.persona !== undefined) roots.personas.add(generation.persona.digest);
-        roots.bases.add(generation.base.digest);
-      }
-    }
-    return roots;
-  }
 }

@@ -1,9 +1,6 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PersonaError } from '../../ipc/errors.ts';
 import { statePlaces } from '../config/paths.ts';
-import { failedWith } from '../kernel/errno.ts';
 import { ensureFolder, exists, moveDurably, removeFile } from '../kernel/files.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { createSealed, openSealed } from '../kernel/sealed.ts';
@@ -139,24 +136,4 @@ export async function writeAt(to: FileHandle, bytes: Uint8Array, position: numbe
     const { bytesWritten } = await to.write(bytes, at, bytes.length - at, position + at);
     at += bytesWritten;
   }
-}
-
-/**
- * Opens a file that root named, for reading. A FIFO or a device does not hold up the daemon: only plain files are
- * taken. Throws file-not-found, permission-denied or bad-value.
- */
-export async function openNamed(path: string): Promise<FileHandle> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-  } catch (error) {
-    if (failedWith(error, 'ENOENT', 'ENOTDIR')) throw new PersonaError('file-not-found', { path });
-    if (failedWith(error, 'EACCES', 'EPERM')) {
-      throw new PersonaError('permission-denied', `${path} cannot be read`);
-    }
-    throw error;
-  }
-  if ((await handle.stat()).isFile()) return handle;
-  await handle.close();
-  throw new PersonaError('bad-value', { name: path, reason: 'it is not a plain file' });
 }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { digestToFileName } from '../../ipc/values.ts';
 import type { Json } from '../changes/task.ts';
 import { statePlaces } from '../config/paths.ts';
 import { removeFile } from '../kernel/files.ts';
@@ -32,7 +33,7 @@ export const layerKindNames: Readonly<Record<string, string>> = {
 /** Layers that nothing refers to: of removed bases and personas, and of imports that were given up. */
 export function unusedLayers(state: string, store: Store): Collector {
   const fileOf = (digest: string, end: string) =>
-    join(state, statePlaces.layers, `${digest.replace(':', '-')}${end}`);
+    join(state, statePlaces.layers, `${digestToFileName(digest)}${end}`);
   return {
     key: 'layers',
     async find() {

@@ -3,11 +3,11 @@ import { type AnyTask, defineTask, type Json, type TaskContext } from '../../cha
 import type { OsFacts } from '../../images/os-release.ts';
 import type { Privileges } from '../../images/privileges.ts';
 import { removeFile } from '../../kernel/files.ts';
-import { layerFile } from '../base-facts.ts';
 import { checkUnused } from '../base-rm.ts';
 import { type BaseSource, openBaseSource } from '../base-source.ts';
 import { type Base, findBaseRow, insertBase, readBase, showBase } from '../bases.ts';
 import { askWorker, buildImage } from '../image-children.ts';
+import { layerFile } from '../layer.ts';
 import {
   abandonLayer,
   adoptLayer,

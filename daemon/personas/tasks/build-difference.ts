@@ -5,14 +5,15 @@ import { ospMembers } from '../../images/osp-members.ts';
 import type { Privileges } from '../../images/privileges.ts';
 import { startWalker } from '../../kernel/as-caller.ts';
 import type { Child } from '../../kernel/exec.ts';
+import { openNamedFile } from '../../kernel/named-file.ts';
 import { openSealed } from '../../kernel/sealed.ts';
-import { layerFile } from '../base-facts.ts';
 import { askWorker, buildImage, startWorker, stepTimeoutMs } from '../image-children.ts';
+import { layerFile } from '../layer.ts';
 import type { Draft } from '../osp-draft.ts';
 import { refusePrivileged } from '../privileged.ts';
 import type { PersonasRoom } from '../room.ts';
 import { isFolder } from '../seed-member.ts';
-import { type Input, openNamed, Staging, staged } from '../staging.ts';
+import { type Input, Staging, staged } from '../staging.ts';
 import { type Difference, draftOf, step, stepKinds } from './steps.ts';
 
 /** Opens the base image that a draft lies on. The caller closes it. */
@@ -57,7 +58,7 @@ async function withSource(
     await work(await startWalker({ caller, path, deadlineMs: stepTimeoutMs }));
     return;
   }
-  const file = input.kind === 'path' ? await openNamed(input.path) : await staging.open(name);
+  const file = input.kind === 'path' ? await openNamedFile(input.path) : await staging.open(name);
   const spool = await staging.create(staged.spool);
   try {
     await work(await startWorker(['read', 'auto', '--spool=4'], [file, spool], { space: staging }));
@@ -158,7 +159,7 @@ async function fromForeign(
   place: Difference['place'] | undefined,
   input: Input | null,
 ): Promise<Made> {
-  const named = input?.kind === 'path' ? await openNamed(input.path) : undefined;
+  const named = input?.kind === 'path' ? await openNamedFile(input.path) : undefined;
   const file = named ?? (await staging.open(place?.file ?? staged.diff));
   const spool = await staging.create(staged.spool);
   try {

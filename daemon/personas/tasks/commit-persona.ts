@@ -10,7 +10,8 @@ import {
 import { exists, moveDurably } from '../../kernel/files.ts';
 import { writeRecord } from '../../kernel/records.ts';
 import { hashOf, openSealed } from '../../kernel/sealed.ts';
-import { baseFacts, baseLayer, layerFile } from '../base-facts.ts';
+import { baseFacts, baseLayer } from '../base-facts.ts';
+import { layerFile } from '../layer.ts';
 import { abandonLayer, adoptLayer, putLayer, type StoredLayer } from '../layer-store.ts';
 import type { Draft } from '../osp-draft.ts';
 import type { Persona, PersonaLayer } from '../persona.ts';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { exists } from '../../kernel/files.ts';
-import { layerFile } from '../base-facts.ts';
+import { layerFile } from '../layer.ts';
 import { dropLayerFile, forgetUnusedLayer, isClaimed } from '../layer-store.ts';
 import { dropPersonaFiles, personaFile } from '../persona-files.ts';
 import { checkUnused, removeKinds } from '../persona-rm.ts';

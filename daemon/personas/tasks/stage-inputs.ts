@@ -1,7 +1,8 @@
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { removeFile } from '../../kernel/files.ts';
+import { openNamedFile } from '../../kernel/named-file.ts';
 import type { PersonasRoom } from '../room.ts';
-import { copyBytes, openNamed, Staging } from '../staging.ts';
+import { copyBytes, Staging } from '../staging.ts';
 import { step, stepKinds } from './steps.ts';
 
 /** What is taken into the staging folder first: received files, and files that must not change any more. */
@@ -24,7 +25,7 @@ export function stageInputs(room: PersonasRoom): AnyTask {
         await staging.make();
         for (const [name, path] of Object.entries(taken)) await staging.take(path, name);
         for (const [name, path] of Object.entries(copied)) {
-          const source = await openNamed(path);
+          const source = await openNamedFile(path);
           const { size: total } = await source.stat();
           const target = await staging.create(name);
           try {

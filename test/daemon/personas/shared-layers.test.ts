@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import test from 'ava';
 import { statePlaces } from '../../../daemon/config/paths.ts';
 import { personaSource } from '../../../daemon/personas/activation.ts';
-import { layerFile } from '../../../daemon/personas/base-facts.ts';
+import { layerFile } from '../../../daemon/personas/layer.ts';
 import { adoptLayer, dropLayerFile } from '../../../daemon/personas/layer-store.ts';
 import { planRemove } from '../../../daemon/personas/personas.ts';
 import { plain } from '../../changes/machine.ts';
