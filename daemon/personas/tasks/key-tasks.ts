@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { digestToFileName } from '../../../ipc/values.ts';
 import { type AnyTask, defineTask, type Json } from '../../changes/task.ts';
 import { statePlaces } from '../../config/paths.ts';
 import { removeFile, writeDurably } from '../../kernel/files.ts';
@@ -11,7 +10,7 @@ import type { PersonasRoom } from '../room.ts';
 
 /** The file of a trusted key tells who is trusted when there is no database. */
 async function writeKeyFile(room: PersonasRoom, key: Key | undefined, id: string): Promise<void> {
-  const file = join(room.paths.state, statePlaces.trustedKeys, `${digestToFileName(id)}.pub`);
+  const file = join(room.paths.state, statePlaces.trustedKeys, `${id.replace(':', '-')}.pub`);
   if (key?.state !== 'trusted') return removeFile(file);
   const pem = keyObjectOf(parsePublicKey(key.publicKey)).export({ type: 'spki', format: 'pem' });
   await writeDurably(file, pem, 0o400);
