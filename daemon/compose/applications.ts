@@ -3,10 +3,10 @@ import type { ApplicationLine, ApplicationPage, Explanation } from '../../ipc/me
 import type { Checked, Request, Rooms } from '../api/rooms.ts';
 import type { AnyTask } from '../changes/task.ts';
 import { type Application, factOf, type Known } from '../profiles/application.ts';
-import type { Catalogue } from '../profiles/catalogue.ts';
+import type { Catalogue, FileAt } from '../profiles/catalogue.ts';
 import { factNames } from '../profiles/fact-values.ts';
 import type { Obstacles } from '../profiles/launch-plan.ts';
-import { launched } from '../profiles/launched.ts';
+import { launched, startedAs } from '../profiles/launched.ts';
 import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
 import { choose } from '../profiles/selection.ts';
 import { applicationTasks, planState } from '../profiles/state-facts.ts';
@@ -34,11 +34,12 @@ function pageOf({ id, facts }: Application): ApplicationPage {
 
 function lineOf(
   catalogue: Catalogue,
+  fileAt: FileAt,
   application: Application,
   obstacles: Obstacles,
 ): ApplicationLine {
-  const recognised = catalogue.started(application);
-  const { profile, rule, refused } = choose({ application, recognised, obstacles });
+  const started = startedAs(catalogue, fileAt, application);
+  const { profile, rule, refused } = choose({ ...started, obstacles });
   const name = factOf(application, 'name')?.value;
   return {
     id: application.id,
@@ -50,7 +51,12 @@ function lineOf(
   };
 }
 
-function listed(catalogue: Catalogue, obstacles: Obstacles, match: string | undefined) {
+function listed(
+  catalogue: Catalogue,
+  fileAt: FileAt,
+  obstacles: Obstacles,
+  match: string | undefined,
+) {
   const wanted = match?.toLowerCase();
   const fitting = catalogue.ids().filter((id) => {
     if (wanted === undefined || id.toLowerCase().includes(wanted)) return true;
@@ -60,7 +66,7 @@ function listed(catalogue: Catalogue, obstacles: Obstacles, match: string | unde
   return {
     applications: fitting
       .slice(0, LIST_MAX)
-      .map((id) => lineOf(catalogue, catalogue.application(id), obstacles)),
+      .map((id) => lineOf(catalogue, fileAt, catalogue.application(id), obstacles)),
     more: Math.max(0, fitting.length - LIST_MAX),
   };
 }
@@ -77,7 +83,7 @@ function explained(
   const known = app === undefined ? undefined : mustBeKnown(catalogue, app);
   const { application, recognised } =
     executable === undefined && known !== undefined
-      ? { application: known, recognised: catalogue.started(known) }
+      ? startedAs(catalogue, room.fileAt, known)
       : launched(catalogue, room.fileAt, { app, executable });
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
   const kept = keptOf(application.id);
@@ -103,7 +109,7 @@ function applicationMethods(
 ): AppMethods {
   return {
     'app.list': async ({ match }, { caller }) =>
-      listed(await room.catalogue(caller), await obstacles(caller), match),
+      listed(await room.catalogue(caller), room.fileAt, await obstacles(caller), match),
     'app.show': async ({ app }, { caller }) => ({
       application: pageOf(mustBeKnown(await room.catalogue(caller), app)),
     }),

@@ -10,6 +10,7 @@ import { categoryConfidence, valuesOfCategories } from './category.ts';
 import type { Fragment } from './fragment.ts';
 import type { Program, Recognised } from './identity.ts';
 import type { FileNumbers, Layer } from './layer.ts';
+import { isKeptApartByAdmin, strictness } from './selection.ts';
 import type { KnownProgram } from './survey.ts';
 
 /** Finds the file that lies at a path of the machine now; undefined when there is none. */
@@ -25,7 +26,7 @@ export interface Found {
 
 /** An application one of whose executables a program is, and the package of the file. */
 interface Owned {
-  id: string;
+  application: Application;
   path: string;
   owner?: string;
 }
@@ -107,48 +108,48 @@ export class Catalogue {
 
   /**
    * The application that a program is: by the file itself; where a package was updated, or nobody has read yet which files there are, by the
-   * path at which the machine has this very file now. Failing that, by its name.
+   * path at which the machine has this very file now. Failing that, by its name. Of several that it starts the one that is kept apart most strictly
+   * counts, whatever others say of theirs; else the one that it is called (`as`), else the one that has the name of the file.
    */
-  find(program: Program, fileAt: FileAt): Found {
-    const own = this.#byFile(program, fileAt);
+  find(program: Program, fileAt: FileAt, as?: string): Found {
     const name = lastPart(program.path);
-    const best = own.find((one) => one.id === name) ?? own[0];
-    return best === undefined ? this.#byName(name) : this.#itself(best, program);
+    const rank = ({ application: { id } }: Owned) => [as, name, id].indexOf(id);
+    const [best] = this.#byFile(program, fileAt).toSorted(
+      (a, b) =>
+        strictness(b.application) - strictness(a.application) ||
+        rank(a) - rank(b) ||
+        (a.application.id < b.application.id ? -1 : 1),
+    );
+    return best === undefined ? this.#byName(name) : itself(best, program);
   }
 
   /** The application that somebody calls a program: known as it, where the program is one of its executables. */
   called(id: string, program: Program | undefined, fileAt: FileAt): Found {
-    const own = program && this.#byFile(program, fileAt).find((one) => one.id === id);
-    if (program && own) return this.#itself(own, program);
+    const own = program && this.#byFile(program, fileAt).find((one) => one.application.id === id);
+    if (program && own) return itself(own, program);
     const by = this.has(id) ? ({ by: 'name', name: id } as const) : ({ by: 'nothing' } as const);
     return { application: this.application(id), recognised: by };
-  }
-
-  #itself({ id, path, owner }: Owned, { device, inode }: Program): Found {
-    return {
-      application: this.application(id),
-      recognised: { by: 'executable', path, device, inode, ...(owner && { package: owner }) },
-    };
   }
 
   #byFile(program: Program, fileAt: FileAt): Owned[] {
     const found: Owned[] = [];
     for (const layer of this.#layers)
       for (const known of layer.files(program)) this.#add(found, known.path, known.package);
-    if (found.length > 0) return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    if (found.some(({ path }) => path === program.path)) return found;
     const before = this.at(program.path);
     const isSaid = this.#layers.some((layer) => layer.startedBy(program.path).length > 0);
     const now = isSaid ? fileAt(program.path) : undefined;
     if (now?.device === program.device && now.inode === program.inode)
       this.#add(found, program.path, before?.package);
-    return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    return found;
   }
 
-  /** The applications whose executables, by the word that counts, are at this path. */
+  /** The applications that are started by this path. */
   #add(found: Owned[], path: string, owner?: string): void {
     for (const id of this.#startedBy(path)) {
-      const executables = factOf(this.application(id), 'executables')?.value ?? [];
-      if (executables.includes(path)) found.push({ id, path, ...(owner && { owner }) });
+      const application = this.application(id);
+      if (executablesOf(application).includes(path))
+        found.push({ application, path, ...(owner && { owner }) });
     }
   }
 
@@ -159,6 +160,19 @@ export class Catalogue {
     const isKnown = Object.keys(application.facts).length > 0;
     return { application, recognised: isKnown ? { by: 'name', name } : { by: 'nothing' } };
   }
+}
+
+const itself = ({ application, path, owner }: Owned, { device, inode }: Program): Found => ({
+  application,
+  recognised: { by: 'executable', path, device, inode, ...(owner && { package: owner }) },
+});
+
+/** Its executables by the word that counts. A user takes none away from what an administrator keeps apart. */
+function executablesOf(application: Application): readonly string[] {
+  const said = application.facts.executables ?? [];
+  const first = said[0]?.value ?? [];
+  if (!isKeptApartByAdmin(application)) return first;
+  return [...first, ...(said.find(({ source }) => source !== 'user')?.value ?? [])];
 }
 
 /** All that several places say, fact by fact, the one that counts first; kinds of application tell what nobody else does. */

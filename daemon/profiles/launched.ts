@@ -1,6 +1,7 @@
+import type { Application } from './application.ts';
 import type { Catalogue, FileAt, Found } from './catalogue.ts';
 import type { Program } from './identity.ts';
-import { choose } from './selection.ts';
+import { strictness } from './selection.ts';
 
 /** What somebody says that he starts. */
 export interface Claim {
@@ -9,21 +10,25 @@ export interface Claim {
   executable?: Program | undefined;
 }
 
-/** An application that would not be started by a program that is none of its own. */
-const isStrict = ({ application }: Found): boolean =>
-  choose({ application, recognised: { by: 'name', name: application.id }, obstacles: {} })
-    .refused !== undefined;
-
 /**
- * The application that is started: the one whose file it is, whatever it is called. Only an application that starts by its own executables
- * or not at all keeps its name: it is not to be had by another program. Pure but for `fileAt`.
+ * The application that is started: the one whose file it is, whatever it is called. Of several with one file the caller may say which, unless another
+ * one is kept apart more strictly. Only an application that starts by its own executables or not at all keeps its name: it is not to be had by
+ * another program. Pure but for `fileAt`.
  */
 export function launched(catalogue: Catalogue, fileAt: FileAt, { app, executable }: Claim): Found {
+  if (executable === undefined) return catalogue.called(app ?? '', undefined, fileAt);
+  const own = catalogue.find(executable, fileAt, app);
   const claimed = app === undefined ? undefined : catalogue.called(app, executable, fileAt);
-  if (executable === undefined || claimed?.recognised.by === 'executable')
-    return claimed ?? catalogue.called('', undefined, fileAt);
-  const own = catalogue.find(executable, fileAt);
-  if (claimed === undefined) return own;
-  if (own.recognised.by === 'executable') return isStrict(claimed) ? claimed : own;
+  if (claimed === undefined || claimed.recognised.by === 'executable') return own;
+  if (own.recognised.by === 'executable')
+    return strictness(claimed.application) > 0 ? claimed : own;
   return claimed.recognised.by === 'nothing' ? own : claimed;
+}
+
+/** The application that is started when this one is, by its own executable: another one where that is kept apart more strictly. */
+export function startedAs(catalogue: Catalogue, fileAt: FileAt, application: Application): Found {
+  const recognised = catalogue.started(application);
+  return recognised.by === 'executable'
+    ? launched(catalogue, fileAt, { app: application.id, executable: recognised })
+    : { application, recognised };
 }

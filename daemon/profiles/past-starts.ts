@@ -53,12 +53,12 @@ export class PastStarts {
     if (!sharesProcessIds(pid)) return;
     const gid = accountOf(account)?.gid ?? account;
     const catalogue = await applications.forLaunch({ uid: account, gid, groups: [] });
-    const found = catalogue.find(program, applications.fileAt);
+    const known = running.in(placements.groupOf(pid) ?? '');
+    const found = catalogue.find(program, applications.fileAt, known?.app);
     const choice = choose({ ...found, obstacles: {} });
     if (found.recognised.by !== 'executable' || !isSpecial(choice)) return;
     const app = found.application.id;
     // Its own processes stay with it, and what was launched is what it is.
-    const known = running.in(placements.groupOf(pid) ?? '');
     if (known?.app === app) {
       // An earlier daemon has placed it, and could not write down what it is.
       if (known.rule === 'unknown') await this.#stop(known.group, choice);

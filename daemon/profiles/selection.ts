@@ -10,6 +10,7 @@ import {
   type Known,
   type Origin,
   type Profile,
+  type Source,
 } from './application.ts';
 import { gainOf, shareText } from './gain.ts';
 import type { Recognised } from './identity.ts';
@@ -99,6 +100,27 @@ export function evidenceOf(fact: FactName, known: Known<unknown>): Evidence {
 /** Who may decide what is lost, and what may not be started. */
 const mayDecide = (known: Origin | undefined): boolean =>
   known !== undefined && atLeast(known.source, 'user');
+
+/** Who requires that it is kept apart, and who says that it is; undefined where nobody does who may decide. */
+function keptApartBy(application: Application): { required?: Source; said?: Source } {
+  const security = factOf(application, 'security');
+  const profile = factOf(application, 'profile');
+  return {
+    ...(security?.value === 'required' && mayDecide(security) && { required: security.source }),
+    ...(profile?.value === 'secure' && mayDecide(profile) && { said: profile.source }),
+  };
+}
+
+/** How strictly it is kept apart, from 0: nothing undoes what is `required`, a wish what is `secure`; and the administrator comes before the user. */
+export function strictness(application: Application): number {
+  const { required, said } = keptApartBy(application);
+  if (required !== undefined) return required === 'admin' ? 4 : 3;
+  if (said !== undefined) return said === 'admin' ? 2 : 1;
+  return 0;
+}
+
+export const isKeptApartByAdmin = (application: Application): boolean =>
+  Object.values(keptApartBy(application)).includes('admin');
 
 const notItsOwn = 'this program is none of its executables';
 

@@ -349,6 +349,33 @@ rooted('a launch is of the application whose file it is, whatever it is called',
   t.like(await planned('anything', other), { profile: 'standard', rule: 'name-only' });
 });
 
+rooted('what is required is not to be had by another application of the same file', async (t) => {
+  const { root, write } = paintMachine(t);
+  write('machine/usr/share/applications/a.desktop', entry('First', 'paint'));
+  const daemon = await daemonOn(t, root);
+  const state = (app: string, set: object, request: Request) =>
+    mustDo(daemon, (methods) =>
+      methods['app.set']({ app, everybody: request === rootRequest, set }, request),
+    );
+  const methods = methodsOf(daemon);
+  await state('mine', { executables: ['/usr/bin/paint'] }, gamesRequest);
+  await methods['app.list']({}, gamesRequest);
+  const executable = file(root, 'usr/bin/paint');
+  const planned = async (app: string) =>
+    await methods['launch.plan']({ app, executable, dryRun: true }, gamesRequest);
+  for (const app of ['mine', 'a']) t.is((await planned(app)).profile, 'standard');
+  await state(paint, { security: 'required' }, rootRequest);
+  for (const app of ['mine', 'a', paint, 'anything'])
+    await t.throwsAsync(() => planned(app), { code: 'profile-unavailable', message: /paint/ }, app);
+  t.like(await explain(daemon, 'mine', gamesRequest), { id: paint, rule: 'required' });
+  const { applications } = await methods['app.list']({}, gamesRequest);
+  const rules = applications.map(({ id, rule }) => [id, rule]);
+  t.deepEqual(
+    rules.filter(([, rule]) => rule === 'required').map(([id]) => id),
+    ['a', 'mine', paint],
+  );
+});
+
 rooted(
   'a program of a package that was stated is known by its file before any list is read; one that runs others never is',
   async (t) => {

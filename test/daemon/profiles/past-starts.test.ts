@@ -97,13 +97,18 @@ async function start(
 
 const end = (child: ChildProcess) => child.stdin?.end();
 
-/** What is known: one application, started by this file. */
-function catalogueOf(path: string, facts: Partial<FactValues>): Catalogue {
+/** What is known: one application, or several, started by this file. */
+function catalogueOf(path: string, facts: Partial<FactValues>, ids = ['paint']): Catalogue {
   const { dev, ino } = statSync(path, { bigint: true });
   const origin = { source: 'admin', from: 'a test', confidence: 1, dateMs: 0 } as const;
   const programs = [{ path, real: path, device: `${dev}`, inode: `${ino}` }];
   const values = { executables: [path], ...facts };
-  return new Catalogue([new Layer([{ of: { id: 'paint' }, ...origin, values }], programs)]);
+  return new Catalogue([
+    new Layer(
+      ids.map((id) => ({ of: { id }, ...origin, values })),
+      programs,
+    ),
+  ]);
 }
 
 /** A daemon's part that looks for one application. `open`: its file can be watched. */
@@ -226,7 +231,8 @@ grouped('who runs already is found when something is said of it, and nobody else
 
 grouped('what was launched stays what it is', async (t) => {
   const paint = programAt(folder, 'launched');
-  const catalogue = catalogueOf(paint, { security: 'required' });
+  // It is the one of several that it was launched as.
+  const catalogue = catalogueOf(paint, { security: 'required' }, ['another', 'paint']);
   const { running, placements, told } = world(t, () => catalogue);
   const script = 'echo begun; read go; exec "$0" -c "sleep 600 & read line"';
   const { child, pid } = await start(t, '/bin/dash', { script, arg: paint });
