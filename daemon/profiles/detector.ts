@@ -1,6 +1,7 @@
 import type { Log } from '../changes/log.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { processesOf } from '../kernel/cgroups.ts';
+import { sharesProcessIds } from '../kernel/process-ids.ts';
 import { runningProgram } from '../kernel/running-program.ts';
 import type { Weights } from '../kernel/scope-unit.ts';
 import { weighUserUnit } from '../kernel/user-manager.ts';
@@ -102,6 +103,8 @@ export class Detector implements ScopeListener {
     for (const pid of processesOf(`${at}/${group}`).slice(0, PROCESSES_MAX)) {
       const program = this.#parts.isLaunched(pid) ? undefined : runningProgram(pid);
       if (program === undefined || this.#parts.accountOf(program.uid) !== account) continue;
+      // What was started apart is the child of a launcher that is still on its way to another group.
+      if (!sharesProcessIds(pid)) continue;
       const found = catalogue.find(program, applications.fileAt);
       if (found.recognised.by === 'executable') return found;
     }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -65,7 +65,7 @@ async function world(
   {
     policy = 'warn' as ViolationPolicy,
     limits = scopeLimits,
-    launched = (): boolean => false,
+    launched = (_: number): boolean => false,
   } = {},
 ): Promise<World> {
   const users = `persona-test-${process.pid}-${Math.random().toString(36).slice(2)}`;
@@ -105,8 +105,14 @@ async function until(what: () => boolean): Promise<void> {
   while (!what()) await pause(5);
 }
 
-async function start(t: ExecutionContext, path: string, script = 'echo begun; read line') {
-  const child = spawn(path, ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
+async function start(
+  t: ExecutionContext,
+  path: string,
+  script = 'echo begun; read line',
+  before: readonly string[] = [],
+) {
+  const [first = '', ...words] = [...before, path, '-c', script];
+  const child = spawn(first, words, { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
   const ended = once(child, 'exit');
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
@@ -115,6 +121,12 @@ async function start(t: ExecutionContext, path: string, script = 'echo begun; re
   await once(createInterface({ input: child.stdout }), 'line');
   return { child, ended, pid: child.pid ?? 0 };
 }
+
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1')
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
 
 const end = (child: ChildProcess) => child.stdin?.end();
 
@@ -186,6 +198,31 @@ grouped('who was started through the daemon is left to it', async (t) => {
   await moveProcess(scope('app-x.scope'), pid);
   await until(() => asked > 2);
   t.deepEqual(running.list(), []);
+});
+
+grouped('what was started apart is no violation while its launcher is on its way', async (t) => {
+  const vault = programFile('apart');
+  const catalogue = catalogueOf(vault, { security: 'required' });
+  const asked: number[] = [];
+  const { running, scope } = await world(t, catalogue, {
+    policy: 'kill',
+    launched: (pid) => asked.push(pid) > 0 && pid === launcher.pid,
+  });
+  // As bubblewrap: what the daemon knows waits for a child that is the program.
+  const apart = ['unshare', '--pid', '--fork', '--kill-child'];
+  const launcher = await start(t, vault, 'echo begun; read line', apart);
+  const [program] = childrenOf(launcher.pid);
+  const group = scope('app-x.scope');
+  await moveProcess(group, program!);
+  await until(() => asked.length > 2 || processesOf(group).length === 0);
+  t.deepEqual(running.list(), []);
+  t.deepEqual(processesOf(group), [program]);
+  // The same program beside it is one.
+  const { ended, pid } = await start(t, vault);
+  const other = scope('app-y.scope');
+  await moveProcess(other, pid);
+  await ended;
+  t.deepEqual(processesOf(group), [program]);
 });
 
 grouped(
