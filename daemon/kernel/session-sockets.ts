@@ -7,6 +7,9 @@ export interface SessionGrants {
   agent?: boolean | undefined;
 }
 
+/** The names of displays that compositors take, the first that is free: some begin with 1, and one inside another has the next. */
+const waylandDisplays = ['wayland-0', 'wayland-1', 'wayland-2', 'wayland-3'];
+
 /** The options of bubblewrap that show the granted sockets and devices at their usual places. */
 export function sessionOptions(grants: SessionGrants, uid: number): string[] {
   const runtime = `/run/user/${uid}`;
@@ -14,7 +17,7 @@ export function sessionOptions(grants: SessionGrants, uid: number): string[] {
   const give = (path: string) => options.push('--bind-try', path, path);
   if (grants.display) {
     give('/tmp/.X11-unix');
-    give(`${runtime}/wayland-0`);
+    for (const display of waylandDisplays) give(`${runtime}/${display}`);
   }
   if (grants.sound) {
     give(`${runtime}/pipewire-0`);

@@ -7,8 +7,10 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
@@ -251,6 +253,25 @@ real('what is stated is granted at each start, of that program alone', async (t)
   t.is(error?.code, 'bad-request');
   await set(0, { everybody: true, unset: ['show', 'executables'] });
   await set(me, { unset: ['profile', 'show', 'grants'] });
+});
+
+real('of a display it is shown the socket, by whichever number', async (t) => {
+  const runtime = `/run/user/${me}`;
+  mkdirSync(runtime, { recursive: true, mode: 0o700 });
+  t.teardown(() => rmSync(runtime, { recursive: true, force: true }));
+  for (const name of ['wayland-1', 'other']) {
+    const server = createServer().listen(join(runtime, name));
+    await once(server, 'listening');
+    t.teardown(() => server.close());
+    chownSync(join(runtime, name), me, me);
+  }
+  chownSync(runtime, me, me);
+  const script = 'ls /run/user/*; test -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" && echo there';
+  const words = ['x', '--', 'sh', '-c', script];
+  const env = { WAYLAND_DISPLAY: 'wayland-1' };
+  const { out, err } = await ground.run(me, [...asked, '--display', ...words], env);
+  t.is(out, 'wayland-1\nthere\n', err);
+  t.is((await ground.run(me, [...asked, ...words], env)).out, '');
 });
 
 test('grants count when an administrator or the user states them, in folders of that user', (t) => {
