@@ -223,7 +223,8 @@ function openRunning(parts: LaunchParts) {
     },
   });
   const now = wallMs;
-  const placements = new Placements({ groups, running, accountOf, now, log });
+  const apart = () => parts.secure.programs();
+  const placements = new Placements({ groups, running, accountOf, apart, now, log });
   const at = unified?.at ?? '';
   const policy = settings.values['profiles.violation'] as ViolationPolicy;
   const detector = new Detector({

@@ -203,6 +203,11 @@ export class SecureLaunches {
     return assuranceOf(launch, memory);
   }
 
+  /** What runs apart, whichever daemon has started it. */
+  programs(): readonly ApartProgram[] {
+    return this.#running.running();
+  }
+
   /** How what runs apart was started, by the process that it was started as. */
   startedApart(): ReadonlyMap<number, StartedApart> {
     const all = this.#running.running().map(({ pid, enclave, grants }) => {

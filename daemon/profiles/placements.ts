@@ -4,7 +4,7 @@ import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 import { type PathWatch, watchPath } from '../kernel/path-watch.ts';
 import type { OwnedProcess } from '../kernel/placed-process.ts';
-import { processStat } from '../kernel/processes.ts';
+import { type ProcessId, processStat } from '../kernel/processes.ts';
 import type { Weights } from '../kernel/scope-unit.ts';
 import type { LaunchGroups } from './launch-groups.ts';
 import type { Running, RunningApplication } from './running.ts';
@@ -33,6 +33,8 @@ export interface PlacementParts {
   /** The user a uid counts to. */
   accountOf(uid: number): number;
   running: Running;
+  /** What was started apart, whichever daemon did. */
+  apart?(): readonly ProcessId[];
   now(): number;
   log: Log;
   limits?: Partial<typeof placementLimits>;
@@ -96,14 +98,17 @@ export class Placements {
   async recover(): Promise<void> {
     if (this.obstacle !== undefined) return;
     const { groups, running } = this.#parts;
+    const apart = (this.#parts.apart?.() ?? []).map((one) => ({ ...one, in: groups.of(one.pid) }));
     for (const { group, account, app } of await groups.found()) {
       this.#groups.set(group, account);
-      const known = readStart(groups.folder(group));
-      running.begin({
-        ...(known ?? forgotten(app, this.#parts.now())),
-        group,
-        account,
-      });
+      const folder = groups.folder(group);
+      const noted = apart.find((one) => one.in === group);
+      const known = readStart(folder) ?? {
+        ...forgotten(app, this.#parts.now()),
+        ...(noted && { profile: 'secure' }),
+      };
+      const process = noted && { pid: noted.pid, startTime: noted.startTime };
+      running.begin({ ...known, ...(process && { process }), group, account });
       this.#watch(group);
     }
     this.#wait();

@@ -8,7 +8,7 @@ type Start = Omit<RunningApplication, 'group' | 'account'>;
 
 const NAME = 'trusted.personad.start';
 
-/** Writes it down at the group itself, with which it ends. Groups of version 1 mostly keep nothing. */
+/** Writes it down at the group itself, with which it ends. Groups of version 1 keep nothing on older kernels. */
 export function writeStart(folder: string, start: Start): void {
   const { app, profile, rule, reason, sinceMs, by, violation, weights } = start;
   const text = JSON.stringify({ app, profile, rule, reason, sinceMs, by, violation, weights });

@@ -4,8 +4,9 @@ import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { moveProcess, processesOf } from '../../../daemon/kernel/cgroups.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
+import { writeXattr } from '../../../daemon/kernel/xattrs.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
-import { privateTree, users } from '../../security/live-daemon.ts';
+import { privateTree, startLive, users } from '../../security/live-daemon.ts';
 import { apartGround, apartNeeds, becoming } from '../../support/apart.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
@@ -38,12 +39,14 @@ const waiting = (t: ExecutionContext, words: readonly string[], env: Record<stri
 /** Once it has said that it runs. */
 const begun = (child: ChildProcess) => once(createInterface({ input: child.stdout! }), 'line');
 
-live('a program outside of its group and a stranger behind the walls are found', async (t) => {
-  const { side, at } = sideGroup(t, 'verify');
+const script = ['sh', '-c', 'cd /; echo begun; read line; true'];
+
+/** A daemon that makes groups, and a user who may have programs run apart. */
+async function groundOf(t: ExecutionContext, name: string) {
+  const { side, at } = sideGroup(t, name);
   const ground = await apartGround(t, privateTree(t, `[partitions]\nuser = "${side}"\n`));
   await ground.enclave('vault');
   const env = { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' };
-  const script = ['sh', '-c', 'cd /; echo begun; read line; true'];
   const start = async (...more: string[]) => {
     const words = [...becoming(me), ground.launcher, ...more, '--', ...script];
     const { child, end } = waiting(t, words, env);
@@ -53,6 +56,11 @@ live('a program outside of its group and a stranger behind the walls are found',
     );
     return { child, end, group };
   };
+  return { at, ground, env, start };
+}
+
+live('a program outside of its group and a stranger behind the walls are found', async (t) => {
+  const { at, ground, env, start } = await groundOf(t, 'verify');
   const verify = async (uid: number, app: string) => {
     const { result } = await ground.ask(uid, 'launch.verify', { app });
     const [one] = (result as Answer<'launch.verify'>).applications;
@@ -79,4 +87,29 @@ live('a program outside of its group and a stranger behind the walls are found',
   t.deepEqual(await verify(me, 'editor'), { ...well, holds: false, group: 'fails' });
   await end();
   for (const one of [editor, keys]) await one.end();
+});
+
+live('what runs apart is that for the next daemon as well', async (t) => {
+  const { ground, start } = await groundOf(t, 'again');
+  const keys = await start('--profile', 'secure', 'keys');
+  const list = async () => {
+    const { result } = await ground.ask(me, 'launch.list', {});
+    const { applications } = result as Answer<'launch.list'>;
+    return applications.map(({ app, profile }) => [app, profile]);
+  };
+  const apart = [['keys', 'secure']];
+  await until(async () => (await list()).length === 1);
+  t.deepEqual(await list(), apart);
+  await ground.daemon.end('SIGKILL');
+  // Not every kernel keeps what is written at a group.
+  writeXattr(keys.group, 'trusted.personad.start', '');
+  await startLive(t, ground.daemon.root);
+  t.deepEqual(await list(), apart);
+  const { result } = await ground.ask(me, 'launch.verify', { app: 'keys' });
+  const [one] = (result as Answer<'launch.verify'>).applications;
+  t.is(one?.checks.find(({ name }) => name === 'walls')?.state, 'holds');
+  const told = (await ground.ask(me, 'daemon.status', {})).result as Answer<'daemon.status'>;
+  const shown = told.running?.applications.find(({ app }) => app === 'keys');
+  t.is(shown?.partition, 'enclave vault');
+  await keys.end();
 });
