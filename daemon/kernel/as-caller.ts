@@ -41,6 +41,24 @@ function limitArguments(limits: CallerLimits, ownProcesses: boolean): string[] {
   ];
 }
 
+/** Of one name so many may hang in the kernel: each keeps its memory, for as long as a file system of its user does not answer. */
+const HANGING_MAX = 4;
+/** Those that were killed and have not ended, with their names. */
+const hanging = new Map<Child, string>();
+
+/** Notes a child that has not ended when it is waited for no longer, until it does. */
+function noteHanging(child: Child, name: string): void {
+  let hangs = true;
+  const exited = child.exited.then(() => {
+    hangs = false;
+  });
+  child.done.catch(() => {
+    if (!hangs) return;
+    hanging.set(child, name);
+    void exited.then(() => hanging.delete(child));
+  });
+}
+
 /** Starts a program of ours with bounds, a deadline and a group of its own: all of it ends with it. */
 export async function startLimited(
   argv: readonly string[],
@@ -52,8 +70,13 @@ export async function startLimited(
     input: boolean;
   },
 ): Promise<Child> {
-  const { limits } = options;
-  const group = await childGroup(options.name, limits);
+  const { limits, name } = options;
+  const hang = [...hanging.values()].filter((one) => one === name).length;
+  if (hang >= HANGING_MAX)
+    throw new Error(
+      `cannot start ${name}: ${hang} like it hang in a file system that does not answer; unmount that`,
+    );
+  const group = await childGroup(name, limits);
   let child: Child;
   try {
     child = await startProgram(
@@ -68,6 +91,7 @@ export async function startLimited(
     await group.end();
     throw error;
   }
+  noteHanging(child, name);
   await group.add([child.pid]);
   const kill = (): void => {
     group.kill();

@@ -13,6 +13,7 @@ import {
   writeKnob,
 } from './cgroups.ts';
 import { failedWith } from './errno.ts';
+import type { Child } from './exec.ts';
 import { namesOf } from './files.ts';
 
 /** The cgroup of one child process, in every hierarchy that is of use. */
@@ -136,8 +137,9 @@ export async function childGroup(
     },
     async end() {
       kill();
-      for (const { folder, parent } of groups) {
-        await leave(folder);
+      // At the same time: each waits for the same processes.
+      await Promise.all(groups.map(({ folder }) => leave(folder)));
+      for (const { parent } of groups) {
         sweep(parent);
         removeGroup(parent);
       }
@@ -212,12 +214,21 @@ async function leave(folder: string): Promise<void> {
 }
 
 /** The end of a child together with that of its group: settles as `child.done` does, after the group is gone. */
-export function endTogether(child: { done: Promise<void> }, group: ChildGroup): Promise<void> {
+export function endTogether(
+  child: Pick<Child, 'done' | 'exited'>,
+  group: ChildGroup,
+): Promise<void> {
+  let hangs = true;
+  const exited = child.exited.then(() => {
+    hangs = false;
+  });
   const done = (async () => {
     try {
       await child.done;
     } finally {
       await group.end();
+      // Its group stays as long as it does.
+      if (hangs) exited.then(() => group.end()).catch(() => {});
     }
   })();
   // Whoever does not await it learns of a failure by the end of the stream.

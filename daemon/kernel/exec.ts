@@ -16,12 +16,14 @@ const OUTPUT_BYTES_MAX = 1 << 20;
 const STDERR_KEPT = 16 << 10;
 /** How far a streaming child may run ahead of its reader. */
 const STDOUT_AHEAD = 1 << 20;
+/** What was killed ends within moments, unless it waits in the kernel for a file system that does not answer. */
+const KILLED_MS = 2_000;
 
 /** A program to run: an absolute path and an argument list; there is no shell anywhere. */
 export interface Program {
   file: string;
   args: readonly string[];
-  /** It is killed (SIGKILL) after this time. */
+  /** It is killed (SIGKILL) after this time, and waited for a moment longer. */
   deadlineMs: number;
   cwd?: string;
   env?: Record<string, string>;
@@ -76,7 +78,6 @@ function optionsOf(program: Program): Options {
     extendEnv: false,
     preferLocal: false,
     shell: false,
-    timeout: program.deadlineMs,
     killSignal: 'SIGKILL',
     reject: false,
     cleanup: true,
@@ -100,6 +101,50 @@ async function library(): Promise<typeof import('execa')> {
 }
 
 /**
+ * The end of a program, which is killed at its deadline, or before. One that does not even end then is left to itself: nobody can end
+ * what waits for a FUSE server, and whoever has that server must not hold up the daemon. `left` is told, and the promise throws, why.
+ */
+function endOf(
+  subprocess: Subprocess,
+  { file, deadlineMs }: Program,
+  said: () => string = () => '',
+  left: (why: ProgramFailed) => void = () => {},
+) {
+  const hangs = Promise.withResolvers<never>();
+  let timedOut = false;
+  let settled = false;
+  let grace: NodeJS.Timeout | undefined;
+  const leave = (): void => {
+    const { exitCode, signalCode } = subprocess.nodeChildProcess;
+    const hasEnded = exitCode !== null || signalCode !== null;
+    const reason = hasEnded
+      ? 'what it has started holds its output'
+      : 'it was killed, and waits in the kernel for what does not answer';
+    const ended = { status: exitCode ?? undefined, signal: signalCode ?? undefined };
+    const why = new ProgramFailed(file, { ...ended, timedOut: true }, said() || reason);
+    hangs.reject(why);
+    left(why);
+    for (const stream of subprocess.stdio) stream?.destroy();
+    subprocess.nodeChildProcess.unref();
+  };
+  const kill = (): void => {
+    if (settled) return;
+    subprocess.kill('SIGKILL');
+    grace ??= setTimeout(leave, KILLED_MS);
+  };
+  const deadline = setTimeout(() => {
+    timedOut = true;
+    kill();
+  }, deadlineMs);
+  const result = Promise.race([subprocess, hangs.promise]).finally(() => {
+    settled = true;
+    clearTimeout(deadline);
+    clearTimeout(grace);
+  });
+  return { result, kill, timedOut: () => timedOut };
+}
+
+/**
  * Runs a program to its end and returns its output. Throws ProgramFailed unless it exits with 0 or a status in
  * `accept`; also when it writes more than `outputMax` bytes or its deadline passes.
  */
@@ -107,13 +152,15 @@ export async function runProgram(
   program: Program & { input?: string | Uint8Array; outputMax?: number; accept?: number[] },
 ): Promise<{ stdout: string; stderr: string; status: number }> {
   const { execa } = await library();
-  const result = await execa(program.file, [...program.args], {
+  const subprocess = execa(program.file, [...program.args], {
     ...optionsOf(program),
     ...(program.input === undefined ? { stdin: 'ignore' as const } : { input: program.input }),
     maxBuffer: program.outputMax ?? OUTPUT_BYTES_MAX,
-  });
+  }) as Subprocess;
+  const end = endOf(subprocess, program);
+  const result = await end.result;
   const stderr = String(result.stderr ?? '');
-  const ended = { status: result.exitCode, signal: result.signal, timedOut: result.timedOut };
+  const ended = { status: result.exitCode, signal: result.signal, timedOut: end.timedOut() };
   const status = result.exitCode ?? -1;
   if (result.isMaxBuffer) {
     throw new ProgramFailed(program.file, ended, 'it wrote more than allowed');
@@ -130,9 +177,14 @@ export interface Child {
   pid: number;
   stdin: Writable | undefined;
   stdout: Readable;
-  /** Settles when the child has ended and its streams are closed. Throws ProgramFailed unless it exited with 0. */
+  /**
+   * Settles when the child has ended and its streams are closed, or soon after it was killed. Throws ProgramFailed unless it exited with 0.
+   */
   done: Promise<void>;
-  /** The signal that ended it, if any, when the process itself has ended: its own children may hold the streams. */
+  /**
+   * The signal that ended it, if any, when the process itself has ended: its own children may hold the streams, and one that was killed may
+   * hang in the kernel, when `done` has settled.
+   */
   exited: Promise<string | undefined>;
   /** Sends SIGKILL to this one process. */
   kill(): void;
@@ -154,7 +206,9 @@ export interface ChildOptions {
   pipes?: number;
 }
 
-/** Starts a child that streams. Backpressure is the pipes' own: read `stdout`, await `drain` of `stdin`. */
+/**
+ * Starts a child that streams. Backpressure is the pipes' own: read `stdout`, await `drain` of `stdin`.
+ */
 export async function startProgram(program: Program, options: ChildOptions = {}): Promise<Child> {
   const { execa } = await library();
   const fds = options.fds ?? [];
@@ -166,7 +220,7 @@ export async function startProgram(program: Program, options: ChildOptions = {})
     ...fds,
     ...Array<'pipe'>(count).fill('pipe'),
   ];
-  const all = { ...optionsOf(program), timeout: 0, buffer: false, stdio } as unknown as Options;
+  const all = { ...optionsOf(program), buffer: false, stdio } as unknown as Options;
   const subprocess = execa(program.file, [...program.args], all) as Subprocess;
   let tail = '';
   subprocess.stderr?.on('data', (piece: Buffer) => {
@@ -181,19 +235,19 @@ export async function startProgram(program: Program, options: ChildOptions = {})
   // The library throws away what nobody reads by the time the program has ended: ours keeps it.
   for (const pipe of pipes) pipe.pause();
   const stdout = new PassThrough({ highWaterMark: STDOUT_AHEAD });
+  stdout.on('error', () => {});
   pipeline(subprocess.stdout as Readable, stdout).catch(() => {});
-  let timedOut = false;
-  const deadline = setTimeout(() => {
-    timedOut = true;
-    subprocess.kill('SIGKILL');
-  }, program.deadlineMs);
+  const end = endOf(
+    subprocess,
+    program,
+    () => tail,
+    (why) => stdout.destroy(why),
+  );
   const done = (async () => {
-    const result = await subprocess;
-    clearTimeout(deadline);
-    const ended = { status: result.exitCode, signal: result.signal, timedOut };
-    if (result.exitCode !== 0 || timedOut) {
-      throw new ProgramFailed(program.file, ended, tail === '' ? notStarted(result) : tail);
-    }
+    const result = await end.result;
+    const ended = { status: result.exitCode, signal: result.signal, timedOut: end.timedOut() };
+    if (result.exitCode !== 0 || ended.timedOut)
+      throw new ProgramFailed(program.file, ended, tail || notStarted(result));
   })();
   done.catch(() => {});
   const exited = Promise.withResolvers<string | undefined>();
@@ -204,7 +258,7 @@ export async function startProgram(program: Program, options: ChildOptions = {})
     stdin: subprocess.stdin ?? undefined,
     stdout,
     done,
-    kill: () => void subprocess.kill('SIGKILL'),
+    kill: end.kill,
     hold: (stopped) => void subprocess.kill(stopped ? 'SIGSTOP' : 'SIGCONT'),
     stderr: () => tail,
     pipes,

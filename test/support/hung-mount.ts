@@ -1,9 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, read, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { run } from './needs.ts';
 
-/** A FUSE file system whose server never answers. */
-export function mountHung(at: string): { release(): void } {
+const readFrom = promisify(read);
+
+/** Mounts a FUSE file system whose server is this process. Returns the server's end. */
+function mountFuse(at: string): number {
   const device = openSync('/dev/fuse', 'r+');
   const options = 'fd=3,rootmode=40755,user_id=0,group_id=0,allow_other';
   const mounted = spawnSync(
@@ -18,12 +21,63 @@ export function mountHung(at: string): { release(): void } {
     closeSync(device);
     throw new Error(mounted.stderr);
   }
+  return device;
+}
+
+/** A FUSE file system whose server never takes a request: whoever waits for it can be killed. */
+export function mountHung(at: string): { release(): void } {
+  const device = mountFuse(at);
   return {
     release() {
       // Closing the server's end fails every waiting request.
       closeSync(device);
       run('umount', '-l', at);
     },
+  };
+}
+
+// Numbers of linux/fuse.h.
+const FUSE_INIT = 26;
+/** Else who looks for one name waits for the answer about another. */
+const FUSE_PARALLEL_DIROPS = 1 << 18;
+/** FUSE_FORGET, FUSE_INTERRUPT, FUSE_BATCH_FORGET: nobody waits for them. */
+const NO_QUESTIONS = [2, 36, 42];
+const REQUEST_BYTES = 1 << 17;
+
+/** A FUSE file system whose server takes what it is asked and keeps the answer: nothing ends who waits for that. */
+export async function mountMute(at: string): Promise<{ asked(): Promise<void>; release(): void }> {
+  const device = mountFuse(at);
+  const request = Buffer.alloc(REQUEST_BYTES);
+  const next = async (): Promise<number> => {
+    await readFrom(device, request, 0, REQUEST_BYTES, null);
+    return request.readUInt32LE(4); // opcode of struct fuse_in_header
+  };
+  const release = (): void => {
+    // Forced: every request that waits, and the server's own read, fails.
+    run('umount', '-f', '-l', at);
+    closeSync(device);
+  };
+  try {
+    if ((await next()) !== FUSE_INIT) throw new Error('FUSE begins with something else');
+    // struct fuse_out_header, and struct fuse_init_out of version 7.31.
+    const answer = Buffer.alloc(16 + 64);
+    answer.writeUInt32LE(answer.length, 0);
+    request.copy(answer, 8, 8, 16);
+    answer.writeUInt32LE(7, 16);
+    answer.writeUInt32LE(31, 20);
+    answer.writeUInt32LE(FUSE_PARALLEL_DIROPS, 16 + 12);
+    answer.writeUInt32LE(4096, 16 + 20);
+    writeSync(device, answer);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return {
+    /** Somebody has asked one thing more, and waits from now on. */
+    async asked() {
+      while (NO_QUESTIONS.includes(await next()));
+    },
+    release,
   };
 }
 
