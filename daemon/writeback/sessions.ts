@@ -20,6 +20,8 @@ const TICK_MS = 1000;
 const IDLE_MS = 10 * 60_000;
 /** After a failure no launch tries it again before this time. */
 const PAUSE_MS = 60_000;
+/** At the stop of the daemon: what is closed after them has the rest of the time that a service manager grants (40 s, `TimeoutStopSec`). */
+const CLOSE_MS = 30_000;
 /** How long to wait before memory is filled anew for the next launch: longer each time, where somebody goes on writing on the disk. */
 const AGAIN = { firstMs: 1000, times: 4 };
 
@@ -282,11 +284,20 @@ export class Sessions {
     }));
   }
 
-  /** Everything is written back; memory of what runs stays for the next daemon. */
-  async close(): Promise<void> {
+  /**
+   * Everything is written back; memory of what runs stays for the next daemon. One that is not done after `withinMs` is waited for no longer:
+   * it holds up neither the others nor what is to be closed after them.
+   */
+  async close(withinMs = CLOSE_MS): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    await Promise.all(this.#turns.values());
-    await Promise.all([...this.#all.values()].map((one) => one.close().catch(() => undefined)));
+    const late = performance.now() + withinMs;
+    const closeOne = async (name: string): Promise<void> => {
+      await this.#turns.get(name)?.catch(() => undefined);
+      await this.#all.get(name)?.close();
+    };
+    const names = new Set([...this.#turns.keys(), ...this.#all.keys()]);
+    const each = [...names].map((name) => before(late, closeOne(name)).catch(() => undefined));
+    await Promise.all(each);
   }
 }
