@@ -1,5 +1,5 @@
 import type { Caller } from './become-caller.ts';
-import { childGroup, endTogether } from './child-group.ts';
+import { childGroup, endTogether, joinGroup } from './child-group.ts';
 import { type Child, startProgram } from './exec.ts';
 import { programFile } from './program-files.ts';
 
@@ -92,7 +92,7 @@ export async function startLimited(
     throw error;
   }
   noteHanging(child, name);
-  await group.add([child.pid]);
+  await joinGroup(child, group, [child.pid]);
   const kill = (): void => {
     group.kill();
     child.kill();

@@ -235,3 +235,18 @@ export function endTogether(
   done.catch(() => {});
   return done;
 }
+
+/** Puts a child into its group. One that cannot be there would run without its limits: it is ended, and why is thrown. */
+export async function joinGroup(
+  child: Child,
+  group: ChildGroup,
+  pids: readonly number[],
+): Promise<void> {
+  try {
+    await group.add(pids);
+  } catch (error) {
+    child.kill();
+    await endTogether(child, group).catch(() => {});
+    throw error;
+  }
+}

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { type ChildGroup, childGroup, endTogether } from './child-group.ts';
+import { type ChildGroup, childGroup, endTogether, joinGroup } from './child-group.ts';
 import { type Child, startProgram } from './exec.ts';
 import { confinedFilter } from './seccomp.ts';
 
@@ -191,7 +191,7 @@ export async function startConfined(program: ConfinedProgram): Promise<Child> {
   for (const pipe of child.pipes) pipe.on('error', () => {});
   filter.end(confinedFilter());
   const inside = await insidePid(info);
-  if (inside !== undefined) await group.add([child.pid, inside]);
+  if (inside !== undefined) await joinGroup(child, group, [child.pid, inside]);
   // Until here the child has waited: everything it starts is born inside its cgroup.
   block.end('go');
   const kill = (): void => {

@@ -207,7 +207,8 @@ export interface ChildOptions {
 }
 
 /**
- * Starts a child that streams. Backpressure is the pipes' own: read `stdout`, await `drain` of `stdin`.
+ * Starts a child that streams. Backpressure is the pipes' own: read `stdout`, await `drain` of `stdin`. Throws ProgramFailed when there is no
+ * process at all.
  */
 export async function startProgram(program: Program, options: ChildOptions = {}): Promise<Child> {
   const { execa } = await library();
@@ -222,6 +223,13 @@ export async function startProgram(program: Program, options: ChildOptions = {})
   ];
   const all = { ...optionsOf(program), buffer: false, stdio } as unknown as Options;
   const subprocess = execa(program.file, [...program.args], all) as Subprocess;
+  const { pid } = subprocess;
+  if (pid === undefined) {
+    const result = await subprocess;
+    for (const stream of subprocess.stdio) stream?.destroy();
+    const ended = { status: undefined, signal: undefined, timedOut: false };
+    throw new ProgramFailed(program.file, ended, notStarted(result));
+  }
   let tail = '';
   subprocess.stderr?.on('data', (piece: Buffer) => {
     tail = (tail + piece.toString()).slice(-STDERR_KEPT);
@@ -253,7 +261,7 @@ export async function startProgram(program: Program, options: ChildOptions = {})
   const exited = Promise.withResolvers<string | undefined>();
   subprocess.nodeChildProcess.once('exit', (_, signal) => exited.resolve(signal ?? undefined));
   return {
-    pid: subprocess.pid ?? -1,
+    pid,
     exited: exited.promise,
     stdin: subprocess.stdin ?? undefined,
     stdout,
