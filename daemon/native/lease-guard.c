@@ -22,12 +22,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum {
   ROOM = 128 * 1024, // two of the longest lists that the daemon sends
   VALUE_MAX = 4096,
   WRITE_S = 2, // a limit that is lowered makes room first
+  LOCK_S = 2,  // a daemon that dies may close its pipe before its lock
   FIELDS = 8,
 };
 enum field { ROOT, GROUP, INODE, KNOB, PREFIX, BACK, OURS };
@@ -135,7 +137,7 @@ static void nothing(int signal) {
 
 int main(int argc, char **argv) {
   if (argc < 2) return 2;
-  // Without SA_RESTART: a signal ends the write that hangs.
+  // Without SA_RESTART: a signal ends the wait for the lock, and the write that hangs.
   struct sigaction ends = {.sa_handler = nothing};
   sigaction(SIGALRM, &ends, NULL);
   // Open from the start: there is nothing to be read of it then.
@@ -144,8 +146,12 @@ int main(int argc, char **argv) {
   // Where it may not it works as well, only later when the machine has taken its pages.
   mlockall(MCL_CURRENT | MCL_FUTURE);
   if (!wait_for_end()) return 1;
-  // Nobody else gives back meanwhile, and no daemon takes leases.
-  if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+  // Nobody else gives back meanwhile, and no daemon takes leases. The signal comes again, should it come before there is a wait.
+  struct itimerval often = {.it_value = {.tv_sec = LOCK_S}, .it_interval = {.tv_sec = LOCK_S}}, never = {0};
+  setitimer(ITIMER_REAL, &often, NULL);
+  bool locked = flock(lock, LOCK_EX) == 0;
+  setitimer(ITIMER_REAL, &never, NULL);
+  if (locked) {
     input[whole] = 0;
     for (char *rest = input, *line; (line = strsep(&rest, "\n")) != NULL;) give_back(line);
     close(lock);

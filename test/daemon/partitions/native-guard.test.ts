@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { lockFile } from '../../../daemon/kernel/files.ts';
@@ -156,6 +157,26 @@ sanitized(
     held?.close();
   },
 );
+
+/** It waits for a lock, or has ended. */
+async function untilWaiting(child: ChildProcess): Promise<void> {
+  const waits = new RegExp(`-> FLOCK .* ${child.pid} `);
+  while (child.exitCode === null && !waits.test(readFileSync('/proc/locks', 'utf8')))
+    await pause(1);
+}
+
+sanitized('a daemon whose pipe ends before its lock is waited for', async (t) => {
+  const { put, now, lease, lock } = groups(t);
+  put('a', 'memory.low', '8192\n');
+  const held = await lockFile(lock);
+  const child = spawn(guard, [lock]);
+  const closed = once(child, 'close');
+  child.stdin.end(leaseLines([lease('a', 'memory.low')], 'b'));
+  await untilWaiting(child);
+  held?.close();
+  t.deepEqual(await closed, [0, null]);
+  t.is(now('a', 'memory.low'), '0');
+});
 
 sanitized('input that makes no sense does nothing', (t) => {
   const { put, now, lease, lock } = groups(t);
