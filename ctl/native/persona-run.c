@@ -229,6 +229,7 @@ static int grant(char **words, int left) {
 
 // Connects to the socket for everybody, or answers why not. Only root or the caller has a daemon to listen to.
 static const char *connect_daemon(int fd, long long left_ms) {
+  if (left_ms <= 0) return "no answer in time"; // a budget of nothing would be none at all
   const char *root = getenv("PERSONA_ROOT");
   bool private = root != NULL && *root != 0;
   struct sockaddr_un to = {.sun_family = AF_UNIX};

@@ -330,11 +330,28 @@ const odd = fc.oneof(
 
 const sanitized = when(test, { other: sanitizersMissing });
 
-sanitized('thousands of answers that make no sense break nothing', (t) => {
-  const fuzzer = join(temporaryFolder(t), 'fuzzer');
-  const source = join(import.meta.dirname, 'persona-run-fuzz.c');
-  const args = ['-std=c11', '-O1', ...sanitizerFlags, '-o', fuzzer, source];
+/** Compiles one of the programs beside this file that have the launcher in them. */
+function compileAround(t: ExecutionContext, name: string): string {
+  const program = join(temporaryFolder(t), name);
+  const source = join(import.meta.dirname, `${name}.c`);
+  const args = ['-std=c11', '-O1', ...sanitizerFlags, '-o', program, source];
   t.is(spawnSync('cc', args, { encoding: 'utf8' }).stderr, '');
+  return program;
+}
+
+sanitized('when its time is over it does not wait for a place in the queue', (t) => {
+  const root = temporaryFolder(t);
+  mkdirSync(join(root, 'run'));
+  const { status, stdout, stderr } = spawnSync(compileAround(t, 'persona-run-late'), [root], {
+    encoding: 'utf8',
+  });
+  t.is(stderr, '');
+  t.is(status, 0);
+  t.is(stdout, 'no answer in time\n'.repeat(2));
+});
+
+sanitized('thousands of answers that make no sense break nothing', (t) => {
+  const fuzzer = compileAround(t, 'persona-run-fuzz');
   const answers = fc.sample(odd, 5000).map((one) => Buffer.from(one as string).subarray(0, 65_536));
   const whole = Buffer.from(
     frame({ result: plan({ notices: ['x'.repeat(60_000)] }) }).slice(0, -1),
