@@ -109,7 +109,7 @@ export function escapeText(text: string): string {
   });
 }
 
-/** The id of an application: as its desktop entry is called. */
+/** The id of an application, as its desktop entry is called: one word that is safe in paths and on command lines. */
 export const applicationIdPattern = /^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/;
 
 /** Things of its user's session, and the network, that a program in a sandbox may be given, one by one. */

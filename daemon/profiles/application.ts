@@ -102,8 +102,7 @@ export interface Application {
   facts: Facts;
 }
 
-/** An id: one word that is safe in paths and on command lines. */
-export const applicationIdPattern = /^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/;
+export { applicationIdPattern } from '../../ipc/values.ts';
 
 const rank = (source: Source): number => sources.indexOf(source);
 

@@ -183,24 +183,26 @@ function unrecognised({ application, recognised }: Question): Decided | undefine
   return { profile: 'standard', rule, why };
 }
 
-/** The word of an administrator or the user; on two, that of the higher, and security first. */
+/** The word of an administrator or the user; on two, that of the higher, and security first. A stated `secure` is never less for being called sensitive. */
 function stated({ application, obstacles }: Question): Decided | undefined {
   const profile = factOf(application, 'profile');
   const security = factOf(application, 'security');
+  const said = mayDecide(profile) ? profile : undefined;
   const apart = security?.value === 'sensitive' && mayDecide(security) ? security : undefined;
-  if (apart && !(profile && mayDecide(profile) && !atLeast(apart.source, profile.source))) {
+  const counts = said === undefined || (apart && atLeast(apart.source, said.source));
+  if (apart && counts && said?.value !== 'secure') {
     const why = `${apart.from} calls it sensitive`;
     if (obstacles.secure === undefined) return { profile: 'secure', rule: 'sensitive', why };
     const instead = `${why}, and secure cannot be had: ${obstacles.secure}`;
     return { profile: 'standard', rule: 'sensitive', why: instead };
   }
-  if (profile === undefined || !mayDecide(profile)) return undefined;
+  if (said === undefined) return undefined;
   const decided = {
-    profile: profile.value,
+    profile: said.value,
     rule: 'stated',
-    why: `${profile.from} says ${profile.value}`,
+    why: `${said.from} says ${said.value}`,
   } as const;
-  if (profile.value === 'secure' && obstacles.secure !== undefined)
+  if (said.value === 'secure' && obstacles.secure !== undefined)
     return { ...decided, refused: obstacles.secure };
   return withoutObstacle(toldOfGain(decided, application), obstacles);
 }

@@ -113,6 +113,10 @@ test('secure fails closed, fast falls back', (t) => {
   const sensitive = ask({ security: known('sensitive') }, { obstacles });
   t.like(sensitive, { profile: 'standard', rule: 'sensitive', refused: undefined });
   t.like(ask({ security: known('sensitive') }), { profile: 'secure', rule: 'sensitive' });
+  // Who says secure means it, and gets no less where it is called sensitive besides.
+  const both = ask({ profile: known('secure'), security: known('sensitive') }, { obstacles });
+  t.like(both, { profile: 'secure', rule: 'stated' });
+  t.is(both.refused, obstacles.secure);
   const fast = ask({ profile: known('fast') }, { obstacles });
   t.is(fast.profile, 'standard');
   t.regex(fast.why, /no memory/);
