@@ -5,11 +5,9 @@
  */
 import { writeFileSync } from 'node:fs';
 import { becomeCaller } from './kernel/become-caller.ts';
+import { childIds } from './kernel/child-ids.ts';
 import { machineFacts, memoryModules } from './kernel/system.ts';
 
-/** An id no person has. */
-const nobody = { uid: 65_533, gid: 65_533, groups: [] };
-
 const modules = await memoryModules();
-becomeCaller(nobody);
+becomeCaller({ uid: childIds.inventory, gid: childIds.inventory, groups: [] });
 writeFileSync(1, JSON.stringify(await machineFacts(modules)));

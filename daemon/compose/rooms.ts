@@ -162,9 +162,11 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
     async close() {
-      await integrity.stop();
-      for (const room of [launches, fast, applications, enclaves]) await room.close();
-      for (const room of [partitions, slots]) await room.stop();
+      // The last first; one that fails keeps none of the others open.
+      await using ending = new AsyncDisposableStack();
+      for (const room of [slots, partitions]) ending.defer(() => room.stop());
+      for (const room of [enclaves, applications, fast, launches]) ending.defer(() => room.close());
+      ending.defer(() => integrity.stop());
     },
   };
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
+import { childIds } from './child-ids.ts';
 import { KernelError } from './errno.ts';
 import { CLEAN_ENV } from './exec.ts';
 import type { Fd } from './fd.ts';
@@ -20,8 +21,6 @@ export interface FilePins {
   release(): Promise<void>;
 }
 
-/** An id of nobody, whose only process is this child, or a surveyor. */
-const NOBODY = 65_531;
 /** Reading what is to be kept may take so long. */
 const DEADLINE_MS = 60_000;
 const LINE_MAX = 64;
@@ -50,7 +49,7 @@ export async function pinFiles(
   files: readonly Fd[],
   { bytesMax, place, signal }: Pinning,
 ): Promise<FilePins> {
-  const child = spawn(nativeProgram('file-pins'), [`${bytesMax}`, `${NOBODY}`], {
+  const child = spawn(nativeProgram('file-pins'), [`${bytesMax}`, `${childIds.pins}`], {
     cwd: '/',
     env: CLEAN_ENV,
     // A terminal that ends us does not end it before we let go.

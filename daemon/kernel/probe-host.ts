@@ -2,13 +2,14 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { readHierarchies } from './cgroups.ts';
 import { whereChildGroups } from './child-group.ts';
+import { childIds } from './child-ids.ts';
 import { runProgram } from './exec.ts';
 import { Fd } from './fd.ts';
 import { declareInt, declareSyscall } from './libc.ts';
 import type { Capability } from './probe.ts';
 
-/** An id no person has: what it may do, any user may. */
-const ORDINARY_ID = '65533';
+/** What it may do, any user may. */
+const ORDINARY_ID = String(childIds.trial);
 const TRIAL_MS = 5_000;
 const FOLDERS = ['/usr/bin', '/usr/sbin', '/bin', '/sbin', '/usr/local/bin'];
 

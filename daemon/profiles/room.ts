@@ -4,6 +4,7 @@ import { toWire } from '../../ipc/errors.ts';
 import type { Log } from '../changes/log.ts';
 import type { Paths } from '../config/paths.ts';
 import { accountOf } from '../kernel/accounts.ts';
+import { childIds } from '../kernel/child-ids.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 import type { Child } from '../kernel/exec.ts';
 import {
@@ -26,8 +27,8 @@ import { StatedFacts } from './stated.ts';
 import { EVERYBODY } from './stated-rows.ts';
 import { emptySurvey, type Survey, watchedPlaces } from './survey.ts';
 
-/** An id of nobody, whose only process is a surveyor. */
-const nobody = { uid: 65_531, gid: 65_531, groups: [] };
+/** Who reads what everybody may read. */
+const nobody = { uid: childIds.surveyor, gid: childIds.surveyor, groups: [] };
 /** A survey that takes longer is given up: the machine's is done in a second, a user's home may hang. */
 const machineDeadlineMs = 20_000;
 const userDeadlineMs = 5_000;

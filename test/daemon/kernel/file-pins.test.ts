@@ -122,7 +122,7 @@ live('files are locked in memory as far as they fit, by a child that may do noth
   t.deepEqual([pins.bytes, pins.files], [3 * MiB, 3]);
   t.is(lockedBytes(pid), 3 * MiB);
   const status = readFileSync(`/proc/${pid}/status`, 'latin1');
-  t.regex(status, /\nUid:\t65531\t65531\t65531\t65531\n/);
+  t.regex(status, /\nUid:\t65530\t65530\t65530\t65530\n/);
   t.regex(status, /\nCapEff:\t0+\n/);
   t.regex(status, /\nGroups:\t *\n/);
   process.kill(pid, 'SIGKILL');
