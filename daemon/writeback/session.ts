@@ -14,6 +14,7 @@ import {
   runningIn,
   straysOf,
 } from './program-groups.ts';
+import { shortageOf } from './room-left.ts';
 import { deleteServed, putServed, type Served } from './served-rows.ts';
 import { deadlines, type Running, sync } from './sync.ts';
 import type { Task } from './talk.ts';
@@ -122,6 +123,15 @@ export class Session {
   /** Groups in which it runs; what has left them counts as one. */
   get instances(): number {
     return this.#groups.length + (this.#strays.some(isThere) ? 1 : 0);
+  }
+
+  /** Why its programs may soon be told that their disk is full, or undefined. */
+  get shortage(): string | undefined {
+    try {
+      return this.#memory === undefined ? undefined : shortageOf(this.#memory);
+    } catch {
+      return undefined; // somebody has taken it away: the next write-back says so
+    }
   }
 
   get #device(): string {

@@ -274,14 +274,18 @@ export class Sessions {
   }
 
   pages(owner?: number, app?: string): SessionPage[] {
-    return this.#of(owner, app).map(({ wanted, state, instances, takenMs, problem }) => ({
-      app: wanted.app,
-      owner: wanted.owner,
-      state,
-      instances,
-      takenMs,
-      ...(problem === undefined ? {} : { problem }),
-    }));
+    return this.#of(owner, app).map((one) => {
+      const { wanted, state, instances, takenMs } = one;
+      const problem = one.problem ?? one.shortage;
+      return {
+        app: wanted.app,
+        owner: wanted.owner,
+        state,
+        instances,
+        takenMs,
+        ...(problem === undefined ? {} : { problem }),
+      };
+    });
   }
 
   /**
