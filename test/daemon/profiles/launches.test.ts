@@ -21,7 +21,7 @@ import { answered, launched, launcherNeeds } from '../../ctl/launch-plans.ts';
 import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
-import { leavesOf, sideGroup, until } from './side-group.ts';
+import { leavesOf, placed, sideGroup, until } from './side-group.ts';
 
 const start = {
   app: 'x',
@@ -188,15 +188,16 @@ live(
   'a program is put into a group of its own, and stays there when the daemon ends',
   async (t) => {
     const { root, at, daemon } = await liveSide(t, 'live');
-    const child = spawn(launcher, ['org.example.Editor', '--', ...waits], {
-      env: { PATH, PERSONA_ROOT: root },
-      stdio: ['pipe', 'pipe', 'inherit'],
-      detached: true,
-    });
-    t.teardown(() => endOf(child));
-    const leaf = await until(() =>
-      leavesOf(at).find((one) => processesOf(one).includes(child.pid ?? 0)),
-    );
+    const launch = () => {
+      const child = spawn(launcher, ['org.example.Editor', '--', ...waits], {
+        env: { PATH, PERSONA_ROOT: root },
+        stdio: ['pipe', 'pipe', 'pipe'],
+        detached: true,
+      });
+      t.teardown(() => endOf(child));
+      return child;
+    };
+    const { child, group: leaf } = await placed(at, launch, endOf);
     t.regex(leaf, /\/personad-user-0\/app-org\.example\.Editor-[0-9a-f]{12}$/);
     await daemon.end('SIGKILL');
     t.deepEqual(processesOf(leaf), [child.pid]);

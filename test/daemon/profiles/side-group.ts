@@ -1,7 +1,13 @@
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { createGroup, type Hierarchy, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import {
+  createGroup,
+  type Hierarchy,
+  processesOf,
+  removeGroup,
+} from '../../../daemon/kernel/cgroups.ts';
 import { memoryHierarchy } from '../../support/memory-group.ts';
 
 /** A group that stands for the side of all users; gone with the test, when what was in it has ended. */
@@ -33,6 +39,31 @@ export async function until<T>(
     const found = await look();
     if (found !== undefined && found !== false) return found;
     await pause(10);
+  }
+}
+
+/**
+ * What `launch` starts through a launcher, in its group below the side. On a busy machine a launcher does not wait for the daemon, and what it
+ * starts has no group: then it is ended, and launched again.
+ */
+export async function placed<C extends ChildProcess>(
+  at: string,
+  launch: () => C,
+  end: (child: C) => Promise<void>,
+): Promise<{ child: C; group: string }> {
+  for (;;) {
+    const child = launch();
+    let said = '';
+    child.stderr?.on('data', (piece) => {
+      said += piece;
+    });
+    const found = await until(
+      () =>
+        leavesOf(at).find((leaf) => processesOf(leaf).includes(child.pid ?? 0)) ??
+        (said.includes('no answer in time') && 'none'),
+    );
+    if (found !== 'none') return { child, group: found };
+    await end(child);
   }
 }
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
-import { moveProcess, processesOf } from '../../../daemon/kernel/cgroups.ts';
+import { moveProcess } from '../../../daemon/kernel/cgroups.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { writeXattr } from '../../../daemon/kernel/xattrs.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
@@ -10,7 +10,7 @@ import { privateTree, startLive, users } from '../../security/live-daemon.ts';
 import { apartGround, apartNeeds, becoming } from '../../support/apart.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { when } from '../../support/needs.ts';
-import { leavesOf, sideGroup, until } from './side-group.ts';
+import { placed, sideGroup, until } from './side-group.ts';
 
 // The kernel is asked whether what really runs is as its profile says.
 
@@ -49,12 +49,15 @@ async function groundOf(t: ExecutionContext, name: string) {
   const env = { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' };
   const start = async (...more: string[]) => {
     const words = [...becoming(me), ground.launcher, ...more, '--', ...script];
-    const { child, end } = waiting(t, words, env);
-    await begun(child);
-    const group = await until(() =>
-      leavesOf(at).find((leaf) => processesOf(leaf).includes(child.pid ?? 0)),
-    );
-    return { child, end, group };
+    const ends = new Map<ChildProcess, () => Promise<void>>();
+    const launch = () => {
+      const { child, end } = waiting(t, words, env);
+      ends.set(child, end);
+      return child;
+    };
+    const { child, group } = await placed(at, launch, async (one) => ends.get(one)?.());
+    const end = async () => ends.get(child)?.();
+    return { child, group, end };
   };
   return { at, ground, env, start };
 }
