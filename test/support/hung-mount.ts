@@ -37,15 +37,18 @@ export function mountHung(at: string): { release(): void } {
 }
 
 // Numbers of linux/fuse.h.
+const FUSE_LOOKUP = 1;
 const FUSE_INIT = 26;
+/** struct fuse_in_header; of a look-up the name follows. */
+const HEADER_BYTES = 40;
 /** Else who looks for one name waits for the answer about another. */
 const FUSE_PARALLEL_DIROPS = 1 << 18;
-/** FUSE_FORGET, FUSE_INTERRUPT, FUSE_BATCH_FORGET: nobody waits for them. */
-const NO_QUESTIONS = [2, 36, 42];
 const REQUEST_BYTES = 1 << 17;
 
 /** A FUSE file system whose server takes what it is asked and keeps the answer: nothing ends who waits for that. */
-export async function mountMute(at: string): Promise<{ asked(): Promise<void>; release(): void }> {
+export async function mountMute(
+  at: string,
+): Promise<{ asked(name?: string): Promise<void>; release(): void }> {
   const device = mountFuse(at);
   const request = Buffer.alloc(REQUEST_BYTES);
   const next = async (): Promise<number> => {
@@ -72,10 +75,16 @@ export async function mountMute(at: string): Promise<{ asked(): Promise<void>; r
     release();
     throw error;
   }
+  const names = new Set<string>();
   return {
-    /** Somebody has asked one thing more, and waits from now on. */
-    async asked() {
-      while (NO_QUESTIONS.includes(await next()));
+    /** Somebody has asked for this name, and waits from now on; without a name, somebody for anything: that may be anybody on the machine. */
+    async asked(name) {
+      while (name === undefined || !names.delete(name)) {
+        const isLookup = (await next()) === FUSE_LOOKUP;
+        if (name === undefined) return;
+        const end = request.indexOf(0, HEADER_BYTES);
+        if (isLookup) names.add(request.toString('latin1', HEADER_BYTES, end));
+      }
     },
     release,
   };

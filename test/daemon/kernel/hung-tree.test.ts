@@ -60,7 +60,7 @@ hung('a program that hangs in the kernel is waited for no longer than its deadli
   const { file, asked, release } = await muteFiles(t);
   const child = await startProgram(stat(file('a')));
   const read = t.throwsAsync(text(child.stdout), { instanceOf: ProgramFailed });
-  await asked();
+  await asked('a');
   const error = await t.throwsAsync(child.done, { instanceOf: ProgramFailed });
   t.true((error as ProgramFailed).ended.timedOut);
   t.regex(error!.message, /stat: it did not end in time: .*kernel/);
@@ -73,10 +73,10 @@ hung('a program that hangs in the kernel is waited for no longer than its deadli
 hung('the same of one whose output is wanted as a whole, and of one that is killed', async (t) => {
   const { file, asked } = await muteFiles(t);
   const whole = t.throwsAsync(runProgram(stat(file('a'))), { instanceOf: ProgramFailed });
-  await asked();
+  await asked('a');
   t.true(((await whole) as ProgramFailed).ended.timedOut);
   const child = await startProgram({ ...stat(file('b')), deadlineMs: 2 ** 31 - 1 });
-  await asked();
+  await asked('b');
   child.kill();
   await t.throwsAsync(child.done, { instanceOf: ProgramFailed, message: /kernel/ });
   t.true(child.stdout.destroyed);
@@ -91,7 +91,7 @@ hung('who has started one that hangs can end', async (t) => {
     await child.done.catch(() => console.log('given up'));`;
   const words = ['--no-warnings', '--input-type=module', '-e', script];
   const starter = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
-  await asked();
+  await asked('a');
   const [said] = await Promise.all([text(starter.stdout), once(starter, 'exit')]);
   t.is(said, 'given up\n');
 });
@@ -101,7 +101,7 @@ hung('a user has a few that hang, and more again when they have ended', async (t
   const start = (name: string) =>
     startAsCaller({ argv: ['/usr/bin/stat', file(name)], caller: root, deadlineMs: 2 ** 31 - 1 });
   const children = await Promise.all(['a', 'b', 'c', 'd'].map(start));
-  for (const _ of children) await asked();
+  for (const name of ['a', 'b', 'c', 'd']) await asked(name);
   for (const child of children) child.kill();
   for (const child of children)
     await t.throwsAsync(child.done, { instanceOf: ProgramFailed, message: /kernel/ });
@@ -114,8 +114,8 @@ hung('a user has a few that hang, and more again when they have ended', async (t
 
 hung('a walk of a tree that does not answer is given up', async (t) => {
   const { file, asked } = await muteFiles(t);
-  const child = await startWalker({ caller: root, path: file('.'), deadlineMs: 2 ** 31 - 1 });
-  await asked();
+  const child = await startWalker({ caller: root, path: file('d'), deadlineMs: 2 ** 31 - 1 });
+  await asked('d');
   child.kill();
   await t.throwsAsync(child.done, { instanceOf: ProgramFailed, message: /kernel/ });
 });
