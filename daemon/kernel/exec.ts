@@ -1,4 +1,3 @@
-import { constants } from 'node:os';
 import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Options, Subprocess } from 'execa';
@@ -271,9 +270,4 @@ export async function startProgram(program: Program, options: ChildOptions = {})
     stderr: () => tail,
     pipes,
   };
-}
-
-/** The number of a signal name, for exit statuses of 128 + n. */
-export function signalNumber(name: string): number {
-  return constants.signals[name as NodeJS.Signals] ?? 0;
 }

@@ -41,8 +41,3 @@ export function putKey(tx: Tx, key: Key): void {
     key.changedMs,
   );
 }
-
-/** Forgets a key. */
-export function deleteKey(tx: Tx, id: string): void {
-  tx.run('DELETE FROM keys WHERE id = ?', id);
-}
