@@ -71,9 +71,8 @@ export async function startScope(bus: SystemBus, unit: ScopeUnit, pid: number): 
   const ended = new Map<string, string>();
   const heard = Promise.withResolvers<void>();
   let job: string | undefined;
-  const { destination, path: at, interface: of } = MANAGER;
-  const sender = await bus.ownerOf(destination);
-  bus.listen({ sender, path: at, interface: of, member: 'JobRemoved' }, ({ body }) => {
+  const { destination: name, path: at, interface: of } = MANAGER;
+  bus.listen({ name, path: at, interface: of, member: 'JobRemoved' }, ({ body }) => {
     const reader = new DbusReader(body);
     reader.u32();
     const path = reader.text();

@@ -25,19 +25,31 @@ export const busRuns = (): boolean => existsSync(ADDRESS);
 
 /** Which signals are heard. */
 export interface DbusSignal {
-  /** As `ownerOf` says it. */
-  sender: string;
+  /** The name of who sends them, as everybody knows it. */
+  name: string;
   path: string;
   interface: string;
   member: string;
+}
+
+interface Listener {
+  signal: DbusSignal;
+  heard(message: DbusMessage): void;
+  /** Who has that name: what his messages come with, which nobody else can have. Nothing is heard before it is known. */
+  sender?: string;
+}
+
+interface Awaited extends PromiseWithResolvers<DbusMessage> {
+  /** Takes the answer before anything else that comes in is heard. */
+  take?: ((answer: DbusMessage) => void) | undefined;
 }
 
 /** A connection to the system's message bus, for a few questions. Every way out of it ends by the deadline. */
 export class SystemBus {
   readonly #socket: Socket;
   readonly #timer: NodeJS.Timeout;
-  readonly #answers = new Map<number, PromiseWithResolvers<DbusMessage>>();
-  readonly #signals: { signal: DbusSignal; heard: (message: DbusMessage) => void }[] = [];
+  readonly #answers = new Map<number, Awaited>();
+  readonly #listeners: Listener[] = [];
   #serial = 0;
   #read = Buffer.alloc(0);
   /** Bytes to come of a message that is passed over. */
@@ -60,8 +72,8 @@ export class SystemBus {
   }
 
   /** Asks, and resolves with the answer. An error that comes back is thrown with the last part of its name. */
-  async call(call: DbusCall): Promise<DbusMessage> {
-    const answer = this.#awaited();
+  async call(call: DbusCall, take?: Awaited['take']): Promise<DbusMessage> {
+    const answer = this.#awaited(take);
     if (this.#failed === undefined) this.#socket.write(encodeCall(this.#serial, call));
     const message = await answer;
     if (message.type !== 'error') return message;
@@ -70,22 +82,24 @@ export class SystemBus {
     throw busError(error.slice(error.lastIndexOf('.') + 1), `${call.member}: ${said}`);
   }
 
-  /** Who has a name now: the name that his messages come with, which nobody else can have. */
-  async ownerOf(name: string): Promise<string> {
-    const body = new DbusWriter().text(name).bytes();
-    const answer = await this.call({ ...BUS, member: 'GetNameOwner', signature: 's', body });
-    return new DbusReader(answer.body).text();
-  }
-
-  /** Hears of such signals from now on. What anybody else sends to us alone comes in without a rule, and is none. */
-  listen(signal: DbusSignal, heard: (message: DbusMessage) => void): void {
-    this.#signals.push({ signal, heard });
-    const { sender, path, interface: of, member } = signal;
-    const rule = `type='signal',sender='${sender}',path='${path}',interface='${of}',member='${member}'`;
-    const body = new DbusWriter().text(rule).bytes();
-    this.call({ ...BUS, member: 'AddMatch', signature: 's', body }).catch((error: Error) =>
-      this.#fail(error),
-    );
+  /**
+   * Hears of such signals from now on: of what follows from a call that is made after this one, all. What anybody else sends to us alone comes in
+   * without a rule, and is none. Nothing is waited for: the bus says who has the name before it hands over a later call.
+   */
+  listen(signal: DbusSignal, heard: Listener['heard']): void {
+    const listener: Listener = { signal, heard };
+    this.#listeners.push(listener);
+    const { name, path, interface: of, member } = signal;
+    const rule = `type='signal',sender='${name}',path='${path}',interface='${of}',member='${member}'`;
+    const ask = (member: string, text: string, take?: Awaited['take']) => {
+      const body = new DbusWriter().text(text).bytes();
+      const asked = this.call({ ...BUS, member, signature: 's', body }, take);
+      asked.catch((error: Error) => this.#fail(error));
+    };
+    ask('GetNameOwner', name, ({ body }) => {
+      listener.sender = new DbusReader(body).text();
+    });
+    ask('AddMatch', rule);
   }
 
   /** Rejects when the connection fails or its time is over: for who waits for a signal. */
@@ -94,11 +108,11 @@ export class SystemBus {
   }
 
   /** What is answered to the next serial, or fails with the connection. */
-  #awaited(): Promise<DbusMessage> {
+  #awaited(take?: Awaited['take']): Promise<DbusMessage> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed);
     this.#serial += 1;
     const answer = Promise.withResolvers<DbusMessage>();
-    this.#answers.set(this.#serial, answer);
+    this.#answers.set(this.#serial, { ...answer, take });
     return answer.promise;
   }
 
@@ -161,25 +175,28 @@ export class SystemBus {
 
   #hear(bytes: Buffer): void {
     const { message } = decodeMessage(bytes)!;
-    const { answers = 0 } = message;
-    this.#answers.get(answers)?.resolve(message);
+    const { answers = 0, type } = message;
+    const awaited = this.#answers.get(answers);
     this.#answers.delete(answers);
+    if (type === 'return') awaited?.take?.(message);
+    awaited?.resolve(message);
   }
 
   /** Anybody can send it: nothing in it ends the connection. */
   #overhear(bytes: Buffer): void {
     try {
       const { message } = decodeMessage(bytes)!;
-      for (const { signal, heard } of this.#signals) if (isSignal(message, signal)) heard(message);
+      for (const one of this.#listeners) if (isFor(one, message)) one.heard(message);
     } catch {
       // It is no signal that is waited for.
     }
   }
 }
 
-const isSignal = (message: DbusMessage, signal: DbusSignal): boolean =>
+const isFor = ({ signal, sender }: Listener, message: DbusMessage): boolean =>
   message.type === 'signal' &&
-  message.sender === signal.sender &&
+  sender !== undefined &&
+  message.sender === sender &&
   message.path === signal.path &&
   message.interface === signal.interface &&
   message.member === signal.member;
