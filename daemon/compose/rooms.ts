@@ -161,14 +161,27 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
-    async close() {
-      // The last first; one that fails keeps none of the others open.
-      await using ending = new AsyncDisposableStack();
-      for (const room of [slots, partitions]) ending.defer(() => room.stop());
-      for (const room of [enclaves, applications, fast, launches]) ending.defer(() => room.close());
-      ending.defer(() => integrity.stop());
-    },
+    close: () =>
+      endAll([slots, partitions], [enclaves, applications, fast, launches], () => integrity.stop()),
   };
+}
+
+/** Ends rooms, what is named last first; one that fails keeps none of the others open. */
+async function endAll(
+  stopped: readonly { stop(): Promise<unknown> | unknown }[],
+  closed: readonly { close(): Promise<unknown> | unknown }[],
+  first: () => Promise<void> | void,
+): Promise<void> {
+  const all = [
+    ...stopped.map((room) => () => room.stop()),
+    ...closed.map((room) => () => room.close()),
+    first,
+  ];
+  await using ending = new AsyncDisposableStack();
+  for (const end of all)
+    ending.defer(async () => {
+      await end();
+    });
 }
 
 /** What follows the engine's recovery, room by room. */
