@@ -23,6 +23,21 @@ export function interrupted(): PersonaError {
   return error;
 }
 
+/** What `work` gives, unless Ctrl-C comes before: then it throws `why`. */
+export async function unlessInterrupted<T>(
+  call: Call,
+  work: Promise<T>,
+  why: () => Error = interrupted,
+): Promise<T> {
+  const cut = Promise.withResolvers<never>();
+  const stop = call.io.onInterrupt(() => cut.reject(why()));
+  try {
+    return await Promise.race([work, cut.promise]);
+  } finally {
+    stop();
+  }
+}
+
 /** Says that the watching has ended and the change has not. */
 export class Detached extends Error {
   readonly changeId: number | undefined;
@@ -53,18 +68,13 @@ export async function watched<T>(
 ): Promise<T> {
   const progress: ProgressLine = progressLine(call.io, call.out);
   let changeId = knownChange;
-  let stop = () => {};
-  const interrupted = new Promise<never>((_, reject) => {
-    stop = call.io.onInterrupt(() => reject(new Detached(changeId)));
-  });
   try {
     const events = (event: ChangeEvent) => {
       changeId = event.changeId;
       progress.show(stepOf(event));
     };
-    return await Promise.race([work(events), interrupted]);
+    return await unlessInterrupted(call, work(events), () => new Detached(changeId));
   } finally {
-    stop();
     progress.clear();
   }
 }

@@ -4,7 +4,7 @@ import { access, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { PersonaError } from '../ipc/errors.ts';
 import type { Call } from './call.ts';
-import { interrupted } from './change.ts';
+import { unlessInterrupted } from './change.ts';
 import { progressLine } from './print/progress.ts';
 import { download } from './transfer.ts';
 
@@ -69,19 +69,6 @@ export async function receive(call: Call, { path, mode, data, check }: Coming): 
     throw new PersonaError('no-space', { needed: 'more', free: 'too little', path: dirname(full) });
   } finally {
     forget();
-  }
-}
-
-/** What `work` gives, unless Ctrl-C comes before. */
-async function unlessInterrupted<T>(call: Call, work: Promise<T>): Promise<T> {
-  let stop = () => {};
-  const cut = new Promise<never>((_, reject) => {
-    stop = call.io.onInterrupt(() => reject(interrupted()));
-  });
-  try {
-    return await Promise.race([work, cut]);
-  } finally {
-    stop();
   }
 }
 

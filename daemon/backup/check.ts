@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, lstatSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestToFileName } from '../../ipc/values.ts';
+import { digestToFileName, isDigest } from '../../ipc/values.ts';
 import { statePlaces } from '../config/paths.ts';
 import { exists, syncFileSystem } from '../kernel/files.ts';
 import { sealFile } from '../kernel/verity.ts';
@@ -38,7 +38,11 @@ export async function checkUnpacked(state: string, from: string): Promise<void> 
   await syncFileSystem(places.fresh);
 }
 
-const nameOf = (digest: unknown) => digestToFileName(String(digest));
+function nameOf(digest: unknown): string {
+  const text = String(digest);
+  if (!isDigest(text)) throw badBackup(`its database names a file by ${JSON.stringify(text)}`);
+  return digestToFileName(text);
+}
 
 /** The name of each layer is the digest that its bytes were found to have; personas are told by their length here. */
 async function checkImages(driver: Driver, fresh: string): Promise<void> {

@@ -41,7 +41,7 @@ export async function closePlaces(room: EnclaveRoom): Promise<void> {
 }
 
 /**
- * Brings rows and machine together after recovery: what a reboot has closed is closed, what is shown without a row is taken off, and and
+ * Brings rows and machine together after recovery: what a reboot has closed is closed, what is shown without a row is taken off, and
  * where an older database was put back the record of an enclave tells what opens it, or, of one that no row names, that it is there.
  * @param busy names that an unfinished change holds: they are left to it.
  */

@@ -1,9 +1,8 @@
-import { failedWith } from './errno.ts';
 import { MountNamespaces } from './mount-namespaces.ts';
 import { MOUNTS_BYTES_MAX, parseMountinfo } from './mountinfo.ts';
 import { PacedLook } from './paced-look.ts';
 import { processIds } from './process-ids.ts';
-import { type ProcessId, processStat } from './processes.ts';
+import { isNobody, type ProcessId, processStat } from './processes.ts';
 
 /** Looks for processes that were forked meanwhile: on a busy machine there are always some. */
 const LOOKS_MAX = 8;
@@ -20,7 +19,7 @@ async function hasFolder(folder: string, device: string, look: PacedLook) {
     });
     return has;
   } catch (error) {
-    if (failedWith(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM')) throw error;
+    if (isNobody(error)) throw error;
     return 'unsure';
   }
 }

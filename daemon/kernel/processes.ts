@@ -141,7 +141,7 @@ async function namespaceHold(folder: string, devices: Devices, look: PacedLook):
 }
 
 /** It has ended meanwhile, or is a thread of the kernel, or one that may not be looked at; everything else could not be told. */
-const isNobody = (error: unknown): boolean =>
+export const isNobody = (error: unknown): boolean =>
   failedWith(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM');
 
 async function holdOf(

@@ -10,7 +10,7 @@ const SEAL_MS = 120_000;
 /** What comes of a secret of the longest kind is a few times as long. */
 const SEALED_MAX = 32 * 1024;
 
-/** Why nothing can be sealed by a TPM here; undefined when it can. */
+/** What this machine lacks to have a TPM seal something; undefined when it has all. */
 export function tpmProblem(): string | undefined {
   try {
     closeSync(openSync(DEVICE, 'r+'));

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { personactl as runTool } from '../ctl/tool.ts';
-import { lacking, when } from '../support/needs.ts';
+import { confinedNeeds, lacking, when } from '../support/needs.ts';
 import { builtOsp } from '../support/osp-builder.ts';
 import { builtTar } from '../support/tar-builder.ts';
 import { done, longScope } from './live-daemon.ts';
@@ -11,7 +11,7 @@ import { type Place, populated } from './place.ts';
 // SECURITY 31: whatever people write into names, descriptions and files, no printer moves a cursor or
 // reorders text: pages, errors, JSON, lists of changes, and the log of the daemon.
 
-const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] };
+const needs = confinedNeeds;
 const scope = longScope();
 let place: Place;
 if (lacking(needs) === undefined) {

@@ -19,7 +19,7 @@ import { Secret } from '../../daemon/config/secret.ts';
 import { openDriver } from '../../daemon/store/database.ts';
 import { openParts } from '../changes/sample.ts';
 import { fscryptNeeds } from '../support/fscrypt.ts';
-import { lacking, run, when } from '../support/needs.ts';
+import { confinedNeeds, lacking, run, when } from '../support/needs.ts';
 import { timesInMemory } from '../support/process-memory.ts';
 import { builtTar } from '../support/tar-builder.ts';
 import { temporaryFolder } from '../support/temp.ts';
@@ -30,7 +30,7 @@ import { changedCopy } from './trees.ts';
 // What a daemon leaves of secrets (SECURITY 22), of numbers that mean nothing after a boot (29), and what
 // its children are given (23).
 
-const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] };
+const needs = confinedNeeds;
 /** Knobs that move by themselves, or at each look. */
 const restless =
   /^(kernel\/(random|ns_last_pid|pty\/nr|sched_domain|tainted)|fs\/(.*-nr|.*-state|quota|binfmt_misc)|net\/.*(flush|conntrack_count))/;

@@ -10,6 +10,12 @@ export interface Needs {
   other?: () => string | undefined;
 }
 
+/** What confined children, and those with their caller's ids, take. */
+export const confinedNeeds = {
+  root: true,
+  tools: ['bwrap', 'setpriv', 'prlimit'],
+} satisfies Needs;
+
 /** Why this machine cannot run a test with `needs`, or undefined when it can. */
 export function lacking(needs: Needs): string | undefined {
   if (needs.root === true && process.getuid?.() !== 0) return 'needs root';

@@ -35,12 +35,12 @@ import {
   removing,
   storeFiles,
 } from '../../support/bases.ts';
-import { run, when } from '../../support/needs.ts';
+import { confinedNeeds, run, when } from '../../support/needs.ts';
 import { builtLayout } from '../../support/oci-builder.ts';
 import { builtTar } from '../../support/tar-builder.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
-const needs = { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] };
+const needs = confinedNeeds;
 const module = new URL('../../support/bases.ts', import.meta.url).href;
 
 async function machineIn(

@@ -5,7 +5,7 @@ import type { Plan } from '../../../daemon/changes/change.ts';
 import { planBaseImport } from '../../../daemon/personas/base-import.ts';
 import { planBaseRemoval } from '../../../daemon/personas/base-rm.ts';
 import { planCreate, planImport, planRemove } from '../../../daemon/personas/personas.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import {
   changedTree,
   exported,
@@ -20,7 +20,7 @@ import {
 // SECURITY 6: what cannot be made durable fails the change, and is written anew, never synced a second time. (A journal that
 // cannot be written: test/daemon/changes/engine.test.ts. Syncs that lie: test/power-cut/.)
 
-const rooted = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const rooted = when(test, confinedNeeds);
 /** No change syncs so often. */
 const syncsMax = 60;
 

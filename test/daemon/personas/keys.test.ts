@@ -7,7 +7,7 @@ import { listKeys, planRevoke, planTrust } from '../../../daemon/personas/keys.t
 import { planImport, planVerify } from '../../../daemon/personas/personas.ts';
 import { keyIdOf, keyText, parsePublicKey, rawOf } from '../../../daemon/personas/public-key.ts';
 import { proveChange } from '../../changes/proofs.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import { revoking, trusting } from '../../support/persona-subjects.ts';
 import {
   changedTree,
@@ -23,7 +23,7 @@ import {
 } from '../../support/personas.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 const subjects = new URL('../../support/persona-subjects.ts', import.meta.url).href;
 
 const somePem = () =>

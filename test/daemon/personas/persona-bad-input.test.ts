@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import { writeErofs } from '../../../daemon/images/erofs-writer.ts';
 import type { encode } from '../../../daemon/images/stream.ts';
 import { planCreate, planImport } from '../../../daemon/personas/personas.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import { type BuiltOsp, builtOsp } from '../../support/osp-builder.ts';
 import {
   changedTree,
@@ -23,7 +23,7 @@ import {
 } from '../../support/personas.ts';
 import { builtTar } from '../../support/tar-builder.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 
 type ItemOf = Parameters<typeof encode>[0] extends infer T
   ? T extends Iterable<infer I>

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import { planCreate } from '../../../daemon/personas/personas.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import {
   changedTree,
   createPersona,
@@ -18,7 +18,7 @@ import {
   writeBaseTree,
 } from '../../support/personas.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 const whenTools = (...tools: string[]) =>
   when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit', ...tools] });
 

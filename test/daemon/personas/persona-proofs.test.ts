@@ -1,9 +1,9 @@
 import test from 'ava';
 import { course, proveChange, proveCrashes, proveRepeat } from '../../changes/proofs.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import { creating, importing, rebuilding, removing } from '../../support/persona-subjects.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 const module = new URL('../../support/persona-subjects.ts', import.meta.url).href;
 
 whenRoot('proofs: removing a persona', async (t) => {

@@ -7,7 +7,7 @@ import test from 'ava';
 import { planTrust } from '../../../daemon/personas/keys.ts';
 import { planVerify, showPersona } from '../../../daemon/personas/personas.ts';
 import { rangeDigest } from '../../../daemon/personas/verified-range.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import {
   changedTree,
   createPersona,
@@ -22,7 +22,7 @@ import {
 } from '../../support/personas.ts';
 import { builtTar } from '../../support/tar-builder.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 
 function changed(tree: string): void {
   writeFileSync(join(tree, 'etc/motd'), 'the persona\n');

@@ -4,13 +4,13 @@ import { gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import { buildImage, startWorker } from '../../../daemon/personas/image-children.ts';
 import { planCreate } from '../../../daemon/personas/personas.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import { importBase, named, openPersonaMachine, writeBaseTree } from '../../support/personas.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
 // What is kept free of the disk stays free, whatever a small file unpacks to.
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 const MiB = 1024 ** 2;
 
 /** A machine with a base, which can spare so much from then on. */

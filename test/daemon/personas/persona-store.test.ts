@@ -15,7 +15,7 @@ import {
   planRemove,
   planVerify,
 } from '../../../daemon/personas/personas.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import { builtOsp } from '../../support/osp-builder.ts';
 import {
   changedTree,
@@ -32,7 +32,7 @@ import {
 } from '../../support/personas.ts';
 import { builtTar } from '../../support/tar-builder.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 
 interface Ground {
   machine: PersonaMachine;

@@ -8,7 +8,7 @@ import { layerFile } from '../../../daemon/personas/layer.ts';
 import { adoptLayer, dropLayerFile } from '../../../daemon/personas/layer-store.ts';
 import { planRemove } from '../../../daemon/personas/personas.ts';
 import { plain } from '../../changes/machine.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import {
   changedTree,
   createPersona,
@@ -25,7 +25,7 @@ import {
 import { builtTar } from '../../support/tar-builder.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
-const whenRoot = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const whenRoot = when(test, confinedNeeds);
 const seed = gzipSync(builtTar({ name: 'root/note', data: 'seed', mode: 0o600 }));
 
 whenRoot('a removal leaves the layers that an import is about to name', async (t) => {

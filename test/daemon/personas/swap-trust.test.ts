@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { pathsOf } from '../../../daemon/config/paths.ts';
 import { partner, scratchFolder } from '../../support/mount-scratch.ts';
-import { when } from '../../support/needs.ts';
+import { confinedNeeds, when } from '../../support/needs.ts';
 import {
   changedTree,
   createPersona,
@@ -15,7 +15,7 @@ import {
 } from '../../support/personas.ts';
 import { mustDo, rootRequest, startSilent, stoppable } from '../../support/silent-daemon.ts';
 
-const rooted = when(test, { root: true, tools: ['bwrap', 'setpriv', 'prlimit'] });
+const rooted = when(test, confinedNeeds);
 
 rooted('a key that is revoked while a swap waits stops that swap', async (t) => {
   const author = await personaMachine(t);
