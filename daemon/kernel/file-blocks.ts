@@ -49,7 +49,7 @@ export async function extentsOf(file: Fd, from = 0): Promise<Extent[] | undefine
     map.writeBigUInt64LE(0xffffffffffffffffn - BigInt(next), 8);
     map.writeUInt32LE(EXTENTS, 24);
     try {
-      await fiemap.later(file.number, FS_IOC_FIEMAP, map);
+      await fiemap.laterSurely(file.number, FS_IOC_FIEMAP, map);
     } catch (error) {
       if (failedWith(error, 'EOPNOTSUPP', 'ENOTTY')) return undefined;
       throw error;
@@ -94,9 +94,9 @@ export async function freeRange(file: Fd, { at, bytes }: Range): Promise<void> {
 export async function writeInPlace(file: Fd): Promise<void> {
   const flags = Buffer.alloc(8);
   try {
-    await flagsCall.later(file.number, FS_IOC_GETFLAGS, flags);
+    await flagsCall.laterSurely(file.number, FS_IOC_GETFLAGS, flags);
     flags.writeUInt32LE((flags.readUInt32LE(0) | FS_NOCOW_FL) >>> 0, 0);
-    await flagsCall.later(file.number, FS_IOC_SETFLAGS, flags);
+    await flagsCall.laterSurely(file.number, FS_IOC_SETFLAGS, flags);
   } catch (error) {
     if (!failedWith(error, 'EOPNOTSUPP', 'ENOTTY', 'EINVAL')) throw error;
   }

@@ -207,7 +207,7 @@ export async function preallocate(path: string, bytes: number): Promise<void> {
   );
   try {
     try {
-      await fallocate.later(handle.fd, 0, 0, bytes);
+      await fallocate.laterSurely(handle.fd, 0, 0, bytes);
     } catch (error) {
       if (!failedWith(error, 'EOPNOTSUPP')) throw error;
       const zeros = Buffer.alloc(1 << 20);

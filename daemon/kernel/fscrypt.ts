@@ -62,7 +62,7 @@ export async function removeFileSystemKey(
   request.writeUInt32LE(SPEC_IDENTIFIER, 0);
   request.write(identifier, SPEC_VALUE, 'hex');
   try {
-    await ioctl.later(root.number, REMOVE_KEY_ALL_USERS, request);
+    await ioctl.laterSurely(root.number, REMOVE_KEY_ALL_USERS, request);
   } catch (error) {
     if (failedWith(error, 'ENOKEY')) return { there: false, busy: false };
     throw withDetail(error, `(remove a key from ${root.what})`);

@@ -119,7 +119,7 @@ export function changeMount(mount: string | Fd, change: MountChange): void {
 export async function unmount(path: string, options: { detach?: boolean } = {}): Promise<void> {
   const flags = UMOUNT_NOFOLLOW | (options.detach === true ? MNT_DETACH : 0);
   try {
-    await umountCall.later(path, flags);
+    await umountCall.laterSurely(path, flags);
   } catch (error) {
     throw withDetail(error, path);
   }

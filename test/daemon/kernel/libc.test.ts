@@ -1,10 +1,10 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { errnoName, failedWith, KernelError } from '../../../daemon/kernel/errno.ts';
 import { Fd, openFds } from '../../../daemon/kernel/fd.ts';
-import { callsInFlight, declareInt, declareSyscall } from '../../../daemon/kernel/libc.ts';
+import { callsInFlight, declare, declareInt, declareSyscall } from '../../../daemon/kernel/libc.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -12,6 +12,8 @@ const collect = runInNewContext('gc') as () => void;
 const open = declareInt('open', ['text', 'int']);
 const close = declareInt('close', ['int']);
 const pread = declareInt('pread', ['int', 'bytes', 'u64', 'i64']);
+const pipe2 = declareInt('pipe2', ['bytes', 'int']);
+const read = declare('read', ['int', 'bytes', 'u64']);
 const getpid = declareSyscall('getpid', process.arch === 'arm64' ? 172 : 39, []);
 
 /** Rounds of the churn proof: SECURITY 30. */
@@ -46,6 +48,26 @@ test.serial('calls in the pool keep their own errno, whatever fails beside them'
     t.is(String(code), ['ENOENT', 'EBADF', 'ENOTDIR'][i % 3] ?? '');
   t.is(callsInFlight(), 0);
 });
+
+test.serial(
+  'what may be done twice is done twice after EAGAIN, and tells it when it stays',
+  async (t) => {
+    // A pipe that is empty answers EAGAIN until something is in it.
+    const ends = Buffer.alloc(8);
+    pipe2(ends, constants.O_NONBLOCK);
+    const [from, into] = [ends.readInt32LE(0), ends.readInt32LE(4)];
+    const bytes = Buffer.alloc(1);
+    await t.throwsAsync(read.later(from, bytes, 1), { code: 'EAGAIN' });
+    await t.throwsAsync(read.laterSurely(from, bytes, 1), { code: 'EAGAIN' });
+    await t.throwsAsync(read.laterSurely(-1, bytes, 1), { code: 'EBADF' });
+    const meant = read.laterSurely(from, bytes, 1);
+    writeSync(into, 'x');
+    t.is(await meant, 1);
+    t.is(bytes.toString(), 'x');
+    for (const end of [from, into]) closeSync(end);
+    t.is(callsInFlight(), 0);
+  },
+);
 
 test.serial('an Fd closes once, and says what it was', (t) => {
   const before = openFds();
