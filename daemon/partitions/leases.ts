@@ -61,9 +61,12 @@ function readOf(held: HeldGroup, place: Pick<KnobPlace, 'knob' | 'device'>): str
   return text === undefined ? undefined : valueIn(text, place);
 }
 
+/** The limit among the knobs of units. */
+const limitKnob = 'memory.high';
+
 /** The group uses more memory than its limit: the kernel takes away within whatever writes that again. */
 function isAboveLimit(held: HeldGroup): boolean {
-  const [used, limit] = [held.read('memory.current'), held.read('memory.high')];
+  const [used, limit] = [held.read('memory.current'), held.read(limitKnob)];
   return Number(used) > Number(limit);
 }
 
@@ -73,8 +76,8 @@ export class Leases {
   #tail: Promise<unknown> = Promise.resolve();
   /** Writes that were given up and still run: one that comes late would undo what was written after it. */
   readonly #late = new Map<string, Promise<void>>();
-  /** Knobs that have our value, and of which systemd does not know yet. */
-  readonly #untold = new Set<string>();
+  /** What knobs were written last, and systemd does not know yet: our value, or the one of before us. */
+  readonly #untold = new Map<string, string>();
 
   constructor(parts: LeaseParts) {
     this.#parts = parts;
@@ -111,7 +114,7 @@ export class Leases {
   releaseAll(): Promise<Returned[]> {
     return this.#turn(async () => {
       const done: Returned[] = [];
-      for (const lease of this.all()) done.push(await this.#giveBack(lease));
+      for (const lease of this.#limitsFirst()) done.push(await this.#giveBack(lease));
       if (this.all().length === 0) await this.#parts.guard?.callOff();
       return done;
     });
@@ -121,7 +124,7 @@ export class Leases {
   check(): Promise<Returned[]> {
     return this.#turn(async () => {
       const lost: Returned[] = [];
-      for (const lease of this.all()) {
+      for (const lease of this.#limitsFirst()) {
         const held = this.#hold(lease);
         const found = held && readOf(held, lease);
         held?.close();
@@ -137,14 +140,26 @@ export class Leases {
     if (this.#untold.size > 0) await this.#turn(() => this.#tellUntold());
   }
 
-  async #tellUntold(but?: string): Promise<void> {
-    for (const key of this.#untold) {
-      const lease = this.#parts.book.find(key);
-      if (key === but || lease === undefined) continue;
-      const held = this.#hold(lease);
-      if (held === undefined) continue;
-      await this.#tell(lease, held, lease.wanted).catch(() => undefined);
-      held.close();
+  /** With any property systemd writes the limit that it knows, and that is ours until it is told. */
+  #limitsFirst(): Lease[] {
+    const rank = ({ knob }: Lease) => (knob === limitKnob ? 0 : 1);
+    return this.all().toSorted((one, other) => rank(one) - rank(other));
+  }
+
+  /** Throws what it fails with for this knob; of the others it is told again later. */
+  async #tellUntold(mine?: string): Promise<void> {
+    for (const lease of this.#limitsFirst()) {
+      const key = leaseKey(lease);
+      const value = this.#untold.get(key);
+      const held = value === undefined ? undefined : this.#hold(lease);
+      if (value === undefined || held === undefined) continue;
+      try {
+        await this.#tell(lease, held, value);
+      } catch (error) {
+        if (key === mine) throw error;
+      } finally {
+        held.close();
+      }
     }
   }
 
@@ -285,23 +300,28 @@ export class Leases {
     const { unit, knob } = lease;
     const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
     const managed = unit !== undefined && ground.units !== undefined;
-    if (managed) this.#untold.add(leaseKey(lease));
+    const key = leaseKey(lease);
+    if (managed) this.#untold.set(key, value);
     if (!managed || (knob.startsWith('memory.') && readOf(held, lease) !== undefined))
       await held.write(knob, textFor(value, lease), deadlineMs);
-    if (!managed) return;
     // With this property it writes those that it does not know back, too.
-    await this.#tellUntold(leaseKey(lease));
-    await this.#tell(lease, held, value);
+    if (managed) await this.#tellUntold(key);
   }
 
   /**
-   * Makes the value the unit's property, and waits until the kernel has it. Not while the unit is above its limit: systemd
-   * writes all limits of a unit at once, and PID 1 would serve nobody until the kernel has taken the rest away.
+   * systemd writes all limits of a unit at once, and PID 1 would serve nobody until the kernel has taken the rest away. Not
+   * while the unit is above its limit, nor before it knows of that limit.
    */
+  #mustWait({ root, group, knob }: KnobPlace, held: HeldGroup): boolean {
+    const limit = leaseKey({ root, group, knob: limitKnob });
+    return isAboveLimit(held) || (knob !== limitKnob && this.#untold.has(limit));
+  }
+
+  /** Makes the value the unit's property, unless that must wait, and waits until the kernel has it. */
   async #tell(lease: Lease, held: HeldGroup, value: string): Promise<void> {
     const { unit, knob } = lease;
     const { units } = this.#parts.ground;
-    if (unit === undefined || units === undefined || isAboveLimit(held)) return;
+    if (unit === undefined || units === undefined || this.#mustWait(lease, held)) return;
     const absent = readOf(held, lease) === undefined;
     await units.set(unit, knob, value);
     this.#untold.delete(leaseKey(lease));
@@ -347,7 +367,9 @@ export class Leases {
         return { lease, state: 'changed-since', detail: other };
       }
       if (this.#untold.has(leaseKey(lease)))
-        throw new Error('the unit is above its limit, and systemd cannot be told yet');
+        throw new Error(
+          'systemd cannot be told yet: the unit is above its limit, or systemd has not taken the limit',
+        );
       this.#removeDropIn(lease);
       await this.#drop(lease);
       return { lease, state: 'restored' };

@@ -50,12 +50,14 @@ function fixture(t: ExecutionContext) {
     },
     forget: (_, knob) => kept.delete(knob),
   };
-  const leases = new Leases({
-    book: LeaseBook.open(leaseFile(join(folder, 'leases.json'))),
-    ground: { ...machineGround(false), units },
-    boot: 'b',
-    now: () => 1,
-  });
+  const open = () =>
+    new Leases({
+      book: LeaseBook.open(leaseFile(join(folder, 'leases.json'))),
+      ground: { ...machineGround(false), units },
+      boot: 'b',
+      now: () => 1,
+    });
+  const leases = open();
   const knob = (name: string): KnobPlace => ({
     root,
     version: 2,
@@ -63,7 +65,7 @@ function fixture(t: ExecutionContext) {
     group,
     knob: name,
   });
-  return { leases, knob, read, write, kept, asked, manager };
+  return { leases, open, knob, read, write, kept, inForce, asked, manager };
 }
 
 test('systemd is told of a limit when the unit is below it, never while it would have to take memory away', async (t) => {
@@ -96,6 +98,54 @@ test('a limit comes off at once, though systemd does not answer', async (t) => {
   manager.slow = false;
   t.like(await leases.releaseAll(), [{ state: 'restored' }]);
   t.deepEqual([read('memory.high'), leases.all()], ['max', []]);
+});
+
+test('the limit goes back first: no protection waits for it, and none comes again', async (t) => {
+  const { leases, knob, read, write, kept, inForce, asked } = fixture(t);
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  await leases.set(knob('memory.high'), String(32 * MiB));
+  t.deepEqual(asked, [`memory.low=${8 * MiB}`], 'the unit is above its limit');
+  const both = ['restored', 'restored'];
+  t.deepEqual(
+    (await leases.releaseAll()).map(({ state }) => state),
+    both,
+  );
+  t.deepEqual([read('memory.low'), inForce.get('memory.low')], ['0', '0']);
+  t.deepEqual([read('memory.high'), inForce.get('memory.high')], ['max', 'max']);
+  t.deepEqual([[...kept], leases.all()], [[], []]);
+
+  // A limit that systemd knows, and a protection that it could not be told of since.
+  write('memory.current', String(31 * MiB));
+  await leases.set(knob('memory.high'), String(32 * MiB));
+  write('memory.current', String(64 * MiB));
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  asked.length = 0;
+  t.deepEqual(
+    (await leases.releaseAll()).map(({ state }) => state),
+    both,
+  );
+  t.is(asked[0], 'memory.high=max');
+  t.deepEqual([read('memory.low'), inForce.get('memory.low'), [...kept]], ['0', '0', []]);
+});
+
+test('after a kill systemd hears first that its limit is off, and without that nothing else', async (t) => {
+  const { leases, open, knob, read, write, kept, inForce, asked, manager } = fixture(t);
+  write('memory.current', String(31 * MiB));
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  await leases.set(knob('memory.high'), String(32 * MiB));
+  t.is(inForce.get('memory.high'), String(32 * MiB));
+  // The guard of a killed daemon has written the files, and the unit grows.
+  write('memory.low', '0');
+  write('memory.high', 'max');
+  write('memory.current', String(64 * MiB));
+  asked.length = 0;
+  manager.slow = true;
+  const next = open();
+  t.like(await next.releaseAll(), [{ state: 'failed' }, { state: 'failed' }]);
+  t.deepEqual(new Set(asked), new Set(['memory.high=max']));
+  manager.slow = false;
+  t.like(await next.releaseAll(), [{ state: 'restored' }, { state: 'restored' }]);
+  t.deepEqual([read('memory.low'), read('memory.high'), [...kept]], ['0', 'max', []]);
 });
 
 test('what another program has set stays, whatever systemd writes later', async (t) => {
