@@ -61,6 +61,9 @@ function readOf(held: HeldGroup, place: Pick<KnobPlace, 'knob' | 'device'>): str
   return text === undefined ? undefined : valueIn(text, place);
 }
 
+const mustWaitText =
+  'systemd cannot be told yet: the unit is above its limit, or systemd has not taken the limit';
+
 /** The limit among the knobs of units. */
 const limitKnob = 'memory.high';
 
@@ -366,10 +369,7 @@ export class Leases {
         await this.#drop(lease);
         return { lease, state: 'changed-since', detail: other };
       }
-      if (this.#untold.has(leaseKey(lease)))
-        throw new Error(
-          'systemd cannot be told yet: the unit is above its limit, or systemd has not taken the limit',
-        );
+      if (this.#untold.has(leaseKey(lease))) throw new Error(mustWaitText);
       this.#removeDropIn(lease);
       await this.#drop(lease);
       return { lease, state: 'restored' };
@@ -384,14 +384,17 @@ export class Leases {
     }
   }
 
-  /** The knob is another program's. What systemd keeps of ours would come back with the unit's next property. */
+  /**
+   * The knob is another program's. What systemd keeps of ours would come back with the unit's next property; it hears what they have
+   * set, so that it never writes anything else, however late it is.
+   */
   async #leave(lease: Lease, held: HeldGroup, other: string): Promise<void> {
     const { unit, knob } = lease;
-    const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
-    const kept = unit && ground.units?.kept(unit, knob);
+    const { units } = this.#parts.ground;
+    const kept = unit && units?.kept(unit, knob);
     if (unit === undefined || kept === undefined || !isOurs(lease, kept)) return;
-    await ground.units?.set(unit, knob, lease.old);
-    await held.write(knob, textFor(other, lease), deadlineMs);
+    if (this.#mustWait(lease, held)) throw new Error(mustWaitText);
+    await units?.set(unit, knob, other);
     this.#removeDropIn(lease);
   }
 

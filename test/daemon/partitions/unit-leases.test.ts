@@ -29,7 +29,16 @@ function fixture(t: ExecutionContext) {
   ]);
   const asked: string[] = [];
   const late: (() => void)[] = [];
-  const manager = { slow: false };
+  const toWrite: (() => void)[] = [];
+  const manager = {
+    /** It does not answer in time, and carries out what it was asked for with the next. */
+    slow: false,
+    /** It answers before it writes. */
+    lags: false,
+    catchUp() {
+      for (const one of toWrite.splice(0)) one();
+    },
+  };
   const units: UnitKnobs = {
     find: (unit) => unit,
     kept: (_, knob) => kept.get(knob),
@@ -39,7 +48,10 @@ function fixture(t: ExecutionContext) {
         kept.set(knob, value);
         if (knob === 'io.weight') return write(knob, `default ${value}`);
         inForce.set(knob, value);
-        for (const [name, text] of inForce) write(name, text);
+        toWrite.push(() => {
+          for (const [name, text] of inForce) write(name, text);
+        });
+        if (!manager.lags) manager.catchUp();
       };
       if (manager.slow) {
         late.push(apply);
@@ -149,17 +161,51 @@ test('after a kill systemd hears first that its limit is off, and without that n
 });
 
 test('what another program has set stays, whatever systemd writes later', async (t) => {
-  const { leases, knob, read, write, kept } = fixture(t);
+  const { leases, knob, read, write, kept, inForce, manager } = fixture(t);
+  const theirs = String(96 * MiB);
+  const protection = String(8 * MiB);
+  // In the file, or as a property that lasts: that is kept elsewhere, and what is kept of ours stays.
+  for (const [lasts, lags] of [
+    [false, false],
+    [true, false],
+    [true, true],
+  ]) {
+    await leases.set(knob('memory.high'), String(128 * MiB));
+    write('memory.high', theirs);
+    if (lasts) inForce.set('memory.high', theirs);
+    manager.lags = lags === true;
+    t.like(await leases.check(), [{ state: 'changed-since', detail: theirs }]);
+    manager.catchUp();
+    manager.lags = false;
+    t.deepEqual([read('memory.high'), inForce.get('memory.high')], [theirs, theirs]);
+    t.deepEqual([...kept], []);
+    await leases.set(knob('memory.low'), protection);
+    t.deepEqual([read('memory.high'), read('memory.low')], [theirs, protection]);
+    await leases.releaseAll();
+    t.is(read('memory.high'), theirs);
+    // They let go of it.
+    inForce.set('memory.high', 'max');
+    write('memory.high', 'max');
+    await leases.set(knob('memory.low'), protection);
+    t.is(read('memory.high'), 'max', 'nothing of ours has come back');
+    await leases.releaseAll();
+    t.deepEqual([read('memory.high'), read('memory.low')], ['max', '0']);
+  }
+});
+
+test('systemd is told what another program has set when the unit is below it', async (t) => {
+  const { leases, knob, read, write, kept, asked } = fixture(t);
   await leases.set(knob('memory.high'), String(128 * MiB));
-  write('memory.high', String(96 * MiB));
-  t.like(await leases.check(), [{ state: 'changed-since' }]);
-  t.is(read('memory.high'), String(96 * MiB));
-  t.deepEqual([...kept], []);
-  write('memory.high', 'max');
-  await leases.set(knob('memory.low'), String(8 * MiB));
-  t.is(read('memory.high'), 'max', 'nothing of ours has come back');
-  await leases.releaseAll();
-  t.deepEqual([read('memory.high'), read('memory.low')], ['max', '0']);
+  const theirs = String(32 * MiB);
+  write('memory.high', theirs);
+  asked.length = 0;
+  t.like(await leases.check(), [{ state: 'failed' }]);
+  t.like(await leases.set(knob('memory.high'), String(96 * MiB)), { state: 'refused' });
+  t.deepEqual([read('memory.high'), asked], [theirs, []]);
+  write('memory.current', String(31 * MiB));
+  t.like(await leases.check(), [{ state: 'changed-since', detail: theirs }]);
+  t.deepEqual(asked, [`memory.high=${theirs}`]);
+  t.deepEqual([read('memory.high'), [...kept], leases.all()], [theirs, [], []]);
 });
 
 test('what systemd carries out after its deadline is taken back', async (t) => {
