@@ -313,11 +313,12 @@ export class Leases {
 
   /**
    * systemd writes all limits of a unit at once, and PID 1 would serve nobody until the kernel has taken the rest away. Not
-   * while the unit is above its limit, nor before it knows of that limit.
+   * while the unit is above a limit of ours, nor before it knows of that limit; the limit of another program it writes anyway.
    */
   #mustWait({ root, group, knob }: KnobPlace, held: HeldGroup): boolean {
-    const limit = leaseKey({ root, group, knob: limitKnob });
-    return isAboveLimit(held) || (knob !== limitKnob && this.#untold.has(limit));
+    const limit = this.#parts.book.find(leaseKey({ root, group, knob: limitKnob }));
+    if (limit?.inode !== held.id) return false;
+    return isAboveLimit(held) || (knob !== limitKnob && this.#untold.has(leaseKey(limit)));
   }
 
   /** Makes the value the unit's property, unless that must wait, and waits until the kernel has it. */

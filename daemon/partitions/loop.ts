@@ -3,6 +3,7 @@ import type { Applied } from './apply.ts';
 import { hintLimits, liveHints } from './hints.ts';
 import type { IoShares } from './io-shares.ts';
 import type { Theirs } from './knob-owners.ts';
+import { leaseKey } from './lease.ts';
 import type { Leases, Returned } from './leases.ts';
 import type { Glance } from './machine-look.ts';
 import { type Observation, type Side, sides } from './observation.ts';
@@ -198,7 +199,7 @@ export class MemoryLoop {
     this.#gaveBackMs = this.#parts.nowMs();
     const returned = await this.#parts.leases.releaseAll();
     this.#parts.io?.forget();
-    reportReturned(returned, this.#parts.log);
+    this.#report(returned);
     return returned;
   }
 
@@ -231,14 +232,14 @@ export class MemoryLoop {
   }
 
   async #decide(now: Observation): Promise<void> {
-    const { wallMs, log } = this.#parts;
+    const { wallMs } = this.#parts;
     const { policy } = this.#choice;
     const managed = this.manages;
     const hints = liveHints(this.#hints, now);
     this.#hints = hints;
     const input = { policy, settings: policySettings, now, hints, manage: managed };
     const { goals, why, writes, lost } = await this.#turns.take(input);
-    reportReturned(lost, log);
+    this.#report(lost);
     if (managed) await this.#parts.io?.apply(now.atMs);
     this.#decision = { atMs: wallMs(), policy: policy.name, managed, goals, why, writes };
     if (writes.some(({ state }) => state !== 'theirs' && state !== 'only-observed'))
@@ -248,12 +249,25 @@ export class MemoryLoop {
         this.#say(`cannot set ${knob} of ${side}`, { value, state, detail });
   }
 
+  /** What could not be given back is tried at each look. */
+  #report(returned: readonly Returned[]): void {
+    const news = returned.filter(
+      ({ lease, state }) => state !== 'failed' || this.#isNew(leaseKey(lease)),
+    );
+    reportReturned(news, this.#parts.log);
+  }
+
   #say(what: string, facts: Record<string, unknown>): void {
+    if (this.#isNew(what)) this.#parts.log.warn(facts, what);
+  }
+
+  /** It has not been said for a while. */
+  #isNew(what: string): boolean {
     const now = this.#parts.nowMs();
-    if (now - (this.#said.get(what) ?? Number.NEGATIVE_INFINITY) < sayAgainMs) return;
+    if (now - (this.#said.get(what) ?? Number.NEGATIVE_INFINITY) < sayAgainMs) return false;
     if (this.#said.size > decisionsKept) this.#said.clear();
     this.#said.set(what, now);
-    this.#parts.log.warn(facts, what);
+    return true;
   }
 }
 

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { silentLog } from '../../../daemon/changes/log.ts';
+import { type Log, silentLog } from '../../../daemon/changes/log.ts';
 import { type IoSettings, IoShares, ioWishes } from '../../../daemon/partitions/io-shares.ts';
 import { parseLeases } from '../../../daemon/partitions/lease.ts';
 import { LeaseBook } from '../../../daemon/partitions/lease-book.ts';
@@ -23,6 +23,7 @@ function loopOver(
   manage: boolean,
   weights?: IoSettings,
   units?: UnitKnobs,
+  log: Log = silentLog,
 ) {
   const file = join(tree.folder, 'leases.json');
   const clock = { ms: 1_000_000 };
@@ -40,7 +41,7 @@ function loopOver(
         io: new IoShares({ leases, wishes: () => ioWishes(tree.places, weights, []) }),
       }),
       recorder: new Recorder({ store: undefined, folder: tree.folder, log: silentLog, wallMs }),
-      log: silentLog,
+      log,
       nowMs: () => clock.ms,
       wallMs,
       look: (atMs) => lookAtMachine(tree.places, atMs, tree.files),
@@ -181,6 +182,40 @@ test('what could not be given back is tried again, though nothing is managed any
   t.true(returned.some(({ state }) => state === 'failed'));
   await run(5);
   t.true(leases.all().length > 0);
+  answers = true;
+  await run(10);
+  t.deepEqual(leases.all(), []);
+});
+
+test('that a knob cannot be given back is told once, not at each look', async (t) => {
+  const tree = cgroupTree(t);
+  const kept = new Map<string, string>();
+  let answers = true;
+  const units: UnitKnobs = {
+    find: (group) => group,
+    kept: (unit, knob) => kept.get(`${unit}/${knob}`),
+    async set(unit, knob, value) {
+      if (!answers) throw new Error('systemctl was ended after 4000 ms');
+      kept.set(`${unit}/${knob}`, value);
+    },
+    forget: (unit, knob) => kept.delete(`${unit}/${knob}`),
+  };
+  const told: string[] = [];
+  const log: Log = {
+    ...silentLog,
+    error: ({ group, knob }) => told.push(`${group}/${knob}`),
+  };
+  const { loop, leases, run } = loopOver(t, tree, true, undefined, units, log);
+  await run(10, needy(tree));
+  const ours = leases.all().map(({ group, knob }) => `${group}/${knob}`);
+  t.true(ours.includes('user.slice/memory.low') && ours.length > 1);
+  answers = false;
+  tree.set('user', 'memory.low', '12288');
+  await run(5, needy(tree));
+  t.deepEqual(told, ['user.slice/memory.low'], 'managed, and looked at five times');
+  await loop.choose({ manage: false });
+  await run(30);
+  t.deepEqual(told.toSorted(), ours.toSorted());
   answers = true;
   await run(10);
   t.deepEqual(leases.all(), []);

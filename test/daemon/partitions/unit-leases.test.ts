@@ -208,6 +208,17 @@ test('systemd is told what another program has set when the unit is below it', a
   t.deepEqual([read('memory.high'), [...kept], leases.all()], [theirs, [], []]);
 });
 
+test('a protection goes back though the unit is above a limit of another program', async (t) => {
+  const { leases, knob, read, write, kept, inForce } = fixture(t);
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  const theirs = String(32 * MiB);
+  write('memory.high', theirs);
+  inForce.set('memory.high', theirs);
+  t.like(await leases.releaseAll(), [{ state: 'restored' }]);
+  t.deepEqual([read('memory.low'), read('memory.high')], ['0', theirs]);
+  t.deepEqual([inForce.get('memory.low'), [...kept], leases.all()], ['0', [], []]);
+});
+
 test('what systemd carries out after its deadline is taken back', async (t) => {
   const { leases, knob, read, kept, manager } = fixture(t);
   manager.slow = true;
