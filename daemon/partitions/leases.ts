@@ -24,7 +24,7 @@ export type Written =
   | { state: 'unchanged' }
   /** Another program has written there since: the knob is theirs. */
   | { state: 'foreign'; found: string }
-  /** The write has not returned yet. */
+  /** The write has not returned yet, or systemd, without which there is no such knob, cannot be told yet. */
   | { state: 'blocked' }
   | { state: 'refused'; reason: string };
 
@@ -198,18 +198,24 @@ export class Leases {
     const held = this.#parts.ground.hold(knob.root, knob.group);
     if (held === undefined) return { state: 'refused', reason: `there is no group ${knob.group}` };
     try {
-      const now = readOf(held, knob) ?? this.#turnedOn(knob, free);
+      const read = readOf(held, knob);
+      const now = read ?? this.#turnedOn(knob, free);
       if (now === undefined)
         return { state: 'refused', reason: `the group ${knob.group} has no ${knob.knob}` };
+      if (read === undefined && this.#mustWait(knob, held)) return { state: 'blocked' };
       const known = book.find(leaseKey(knob));
       const before =
         known?.inode === held.id && known.boot === this.#parts.boot ? known : undefined;
       if (before !== undefined && !isOurs(before, now)) {
         // What an earlier write leaves is known only when it has returned.
         if (this.#late.has(leaseKey(knob))) return { state: 'blocked' };
-        const { state, detail = '' } = await this.#giveBack(before);
-        if (state === 'failed') return { state: 'refused', reason: detail };
-        return { state: 'foreign', found: now };
+        // With the old value it is nobody else's: it is written again.
+        if (!sameValue(now, before.old, knob)) {
+          const { state, detail = '' } = await this.#giveBack(before);
+          if (state === 'failed') return { state: 'refused', reason: detail };
+          if (state === 'changed-since') return { state: 'foreign', found: now };
+          return await this.#set(knob, value, free);
+        }
       }
       if (before !== undefined && sameValue(value, before.old, knob))
         return await this.#end(before);
@@ -298,14 +304,14 @@ export class Leases {
     return !this.#late.has(key);
   }
 
-  /** Of a unit's knob systemd is told as well. Memory is written by us before: lowering a limit takes away within the write. */
+  /** Of a unit's knob systemd is told as well, later if it must be: lowering a limit takes away within the write. */
   async #put(lease: Lease, held: HeldGroup, value: string): Promise<void> {
     const { unit, knob } = lease;
     const { ground, deadlineMs = writeDeadlineMs } = this.#parts;
     const managed = unit !== undefined && ground.units !== undefined;
     const key = leaseKey(lease);
     if (managed) this.#untold.set(key, value);
-    if (!managed || (knob.startsWith('memory.') && readOf(held, lease) !== undefined))
+    if (!managed || readOf(held, lease) !== undefined)
       await held.write(knob, textFor(value, lease), deadlineMs);
     // With this property it writes those that it does not know back, too.
     if (managed) await this.#tellUntold(key);
