@@ -128,9 +128,7 @@ export class Leases {
     return this.#turn(async () => {
       const lost: Returned[] = [];
       for (const lease of this.#limitsFirst()) {
-        const held = this.#hold(lease);
-        const found = held && readOf(held, lease);
-        held?.close();
+        const found = this.#found(lease);
         // With the group gone, or with another value, giving it back writes nothing but what systemd keeps.
         if (found === undefined || !isOurs(lease, found)) lost.push(await this.#giveBack(lease));
       }
@@ -149,12 +147,20 @@ export class Leases {
     return this.all().toSorted((one, other) => rank(one) - rank(other));
   }
 
+  /** Not ours, and not the old value either: another program has set it. */
+  #isTheirs(lease: Lease): boolean {
+    const found = this.#found(lease);
+    return found !== undefined && !isOurs(lease, found) && !sameValue(found, lease.old, lease);
+  }
+
   /** Throws what it fails with for this knob; of the others it is told again later. */
   async #tellUntold(mine?: string): Promise<void> {
-    for (const lease of this.#limitsFirst()) {
+    const untold = this.#limitsFirst().filter((lease) => this.#untold.has(leaseKey(lease)));
+    // Before it writes those that it does not know back.
+    for (const lease of untold.filter((one) => !this.#isTheirs(one))) {
       const key = leaseKey(lease);
       const value = this.#untold.get(key);
-      const held = value === undefined ? undefined : this.#hold(lease);
+      const held = this.#hold(lease);
       if (value === undefined || held === undefined) continue;
       try {
         await this.#tell(lease, held, value);
@@ -193,6 +199,14 @@ export class Leases {
     return undefined;
   }
 
+  /** What the knob of a lease has now. Undefined: it has gone, or its group. */
+  #found(lease: Lease): string | undefined {
+    const held = this.#hold(lease);
+    const found = held && readOf(held, lease);
+    held?.close();
+    return found;
+  }
+
   async #set(knob: KnobPlace, value: string, free?: string): Promise<Written> {
     const { book } = this.#parts;
     const held = this.#parts.ground.hold(knob.root, knob.group);
@@ -210,7 +224,7 @@ export class Leases {
         // What an earlier write leaves is known only when it has returned.
         if (this.#late.has(leaseKey(knob))) return { state: 'blocked' };
         // With the old value it is nobody else's: it is written again.
-        if (!sameValue(now, before.old, knob)) {
+        if (this.#isTheirs(before)) {
           const { state, detail = '' } = await this.#giveBack(before);
           if (state === 'failed') return { state: 'refused', reason: detail };
           if (state === 'changed-since') return { state: 'foreign', found: now };

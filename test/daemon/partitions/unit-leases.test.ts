@@ -243,6 +243,20 @@ test('a weight of a unit above its limit is set at once, and systemd is told lat
   t.deepEqual([read('io.weight'), [...kept], leases.all()], ['default 900', [], []]);
 });
 
+test('systemd is not told of a knob that another program has set meanwhile', async (t) => {
+  const { leases, knob, read, write, asked } = fixture(t);
+  await leases.set(knob('memory.high'), String(32 * MiB));
+  await leases.set(knob('io.weight'), '400', '100');
+  write('io.weight', 'default 900');
+  write('memory.current', String(31 * MiB));
+  await leases.tellManager();
+  t.deepEqual(asked, [`memory.high=${32 * MiB}`]);
+  t.like(await leases.check(), [{ state: 'changed-since', detail: '900' }]);
+  t.is(read('io.weight'), 'default 900');
+  await leases.releaseAll();
+  t.deepEqual([read('io.weight'), leases.all()], ['default 900', []]);
+});
+
 test('a controller that only systemd turns on waits until the unit is below its limit', async (t) => {
   const { leases, knob, read, write, remove, asked } = fixture(t);
   remove('io.weight');
