@@ -48,7 +48,7 @@ export async function df(call: Call): Promise<undefined> {
 /** `personactl system gc` */
 export async function gc(call: Call): Promise<number | undefined> {
   return runChange(call, 'system.gc', {}, (outcome) => {
-    const { removed, bytes } = outcome.result;
+    const { removed, more, bytes } = outcome.result;
     call.out.done(outcome, () => {
       if (removed.length === 0) return [say`Nothing to remove: all is in use.`];
       const rows = removed.map((one) => [one.kind, one.name, formatSize(one.bytes)]);
@@ -59,6 +59,7 @@ export async function gc(call: Call): Promise<number | undefined> {
       ];
       return [
         ...columns(heads, rows, call.out.style),
+        ...(more === undefined ? [] : [say`and ${more} more`]),
         say`${call.out.style.bold(formatSize(bytes))} freed.`,
       ];
     });

@@ -18,9 +18,6 @@ export interface Removed {
   bytes: number;
 }
 
-/** Things of one collection: the plan names each, and a plan has a largest size. The next one goes on. */
-const thingsMax = 4_000;
-
 /** As many of `all` as there are places left. */
 function within<T>(all: T[], left: { things: number }): T[] {
   const taken = all.slice(0, left.things);
@@ -55,20 +52,20 @@ export class SlotCollector {
     this.#retention = retention;
   }
 
-  /** What every slot can give up now; the slots concerned are held meanwhile. */
-  async find(): Promise<{ things: Removed[]; holds: string[]; params: Json }> {
+  /** What slots can give up now, at most so many things; the slots concerned are held meanwhile. */
+  async find(most: number): Promise<{ things: Removed[]; holds: string[]; params: Json }> {
     const { book, places, now } = this.#room;
-    const left = { things: thingsMax };
+    const left = { things: most };
     const going = book
       .slots()
       .filter((slot) => places.problem(slot) === undefined)
       .map((slot) => dispensable(book, slot, this.#retention, now()))
-      .filter(({ generations, uppers }) => generations.length + uppers.length > 0)
       .map(({ slot, generations, uppers }) => ({
         slot,
         generations: within(generations, left),
         uppers: within(uppers, left).map(({ id, bytes = 0 }) => ({ id, bytes })),
-      }));
+      }))
+      .filter(({ generations, uppers }) => generations.length + uppers.length > 0);
     return {
       things: going.flatMap(thingsOf),
       holds: going.map(({ slot }) => `slot:${slot}`),

@@ -15,8 +15,8 @@ export interface Collectable {
 export interface Collector {
   /** Names the parameters in the plan. */
   key: string;
-  /** What nothing uses now, what must be held while it goes, and the parameters of the rest. */
-  find(): Promise<{ things: Collectable[]; holds: string[]; params: Json }>;
+  /** What nothing uses now, at most so many things, what must be held while it goes, and the parameters of the rest. */
+  find(most: number): Promise<{ things: Collectable[]; holds: string[]; params: Json }>;
   /** What the parameters stand for. */
   things(params: Json): Collectable[];
   /** Removes the rows. Checks again, in the same transaction, that nothing refers to them. */
@@ -26,6 +26,15 @@ export interface Collector {
 }
 
 type Params = Record<string, Json>;
+
+/**
+ * Things of one collection, of all collectors together: plan and answer name each, and the journal takes no long values. The next one
+ * goes on.
+ */
+const thingsMax = 1_000;
+
+/** Things of one collector that are counted for `system df`. */
+const countedMax = 10_000;
 
 /** Things named in one line of a dry run. */
 const namedMax = 20;
@@ -69,7 +78,10 @@ function removeTask(collectors: readonly Collector[]): AnyTask {
       for (const one of collectors)
         removed.push(...(await one.remove(context, params[one.key] ?? null)));
       const bytes = removed.reduce((sum, thing) => sum + thing.bytes, 0);
-      return { result: { removed: removed.map((thing) => ({ ...thing })), bytes } };
+      // The plan of an earlier version may name more.
+      const told = removed.slice(0, thingsMax).map((thing) => ({ ...thing }));
+      const more = removed.length - told.length;
+      return { result: { removed: told, ...(more > 0 && { more }), bytes } };
     },
   });
 }
@@ -79,9 +91,9 @@ export function collectTasks(collectors: readonly Collector[]): AnyTask[] {
   return [forgetTask(collectors), removeTask(collectors)];
 }
 
-/** What a collection would remove now. */
+/** What collections would remove now. */
 export async function collectables(collectors: readonly Collector[]): Promise<Collectable[]> {
-  const found = await Promise.all(collectors.map((one) => one.find()));
+  const found = await Promise.all(collectors.map((one) => one.find(countedMax)));
   return found.flatMap(({ things }) => things);
 }
 
@@ -95,7 +107,7 @@ export async function planCollect(
   const holds = new Set(['shared:removal:all']);
   const things: Collectable[] = [];
   for (const one of collectors) {
-    const found = await one.find();
+    const found = await one.find(thingsMax - things.length);
     params[one.key] = found.params;
     things.push(...found.things);
     for (const hold of found.holds) holds.add(hold);

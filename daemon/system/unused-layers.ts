@@ -18,9 +18,6 @@ const unreferenced = `
     OR EXISTS (SELECT 1 FROM json_each(g.detail, '$.layers') AS layer
                WHERE layer.value ->> '$.digest' = layers.digest))`;
 
-/** Layers of one collection: its plan names each. The next one goes on. */
-const layersMax = 1_000;
-
 /** Kinds of layers as the table of `system df` calls them. */
 export const layerKindNames: Readonly<Record<string, string>> = {
   base: 'bases',
@@ -36,9 +33,10 @@ export function unusedLayers(state: string, store: Store): Collector {
     join(state, statePlaces.layers, `${digestToFileName(digest)}${end}`);
   return {
     key: 'layers',
-    async find() {
+    async find(most) {
       const rows = await store.all(
-        `SELECT digest, kind, bytes FROM layers WHERE ${unreferenced} ORDER BY bytes DESC LIMIT ${layersMax}`,
+        `SELECT digest, kind, bytes FROM layers WHERE ${unreferenced} ORDER BY bytes DESC LIMIT ?`,
+        most,
       );
       const things = rows.map(
         ({ digest, kind, bytes }): Collectable => ({

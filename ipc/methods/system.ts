@@ -99,6 +99,9 @@ export const systemMethods = {
     {},
     {
       removed: v.array(v.strictObject({ kind: v.string(), name: v.string(), bytes: count })),
+      /** How many were removed beside those. */
+      more: v.optional(count),
+      /** Of all that were removed. */
       bytes: count,
     },
   ),
