@@ -79,6 +79,8 @@ async function receive(
       if (file.bytes() < nextCheck) return;
       nextCheck = file.bytes() + limits.spaceCheckBytes;
       await space(limits.spaceCheckBytes);
+      // Gigabytes at the end would last longer than a peer waits for our answer.
+      await file.flush();
     };
     socket.write(line('GO', 0));
     await take(rest);

@@ -7,6 +7,8 @@ export interface StagedFile {
   /** Bytes written so far. */
   bytes(): number;
   write(chunk: Uint8Array): Promise<void>;
+  /** Brings to the disk what is written by now, so that `finish` has little left to wait for. */
+  flush(): Promise<void>;
   /** Makes the bytes durable and closes the file. */
   finish(): Promise<void>;
   /** Closes and removes the file. Safe to repeat, and after `finish`. */
@@ -34,6 +36,7 @@ export async function createStaged(path: string): Promise<StagedFile> {
         written += bytesWritten;
       }
     },
+    flush: () => handle.datasync(),
     async finish() {
       await handle.sync();
       await close();

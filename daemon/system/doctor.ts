@@ -1,8 +1,9 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatSize } from '../../ipc/values.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import { quarantineNotices } from './quarantine.ts';
 import type { Space } from './space.ts';
 import type { UpperPlace } from './upper-volume.ts';
 
@@ -105,6 +106,19 @@ async function volumeChecks(uppers: UpperPlace): Promise<Check[]> {
   return [{ name, state: 'ok', detail: `${free} in ${usage.image}, all blocks set aside` }];
 }
 
+/** What was put aside: by a start, because nobody knew it, or by a restore. */
+export function quarantineCheck(state: string): Check {
+  const name = 'quarantine';
+  const { length } = quarantineNotices(state);
+  if (length === 0) return { name, state: 'ok', detail: 'empty' };
+  return {
+    name,
+    state: 'warning',
+    detail: `${length} ${length === 1 ? 'thing' : 'things'} put aside`,
+    fix: 'What each one is, and what to do with it: `personactl status`.',
+  };
+}
+
 /** The checks of the state tree; `lost` is why its database cannot be used. */
 export async function stateChecks(
   paths: Paths,
@@ -112,7 +126,6 @@ export async function stateChecks(
   lost: string | undefined,
   uppers: UpperPlace,
 ): Promise<Check[]> {
-  const quarantined = readdirSync(join(paths.state, statePlaces.quarantine)).length;
   return [
     {
       name: 'database',
@@ -128,13 +141,6 @@ export async function stateChecks(
     modeCheck('keys', join(paths.state, statePlaces.keys), 0o700),
     ...(await spaceChecks(paths, space)),
     ...(await volumeChecks(uppers)),
-    {
-      name: 'quarantine',
-      state: quarantined === 0 ? 'ok' : 'warning',
-      detail: quarantined === 0 ? 'empty' : `${quarantined} things that no row names`,
-      ...(quarantined === 0
-        ? {}
-        : { fix: `Look at ${join(paths.state, statePlaces.quarantine)}.` }),
-    },
+    quarantineCheck(paths.state),
   ];
 }

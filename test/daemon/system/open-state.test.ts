@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Paths, pathsOf } from '../../../daemon/config/paths.ts';
 import { writeRecord } from '../../../daemon/kernel/records.ts';
+import { quarantineCheck } from '../../../daemon/system/doctor.ts';
 import { writeMark } from '../../../daemon/system/mark.ts';
 import { openState } from '../../../daemon/system/open-state.ts';
 import {
@@ -174,6 +175,8 @@ test('files without a row go to quarantine and nothing else moves', async (t) =>
   for (const { path } of moved) t.true(statSync(path).size > 0);
   const notices = quarantineNotices(paths.state);
   t.is(notices.length, 3);
+  // Beside each lies a record of where it was found.
+  t.is(quarantineCheck(paths.state).detail, '3 things put aside');
   t.true(notices.some(({ command }) => command?.startsWith('personactl persona import ')));
   t.deepEqual(await quarantineUnknown(paths.state, store, 2_000), []);
   await store.close();
