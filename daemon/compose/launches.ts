@@ -33,7 +33,7 @@ import { isPopulated } from '../writeback/program-groups.ts';
 import { type FastLaunches, fastObstacles } from './fast-launches.ts';
 import { isShort, openPins, pinnedPages } from './pins.ts';
 import { runningPage, runningStatus, verifyAll } from './running-pages.ts';
-import type { SecureLaunches } from './secure-launches.ts';
+import { failingClosed, type SecureLaunches } from './secure-launches.ts';
 
 /** What launches are planned with. */
 export interface LaunchParts {
@@ -90,7 +90,8 @@ async function plannedFor(
       reason: `grants and enclaves are for what runs apart, and it would start as ${plan.profile}: ${plan.reason}`,
     });
   if (plan.profile !== 'secure') return plan;
-  return planLaunch({ ...launch, obstacles: await secure.obstacles(caller, enclave) });
+  const obstacles = await failingClosed(app, () => secure.obstacles(caller, enclave));
+  return planLaunch({ ...launch, obstacles });
 }
 
 type Answered = Answer<'launch.plan'>;
@@ -114,9 +115,17 @@ interface Planned {
   beganMs: number;
 }
 
+/** What launches are answered with. */
+interface Ground extends Pick<LaunchParts, 'secure' | 'fast' | 'log'> {
+  placements: Placements;
+  /** Of the hierarchy in which they are placed. */
+  version: 1 | 2;
+  loop: PartitionsRoom['loop'];
+}
+
 /** Answers such a launch; where its folders cannot be there, it is standard, and says so. */
 async function inMemory(
-  ground: { fast: FastLaunches; version: 1 | 2; placements: Placements; log: Log },
+  ground: Ground,
   { plan, start, request, beganMs }: Planned,
 ): Promise<Pick<Answered, 'placement'> & Said> {
   const { fast, version, placements } = ground;
@@ -155,6 +164,48 @@ async function inMemory(
     placed.withdraw().catch((err) => ground.log.warn({ err, app }, 'cannot take a launch back'));
   });
   return { ...said, argv: placed.argv, placement };
+}
+
+/** Answers a launch that is planned, and has it placed. */
+async function answered(
+  ground: Ground,
+  { asked, launch, planned }: { asked: Asked; launch: Launch; planned: LaunchPlan },
+  request: Request,
+  beganMs: number,
+): Promise<Answered> {
+  const { secure, placements, loop } = ground;
+  const { caller, dryRun } = request;
+  const { application, recognised } = launch;
+  const { memoryBytes, weights, served: _, ...chosen } = planned;
+  const byFile = recognised.by === 'executable';
+  // Of what only goes by its name nothing is granted.
+  const known = byFile ? { application } : {};
+  const apart =
+    chosen.profile === 'secure' ? await secure.way({ ...asked, ...known }, caller) : undefined;
+  const notices = [...chosen.notices, ...(apart?.way.notices ?? [])];
+  const plan = { ...chosen, ...apart?.way, notices };
+  const { app } = asked;
+  if (dryRun) {
+    const reason = placements.obstacle ?? 'nothing is started';
+    const assurance = apart && secure.assurance(apart.launch);
+    return {
+      app,
+      ...plan,
+      ...(assurance && { assurance }),
+      placement: { state: 'none', reason },
+    };
+  }
+  if (apart !== undefined) secure.began(apart.launch, caller);
+  const { profile, rule, reason } = plan;
+  const id = recognised.by === 'nothing' ? app : application.id;
+  const start = { app: id, profile, rule, reason, recognised: byFile, weights };
+  if (memoryBytes !== undefined) {
+    const expiresAtMs = boottimeMs() + hintLifeMs;
+    loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
+  }
+  if (plan.profile === 'fast')
+    return { app, ...(await inMemory(ground, { plan: planned, start, request, beganMs })) };
+  return { app, ...plan, placement: placements.follow(app, caller, start) };
 }
 
 /** Calls back when the launcher has gone without having read the answer that is about to be sent. */
@@ -293,7 +344,7 @@ export function openLaunches(parts: LaunchParts) {
   const { applications, partitions, secure, fast } = parts;
   const { loop } = partitions;
   const { placements, running, pins, memoryOf, folderOf, version, ...found } = openRunning(parts);
-  const ground = { fast, version, placements, log: parts.log };
+  const ground = { secure, fast, version, placements, loop, log: parts.log };
   const seen = (uid: number) => running.list(uid === 0 ? undefined : parts.accountOf(uid));
   const methods: LaunchMethods = {
     ...secure.methods,
@@ -305,40 +356,10 @@ export function openLaunches(parts: LaunchParts) {
     ...fast.methods,
     async 'launch.plan'(asked: Asked, request: Request) {
       const beganMs = performance.now();
-      const { caller, dryRun } = request;
-      const launch = await launchOf(applications, asked, caller);
-      const { application, recognised } = launch;
-      const planned = await plannedFor(secure, launch, asked, caller);
-      const { memoryBytes, weights, served: _, ...chosen } = planned;
-      const byFile = recognised.by === 'executable';
-      // Of what only goes by its name nothing is granted.
-      const known = byFile ? { application } : {};
-      const apart =
-        chosen.profile === 'secure' ? await secure.way({ ...asked, ...known }, caller) : undefined;
-      const notices = [...chosen.notices, ...(apart?.way.notices ?? [])];
-      const plan = { ...chosen, ...apart?.way, notices };
-      const { app } = asked;
-      if (dryRun) {
-        const reason = placements.obstacle ?? 'nothing is started';
-        const assurance = apart && secure.assurance(apart.launch);
-        return {
-          app,
-          ...plan,
-          ...(assurance && { assurance }),
-          placement: { state: 'none', reason },
-        };
-      }
-      if (apart !== undefined) secure.began(apart.launch, caller);
-      const { profile, rule, reason } = plan;
-      const id = recognised.by === 'nothing' ? app : application.id;
-      const start = { app: id, profile, rule, reason, recognised: byFile, weights };
-      if (memoryBytes !== undefined) {
-        const expiresAtMs = boottimeMs() + hintLifeMs;
-        loop.announce({ type: app, side: 'user', bytes: memoryBytes, expiresAtMs });
-      }
-      if (plan.profile === 'fast')
-        return { app, ...(await inMemory(ground, { plan: planned, start, request, beganMs })) };
-      return { app, ...plan, placement: placements.follow(app, caller, start) };
+      const launch = await launchOf(applications, asked, request.caller);
+      const planned = await plannedFor(secure, launch, asked, request.caller);
+      const answer = () => answered(ground, { asked, launch, planned }, request, beganMs);
+      return planned.profile === 'secure' ? await failingClosed(asked.app, answer) : await answer();
     },
     'launch.list': (_, { caller }) => {
       const all = seen(caller.uid);

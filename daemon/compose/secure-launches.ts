@@ -74,6 +74,16 @@ function deviceOf(path: string): string | undefined {
 const refused = (app: string, reason: string) =>
   new PersonaError('profile-unavailable', { app, profile: 'secure', reason });
 
+/** Does what a start apart needs. Whatever goes wrong: throws `profile-unavailable`, on which no launcher starts it otherwise. */
+export async function failingClosed<T>(app: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof PersonaError && error.code === 'profile-unavailable') throw error;
+    throw refused(app, error instanceof Error ? error.message : String(error));
+  }
+}
+
 /** Half of what an answer may have. */
 const listBytesMax = 1024 ** 2;
 
@@ -148,17 +158,12 @@ export class SecureLaunches {
     return 'obstacle' in home ? home.obstacle : undefined;
   }
 
-  /** The way of one launch, and the enclave in it. Whatever goes wrong: throws `profile-unavailable`, so that nothing starts otherwise. */
-  async way(
+  /** The way of one launch, and the enclave in it. Throws nothing but `profile-unavailable`. */
+  way(
     asked: SecureAsked,
     caller: Pick<Caller, 'uid'>,
   ): Promise<{ way: Way; launch: SecureLaunch }> {
-    try {
-      return await this.#way(asked, caller);
-    } catch (error) {
-      if (error instanceof PersonaError && error.code === 'profile-unavailable') throw error;
-      throw refused(asked.app, error instanceof Error ? error.message : String(error));
-    }
+    return failingClosed(asked.app, () => this.#way(asked, caller));
   }
 
   async #way(

@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -447,6 +448,30 @@ test('a list that would be too long for an answer is cut, and says so', (t) => {
   t.is(applications.length + more, 20);
   t.true(more > 0);
   t.is(applications[0]?.app, 'app19');
+});
+
+real('what is stated to run apart is refused, whatever goes wrong on the way', async (t) => {
+  const path = '/usr/bin/fold';
+  const set = async (more: object) => {
+    const asked = { app: 'teller', everybody: true, wait: true, ...more };
+    t.is((await ground.ask(0, 'app.set', asked)).error, undefined);
+  };
+  await set({ set: { executables: [path], profile: 'secure' } });
+  const { dev, ino } = statSync(path, { bigint: true });
+  const executable = { path, device: `${dev}`, inode: `${ino}` };
+  const planned = () => ground.ask(me, 'launch.plan', { app: 'teller', executable });
+  t.is(((await planned()).result as Answer<'launch.plan'>).profile, 'secure');
+  // Who runs apart cannot be noted.
+  const notes = join(ground.daemon.run, 'apart');
+  rmSync(notes, { recursive: true });
+  t.teardown(() => rmSync(notes, { recursive: true, force: true }));
+  writeFileSync(notes, '');
+  const { error } = await planned();
+  t.is(error?.code, 'profile-unavailable');
+  t.regex(error?.message ?? '', /cannot start teller as secure: .*apart/);
+  rmSync(notes);
+  t.is((await planned()).error, undefined);
+  await set({ unset: ['executables', 'profile'] });
 });
 
 real('a thousand at once start apart, or are refused within their deadline', async (t) => {
