@@ -70,10 +70,11 @@ export class Placements {
   readonly #limits: typeof placementLimits;
   /** Groups of ours, and the user each counts to. */
   #groups = new Map<string, number>();
+  /** Those of them that are not made yet: nothing is to be removed, and nothing missing. */
+  #coming = new Set<string>();
   #watches = new Map<string, PathWatch | undefined>();
   /** Processes on their way. */
   #placing = new Set<number>();
-  #waiting = 0;
   #running: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -158,11 +159,11 @@ export class Placements {
     if (stays !== undefined) return none(stays);
     const group = groups.name(app, account);
     this.#groups.set(group, account);
+    this.#coming.add(group);
     this.#placing.add(pid);
-    this.#waiting += 1;
     return {
       placement: { state: 'follows', group },
-      placed: () => this.#next(() => this.#place(group, found, start)),
+      placed: () => this.#next(() => this.#place({ group, account }, found, start)),
     };
   }
 
@@ -205,7 +206,7 @@ export class Placements {
 
   #full(account: number): string | undefined {
     const { allMax, perUserMax, waitingMax } = this.#limits;
-    if (this.#waiting >= waitingMax || this.#groups.size >= allMax)
+    if (this.#coming.size >= waitingMax || this.#groups.size >= allMax)
       return 'too many programs start at once';
     let mine = 0;
     for (const owner of this.#groups.values()) if (owner === account) mine += 1;
@@ -218,7 +219,11 @@ export class Placements {
     return this.#running;
   }
 
-  async #place(group: string, process: OwnedProcess, { weights, ...start }: Start): Promise<void> {
+  async #place(
+    { group, account }: { group: string; account: number },
+    process: OwnedProcess,
+    { weights, ...start }: Start,
+  ): Promise<void> {
     const { groups } = this.#parts;
     try {
       // Its daemon ends: it stays where it is, as without one.
@@ -233,17 +238,20 @@ export class Placements {
         sinceMs: this.#parts.now(),
       };
       writeStart(groups.folder(group), known);
-      const account = this.#groups.get(group) ?? 0;
       this.#parts.running.begin({ ...known, group, account });
       this.#watch(group);
     } catch (error) {
       await this.#drop(group);
       throw error;
     } finally {
-      this.#waiting -= 1;
+      this.#coming.delete(group);
       this.#placing.delete(process.pid);
       this.#wait();
     }
+  }
+
+  #made(): string[] {
+    return [...this.#groups.keys()].filter((group) => !this.#coming.has(group));
   }
 
   async #drop(group: string): Promise<void> {
@@ -268,7 +276,7 @@ export class Placements {
   async #clear(untilMs: number): Promise<void> {
     for (;;) {
       await this.#sweep(untilMs);
-      const left = [...this.#groups.keys()].map((group) => this.#parts.groups.folder(group));
+      const left = this.#made().map((group) => this.#parts.groups.folder(group));
       const empty = left.some((folder) => processesOf(folder).length === 0);
       if (!empty || boottimeMs() > untilMs) return;
       await pause(clearEveryMs);
@@ -276,7 +284,7 @@ export class Placements {
   }
 
   async #sweep(untilMs = Number.POSITIVE_INFINITY): Promise<void> {
-    for (const group of [...this.#groups.keys()]) {
+    for (const group of this.#made()) {
       if (boottimeMs() > untilMs) break;
       // One that cannot be removed keeps none of the others.
       await this.#drop(group).catch((err: unknown) => this.#problem(err));

@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import { processesOf } from '../../../daemon/kernel/cgroups.ts';
@@ -123,6 +124,47 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   await until(() => readdirSync(at, { withFileTypes: true }).every((one) => !one.isDirectory()));
   t.is(next.count, 0);
   await next.close();
+});
+
+grouped('a group that is still to be made is not taken for an empty one', async (t) => {
+  const { hierarchy, side, at } = sideGroup(t, 'coming');
+  const groups = ownGroups(hierarchy, side);
+  const made = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  let puts = 0;
+  const put: typeof groups.put = async (...one) => {
+    puts += 1;
+    // The second one takes longer than it is from one sweep to the next.
+    if (puts === 2) {
+      made.resolve();
+      await release.promise;
+    }
+    return await groups.put(...one);
+  };
+  const account = 1000;
+  const known = new Running();
+  const limits = { sweepMs: 20 };
+  const placements = new Placements({
+    ...{ groups: { ...groups, put }, running: known, log: silentLog, limits },
+    ...{ accountOf: () => account, now: () => 0 },
+  });
+  t.teardown(() => placements.close());
+  const children = await Promise.all([1, 2, 3].map(() => running(t, ...waits)));
+  const [first, ...others] = children.map(({ pid = 0 }) => ({ pid, uid: 0 }));
+  await placements.place('x', first!, start);
+  const placing = [placements.place('x', others[0]!, start)];
+  await made.promise;
+  // The timer of the sweep was set before this one: it waits behind the second by now.
+  await pause(limits.sweepMs);
+  placing.push(placements.place('x', others[1]!, start));
+  release.resolve();
+  for (const one of await Promise.all(placing)) t.like(one, { state: 'follows' });
+  t.is(placements.count, 3);
+  t.deepEqual(
+    known.list(account).map((one) => one.process?.pid),
+    children.map(({ pid }) => pid).reverse(),
+  );
+  t.is(leavesOf(at).flatMap(processesOf).length, 3);
 });
 
 test('nothing is made where nothing may be', (t) => {
