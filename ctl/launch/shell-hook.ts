@@ -17,20 +17,29 @@ const kept = new Set(
   ),
 );
 
+/** An application as the daemon lists it. */
+interface Line {
+  id: string;
+  profile: string;
+  executables: readonly string[];
+}
+
 /** The commands of applications that can be hooked: nothing in them has a meaning to a shell. Pure. */
-export function hookedCommands(
-  all: readonly { id: string; executables: readonly string[] }[],
-): HookedCommand[] {
-  const found = new Map<string, string>();
-  for (const { id, executables } of all)
-    for (const path of executables) {
+export function hookedCommands(all: readonly Line[]): HookedCommand[] {
+  const found = new Map<string, Line[]>();
+  for (const line of all)
+    for (const path of line.executables) {
       const command = path.slice(path.lastIndexOf('/') + 1);
-      if (!applicationIdPattern.test(id) || !commandPattern.test(command) || kept.has(command))
-        continue;
-      // Two applications of one command: the command alone does not say which is meant.
-      found.set(command, found.has(command) && found.get(command) !== id ? '' : id);
+      if (applicationIdPattern.test(line.id) && commandPattern.test(command) && !kept.has(command))
+        found.set(command, [...(found.get(command) ?? []), line]);
     }
-  return [...found].filter(([, app]) => app !== '').map(([command, app]) => ({ app, command }));
+  return [...found].flatMap(([command, lines]) => {
+    const app = lines[0]?.id ?? '';
+    // The command alone does not say which of several is meant. Of those that are kept apart the daemon starts each so, or refuses it, whichever is named.
+    const isOne = lines.every(({ id }) => id === app);
+    const areApart = lines.every(({ profile }) => profile === 'secure');
+    return isOne || areApart ? [{ app, command }] : [];
+  });
 }
 
 /** Asks for a program that lies in a folder of PATH, whatever else has its name. */

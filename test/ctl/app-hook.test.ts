@@ -305,16 +305,31 @@ test('without a daemon a shell starts with no functions, and says why', async (t
 test('nothing that an application is called reaches a shell as more than a word', (t) => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (id, name) => {
-      const commands = hookedCommands([{ id, executables: [`/usr/bin/${name}`] }]);
+      const commands = hookedCommands([line(id, 'stated', `/usr/bin/${name}`)]);
       // All else in the text is ours.
       return commands.every(({ app, command }) =>
         [app, command].every((one) => /^[\w.+-]+$/.test(one)),
       );
     }),
   );
-  const twice = [
-    { id: 'a', executables: ['/usr/bin/x'] },
-    { id: 'b', executables: ['/opt/x', '/opt/y'] },
-  ];
+  const twice = [line('a', 'stated', '/usr/bin/x'), line('b', 'stated', '/opt/x', '/opt/y')];
   t.deepEqual(hookedCommands(twice), [{ app: 'b', command: 'y' }]);
+});
+
+test('a command of two applications is hooked where both are kept apart, and else means neither', (t) => {
+  const of = (...profiles: ('standard' | 'fast' | 'secure')[]) => {
+    const both = profiles.map((profile, at) => ({
+      ...line(`code${at}`, 'stated', '/usr/bin/code', `/opt/only${at}`),
+      profile,
+    }));
+    return hookedCommands(both).map(({ app, command }) => `${app} ${command}`);
+  };
+  const alone = ['code0 only0', 'code1 only1'];
+  t.deepEqual(of('secure', 'secure'), ['code0 code', ...alone]);
+  for (const [one, other] of [
+    ['standard', 'standard'],
+    ['secure', 'standard'],
+    ['fast', 'secure'],
+  ] as const)
+    t.deepEqual(of(one, other), alone);
 });
