@@ -31,6 +31,8 @@ const levels = [
   /^app-.+\.(scope|service|slice)$/,
   /^app-.+\.(scope|service)$/,
 ] as const;
+/** Of `app.slice`: what is below it is made by its user. */
+const appLevel = 2;
 const isLeaf = (name: string): boolean => /\.(scope|service)$/.test(name);
 
 /** A group on the way, or that of an application. */
@@ -73,7 +75,7 @@ export class UserScopes {
     this.#timer = setInterval(() => void this.#reconcile(), reconcileMs).unref();
   }
 
-  /** Groups of applications that are watched: more than may be are left alone. */
+  /** Groups that are watched of what users make: more than may be are left alone. */
   get count(): number {
     return this.#all;
   }
@@ -115,7 +117,9 @@ export class UserScopes {
       this.#close(known);
     }
     if (id === undefined || known?.id === id) return;
-    if (isLeaf(name) && node.level >= 2) this.#addLeaf(node, name, group, id);
+    const isOfUser = node.level >= appLevel;
+    if (isOfUser && !this.#take(node.account)) return;
+    if (isOfUser && isLeaf(name)) this.#addLeaf(node, name, group, id);
     else {
       const account = node.level < 0 ? Number(pattern.exec(name)?.[1]) : node.account;
       const child = this.#open(group, node.level + 1, account, id);
@@ -124,12 +128,17 @@ export class UserScopes {
     }
   }
 
-  #addLeaf(parent: Node, name: string, group: string, id: bigint): void {
-    const { account } = parent;
+  /** Takes a place for one more group of this user; false when there is none. */
+  #take(account: number): boolean {
     const mine = this.#counts.get(account) ?? 0;
-    if (mine >= this.#limits.perUserMax || this.#all >= this.#limits.allMax) return;
+    if (mine >= this.#limits.perUserMax || this.#all >= this.#limits.allMax) return false;
     this.#counts.set(account, mine + 1);
     this.#all += 1;
+    return true;
+  }
+
+  #addLeaf(parent: Node, name: string, group: string, id: bigint): void {
+    const { account } = parent;
     const level = levels.length;
     const children = new Map<string, Node>();
     const node: Node = { group, level, account, id, watch: undefined, children, populated: false };
@@ -157,10 +166,10 @@ export class UserScopes {
   #close(node: Node): void {
     node.watch?.close();
     for (const child of node.children.values()) this.#close(child);
-    if (node.level !== levels.length) return;
+    if (node.level <= appLevel) return;
     this.#counts.set(node.account, (this.#counts.get(node.account) ?? 1) - 1);
     this.#all -= 1;
-    this.#tell(node, true);
+    if (node.level === levels.length) this.#tell(node, true);
   }
 
   async #reconcile(node = this.#top): Promise<void> {

@@ -1,6 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -51,6 +60,9 @@ function catalogueOf(path: string, facts: Partial<FactValues>): Catalogue {
   const programs = [{ path, real: path, device: `${dev}`, inode: `${ino}` }];
   return new Catalogue([new Layer([{ of: { id: 'paint' }, ...origin, values }], programs)]);
 }
+
+/** Folders between the group of all users and what is made in the tree of one. */
+const levelsAbove = 3;
 
 interface World {
   running: Running;
@@ -247,6 +259,36 @@ grouped(
     await until(() => running.list().length === 0);
   },
 );
+
+/** How many names and files this process watches. */
+function watches(): number {
+  const fds = readdirSync('/proc/self/fd').map((fd) => `/proc/self/fdinfo/${fd}`);
+  const texts = fds.filter((path) => existsSync(path)).map((path) => readFileSync(path, 'latin1'));
+  return texts.join('').match(/^inotify /gm)?.length ?? 0;
+}
+
+grouped('slices that a user makes are watched up to the same limit', async (t) => {
+  const paint = programFile('slices');
+  const limits = { perUserMax: 50, allMax: 4096 };
+  const { running, scopes, scope } = await world(t, catalogueOf(paint, {}), { limits });
+  const before = watches();
+  const slices = Array.from({ length: 300 }, (_, at) => scope(`app-fake-${at}.slice`));
+  await until(() => scopes.count === limits.perUserMax);
+  for (const slice of slices) {
+    t.true(scopes.count <= limits.perUserMax);
+    // Folders on the way to them are watched as well.
+    t.true(watches() <= before + limits.perUserMax + levelsAbove);
+    await removeGroup(slice);
+  }
+  await until(() => scopes.count === 0);
+  const { pid, child } = await start(t, paint);
+  scope('app-real.slice');
+  await moveProcess(scope('app-real.slice/app-real.scope'), pid);
+  await until(() => running.list().length === 1);
+  t.is(scopes.count, 2);
+  end(child);
+  await until(() => running.list().length === 0);
+});
 
 test('what a process runs is told by the numbers that stat has', (t) => {
   const { dev, ino } = statSync(process.execPath, { bigint: true });
