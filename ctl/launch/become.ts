@@ -13,6 +13,15 @@ export interface FoundProgram {
   executable: { path: string; device: string; inode: string };
 }
 
+/** What is there; undefined where nothing is, and in a folder that we may not enter. */
+function statOf(path: string) {
+  try {
+    return statSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
 /** Finds a program as a shell does. Answers why not: there is none, or none that can be executed. */
 export function findProgram(
   command: string,
@@ -24,17 +33,16 @@ export function findProgram(
     : folders.map((folder) => `${folder === '' ? '.' : folder}/${command}`);
   let why: 'absent' | 'refused' = 'absent';
   for (const path of places) {
+    const found = statOf(path);
+    if (found === undefined) continue;
+    why = 'refused';
     try {
-      const found = statSync(path, { bigint: true, throwIfNoEntry: false });
-      if (found === undefined) continue;
-      why = 'refused';
       if (!found.isFile()) continue;
       accessSync(path, constants.X_OK);
       const { dev, ino } = found;
       return { path, executable: { path: realpathSync(path), device: `${dev}`, inode: `${ino}` } };
     } catch {
-      // A folder that we may not enter, or a program that we may not run: another one may come.
-      why = 'refused';
+      // A program that we may not run: another one may come.
     }
   }
   return why;

@@ -240,6 +240,27 @@ built('what cannot be started is told apart', async (t) => {
     t.is((await launched(launcher, words, {})).status, 125, words.join(' '));
 });
 
+when(test, { ...launcherNeeds, root: true, tools: ['cc', 'setpriv'] })(
+  'in a folder that may not be entered there is no program',
+  async (t) => {
+    const root = temporaryFolder(t);
+    const closed = join(root, 'closed');
+    mkdirSync(closed, { mode: 0 });
+    // Root that is held by modes as everybody is.
+    const bare = ['--inh-caps=-all', '--bounding-set=-all', '--'];
+    const asked = (command: string) =>
+      both(
+        root,
+        ['x', '--', command],
+        { PATH: `${closed}:/usr/bin:/bin` },
+        '/',
+        (file, words, env, cwd) => answered('setpriv', [...bare, file, ...words], env, cwd),
+      );
+    same(t, await asked('no-such-program'), 127, '');
+    same(t, await asked('true'), 0, '');
+  },
+);
+
 built('a refusal of secure starts nothing, any other starts as standard', async (t) => {
   const daemon = await rawDaemon(t);
   const refuse = (code: string) => {
