@@ -55,7 +55,13 @@ export async function settleEnclaves(room: EnclaveRoom, busy: ReadonlySet<string
       room.log.error({ err, enclave: enclave.name }, 'cannot look after an enclave, going on');
     }
   const folders = namesOf(foldersOf(room), 'folder');
-  for (const id of folders) if (known.every((one) => one.id !== id)) await takeUp(room, id, busy);
+  for (const id of folders.filter((id) => known.every((one) => one.id !== id)))
+    try {
+      await takeUp(room, id, busy);
+    } catch (err) {
+      const folder = folderOf(room, id);
+      room.log.error({ err, folder }, 'cannot look at a folder of an enclave, going on');
+    }
 }
 
 async function recorded(room: EnclaveRoom, id: string): Promise<Enclave | undefined> {

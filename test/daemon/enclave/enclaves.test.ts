@@ -304,11 +304,15 @@ works('an enclave without a row is taken up again; half of one is left as it is'
   const half = join(pathsOf(here.root).state, 'enclaves/half');
   mkdirSync(half);
   writeFileSync(join(half, 'volume.ext4'), 'x');
+  // What cannot even be read keeps no other one from it, whichever comes first.
+  const odd = ['0', 'z'].map((name) => join(pathsOf(here.root).state, 'enclaves', name));
+  for (const one of odd) mkdirSync(join(one, 'enclave.json'), { recursive: true });
   const daemon = await here.again();
   t.deepEqual(await page(daemon), before);
   await mustDo(daemon, open());
   await mustDo(daemon, close);
   t.deepEqual(readdirSync(half), ['volume.ext4']);
+  for (const one of odd) t.deepEqual(readdirSync(one), ['enclave.json']);
 });
 
 works(
