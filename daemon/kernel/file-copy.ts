@@ -1,6 +1,6 @@
 import { fchmodSync, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { ContentDigest } from './content-digest.ts';
-import { KernelError } from './errno.ts';
+import { failedWith, KernelError } from './errno.ts';
 import type { Fd } from './fd.ts';
 import { setChangeTime } from './file-times.ts';
 import { dataRanges } from './sparse.ts';
@@ -98,11 +98,27 @@ export function metadataOf(file: Fd): unknown[] {
   return [Number(mode & 0o7777n) | 0o400, String(mtimeNs), attributes];
 }
 
-/** Gives the copy `name` in `dir` the mode, the attributes and the time of the original. As a user: of this user's own files. */
-export function copyMetadata(from: Fd, to: Fd, dir: Fd, name: string): void {
+/**
+ * Gives the copy `name` in `dir` the mode, the attributes and the time of the original. As a user: of this user's own files.
+ * @param attributes `possible`: those of a kind that the file system of the copy does not keep are left out
+ */
+export function copyMetadata(
+  from: Fd,
+  to: Fd,
+  dir: Fd,
+  name: string,
+  attributes: 'all' | 'possible' = 'all',
+): void {
   const { mode, mtimeNs } = fstatSync(from.number, { bigint: true });
+  // Only who may write a file gives it `user.*`: before `system.*`, which has access lists, and before the mode.
+  for (const [key, value] of readXattrsOf(from).toReversed()) {
+    if (NOT_OURS.test(key)) continue;
+    try {
+      writeXattr(`${dir.path}/${name}`, key, value);
+    } catch (error) {
+      if (attributes === 'all' || !failedWith(error, 'EOPNOTSUPP')) throw error;
+    }
+  }
   fchmodSync(to.number, Number(mode & 0o7777n));
-  for (const [key, value] of readXattrsOf(from))
-    if (!NOT_OURS.test(key)) writeXattr(`${dir.path}/${name}`, key, value);
   setChangeTime(dir, name, mtimeNs);
 }

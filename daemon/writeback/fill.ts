@@ -4,7 +4,15 @@ import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { copyMetadata, copyWithDigest, metadataOf } from '../kernel/file-copy.ts';
 import { setChangeTime } from '../kernel/file-times.ts';
-import { linkIn, makeFolderIn, namesIn, OPEN, openBeneath, symlinkIn } from '../kernel/openat.ts';
+import {
+  linkIn,
+  makeFolderIn,
+  namesIn,
+  OPEN,
+  openBeneath,
+  symlinkIn,
+  unlinkIn,
+} from '../kernel/openat.ts';
 import type { Base } from './delta.ts';
 import { seenIn } from './folder-disk.ts';
 import type { MemoryFolder } from './memory-folder.ts';
@@ -74,6 +82,19 @@ export const markOf = (file: Fd, digest: string): string =>
     .update(JSON.stringify([digest, ...metadataOf(file)]))
     .digest('hex');
 
+/** Copies an open file, with all that it has. What cannot be copied whole is not there afterwards. */
+function copyFile(from: Fd, to: Fd, name: string): { size: number; mark: string } {
+  using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
+  try {
+    const { size, digest } = copyWithDigest(from, copy);
+    copyMetadata(from, copy, to, name);
+    return { size, mark: markOf(copy, digest) };
+  } catch (error) {
+    unlinkIn(to, name);
+    throw error;
+  }
+}
+
 /**
  * Fills the empty folder in memory with all that the folder on the disk has. Throws when that is changed meanwhile.
  * @param watch is given each folder of the disk before it is read.
@@ -100,10 +121,8 @@ export function fillMemory(disk: Fd, memory: MemoryFolder, watch: (folder: Fd) =
       linkIn(beside, last(twin), to, name);
     } else {
       using source = openBeneath(from, name, { flags: READ, sameMount: true });
-      using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
-      const { size, digest } = copyWithDigest(source, copy);
-      copyMetadata(source, copy, to, name);
-      base.mark = markOf(copy, digest);
+      const { size, mark } = copyFile(source, to, name);
+      base.mark = mark;
       filled.bytes += size;
       if (seenIn(from, name)?.mtimeNs !== base.mtimeNs) throw new Error('it is being changed');
       first.set(base.inode, path);

@@ -242,7 +242,7 @@ export class MemoryFolder {
     using copy = openBeneath(to, name, { flags: OPEN.create, mode: 0o600 });
     try {
       const size = copyContent(from, copy, check);
-      copyMetadata(from, copy, to, name);
+      copyMetadata(from, copy, to, name, 'possible');
       if (this.#unseen.has(inode)) this.#unseen.set(inode, isLong ? changedNs : undefined);
       return size;
     } catch (error) {

@@ -250,7 +250,7 @@ export class ServedFolder {
     using from = openBeneath(this.#takenFolder, name);
     using to = this.#disk.newInBox(name);
     const copied = copyWithDigest(from, to);
-    copyMetadata(from, to, this.#disk.box, name);
+    copyMetadata(from, to, this.#disk.box, name, 'possible');
     if (!later) fsyncSync(to.number);
     return { blob: name, ...copied };
   }
