@@ -208,12 +208,7 @@ export class ServedFolder {
   save(takenMs: number): { generation: number; files: number; bytes: number } | undefined {
     let bytes = 0;
     let files = 0;
-    const together = this.#taken.size > FLUSH_ALL;
-    for (const [inode, taken] of [...this.#taken]) {
-      this.#disk.makeBox();
-      const saved = this.#saveOne(taken, together);
-      this.#taken.delete(inode);
-      if (!taken.inBox) unlinkIn(this.#takenFolder, taken.name);
+    for (const [inode, saved] of this.#flushTaken()) {
       if (this.#untold.has(inode) && this.#saved.get(inode)?.digest === saved.digest) {
         this.#disk.removeInBox(saved.blob);
         continue;
@@ -224,7 +219,6 @@ export class ServedFolder {
       bytes += saved.size;
     }
     if (!this.#memory.moved) return undefined;
-    if (together) syncFileSystemOf(this.#disk.box);
     this.#memory.moved = false;
     const contents = { changed: this.#memory.changed, saved: this.#saved };
     const changes = planDelta(this.#base, this.#memory.now, contents);
@@ -238,6 +232,35 @@ export class ServedFolder {
     this.#number += 1;
     pruneBox(this.#disk, new Set([...this.#saved.values()].map(({ blob }) => blob)));
     return { generation: this.#number, files, bytes };
+  }
+
+  /** What was taken is in the box, and its bytes are flushed. Where that fails, nothing of it counts. */
+  #flushTaken(): Map<string, Saved> {
+    const written = new Map<string, Saved>();
+    const together = this.#taken.size > FLUSH_ALL;
+    try {
+      for (const [inode, taken] of this.#taken) {
+        this.#disk.makeBox();
+        written.set(inode, this.#saveOne(taken, together));
+      }
+      if (together) syncFileSystemOf(this.#disk.box);
+    } catch (error) {
+      this.#dropWritten();
+      throw error;
+    }
+    for (const { name, inBox } of this.#taken.values())
+      if (!inBox) unlinkIn(this.#takenFolder, name);
+    this.#taken.clear();
+    return written;
+  }
+
+  /** Bytes that could not be flushed once may be lost although the next flush says nothing: they are written anew (SECURITY 6). */
+  #dropWritten(): void {
+    const lost = [...this.#taken].filter(([, { inBox }]) => inBox).map(([inode]) => inode);
+    for (const inode of lost) this.#memory.dirty.add(inode);
+    for (const inode of lost) this.#drop(inode);
+    const names = new Set(this.#disk.boxNames());
+    for (const { name } of this.#taken.values()) if (names.has(name)) this.#disk.removeInBox(name);
   }
 
   /** @param later its bytes are flushed with those of all others. */
