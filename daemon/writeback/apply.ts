@@ -1,7 +1,7 @@
 import { failedWith } from '../kernel/errno.ts';
 import type { Change, Witness } from './delta.ts';
 import type { Disk, Seen } from './disk.ts';
-import type { Generation } from './manifest.ts';
+import { blobOf, type Generation } from './manifest.ts';
 
 /** What is put together in the box before it gets its name in the folder. */
 const ASIDE = 'aside';
@@ -42,6 +42,20 @@ const OPEN_MODE = 0o700;
 
 const mayNot = (error: unknown): boolean => failedWith(error, 'EACCES', 'EPERM');
 
+/** Others have something at a name that is not to be replaced, or on the way there, or have taken away what was needed. */
+const isInTheWay = (error: unknown): boolean =>
+  failedWith(error, 'EXDEV', 'EBUSY', 'EEXIST', 'ENOENT');
+
+/** What is at a name, as far as it is ours to change. */
+function lookFor(disk: Disk, path: string): Seen | undefined {
+  try {
+    return disk.look(path);
+  } catch (error) {
+    if (!isInTheWay(error)) throw error;
+    return undefined;
+  }
+}
+
 /** Makes the folder what the generation says, durably. May be done any number of times, also after any part of it was done. */
 export function applyGeneration(disk: Disk, generation: Generation): Applied {
   const applied: Applied = { kept: [], stayed: [] };
@@ -52,12 +66,13 @@ export function applyGeneration(disk: Disk, generation: Generation): Applied {
       applyOpened(disk, change, aside, work);
     } catch (error) {
       // In memory all is the user's own, on the disk a folder may be somebody else's.
-      if (!mayNot(error)) throw error;
-      if (change.type === 'file') keepBlob(disk, change, `${aside}-new`, applied);
-      else applied.stayed.push(change.path);
+      if (!mayNot(error) && !isInTheWay(error)) throw error;
+      const blob = blobOf(change);
+      if (blob === undefined) applied.stayed.push(change.path);
+      else keepBlob(disk, blob, namedFor(`${aside}-new`, change.path), applied);
     }
   });
-  const isFolder = (path: string) => disk.look(path)?.type === 'folder';
+  const isFolder = (path: string) => lookFor(disk, path)?.type === 'folder';
   const folders = [...work.touched, ...work.modes.keys()].filter(isFolder);
   // The deepest first: nobody may go through some of them then.
   for (const [path, mode] of [...work.modes].sort(([a], [b]) => (a < b ? 1 : -1)))
@@ -70,13 +85,7 @@ export function applyGeneration(disk: Disk, generation: Generation): Applied {
 const namedFor = (aside: string, path: string): string =>
   `${aside}-${last(path).slice(0, KEPT_NAME_MAX)}`;
 
-function keepBlob(
-  disk: Disk,
-  { path, blob }: Extract<Change, { type: 'file' }>,
-  aside: string,
-  { kept }: Applied,
-): void {
-  const name = namedFor(aside, path);
+function keepBlob(disk: Disk, blob: string, name: string, { kept }: Applied): void {
   if (disk.inodeInBox(name) === undefined) disk.linkInBox(blob, name);
   kept.push(name);
 }
@@ -129,8 +138,9 @@ function takeAway(disk: Disk, { path, was }: Change, { stayed }: Applied): void 
 
 /** True when the name is as it is to be: an earlier try has come so far. */
 function isDone(disk: Disk, change: Change, seen: Seen): boolean {
-  if (change.type === 'file') return seen.inode === disk.inodeInBox(change.blob);
-  if (change.type === 'link') return seen.inode === disk.look(change.to)?.inode;
+  const blob = blobOf(change);
+  if (blob !== undefined && seen.inode === disk.inodeInBox(blob)) return true;
+  if (change.type === 'link') return seen.inode === lookFor(disk, change.to)?.inode;
   if (change.type === 'symlink') return seen.type === 'symlink' && seen.target === change.target;
   return seen.type === 'folder' && change.type === 'folder' && seen.mode === change.mode;
 }
@@ -159,8 +169,10 @@ function put(disk: Disk, change: Change, modes: Work['modes']): void {
     return;
   }
   if (disk.inodeInBox(ASIDE) !== undefined) disk.removeInBox(ASIDE);
-  if (type === 'file') disk.linkInBox(change.blob, ASIDE);
-  else if (type === 'link') disk.linkOut(change.to, ASIDE);
+  const blob = blobOf(change);
+  const isThere = type === 'link' && lookFor(disk, change.to)?.type === 'file';
+  if (type === 'link' && (isThere || blob === undefined)) disk.linkOut(change.to, ASIDE);
+  else if (blob !== undefined) disk.linkInBox(blob, ASIDE);
   else if (type === 'symlink') disk.symlinkInBox(change.target, ASIDE);
   disk.moveIn(ASIDE, path);
 }

@@ -36,8 +36,8 @@ export type Change = { path: string; was: Witness | null } & (
   | ({ type: 'file' } & Saved)
   | { type: 'folder'; mode: number }
   | { type: 'symlink'; target: string }
-  /** A further name of the file at `to`. */
-  | { type: 'link'; to: string }
+  /** A further name of the file at `to`, and its content for where that has gone. Earlier versions wrote none. */
+  | ({ type: 'link'; to: string } & Partial<Saved>)
   | { type: 'gone' }
 );
 
@@ -103,11 +103,11 @@ export function planDelta(
   gone.sort((a, b) => (a.path < b.path ? 1 : -1));
   const dropped = new Set(gone.map(({ path }) => path));
   const there: Change[] = [];
-  /** The name of each inode that the others are made from. */
-  const first = new Map<string, string>();
+  /** A name of each file that the disk has as it is. */
+  const known = new Map<string, string>();
   for (const [path, one] of now)
-    if (one.type === 'file' && isUntouched(base.get(path), one, contents) && !first.has(one.inode))
-      first.set(one.inode, path);
+    if (one.type === 'file' && isUntouched(base.get(path), one, contents) && !known.has(one.inode))
+      known.set(one.inode, path);
   for (const path of [...now.keys()].sort()) {
     const one = now.get(path)!;
     const before = base.get(path);
@@ -119,12 +119,12 @@ export function planDelta(
       if (was?.type !== 'symlink' || before?.target !== one.target)
         there.push({ type: 'symlink', path, target: one.target ?? '', was });
     } else if (!isUntouched(before, one, contents)) {
-      const to = first.get(one.inode);
+      const to = known.get(one.inode);
       const content = contents.saved.get(one.inode);
-      if (to !== undefined) there.push({ type: 'link', path, to, was });
-      else if (content === undefined) throw new Error(`internal error: ${path} was not taken`);
-      else there.push({ type: 'file', path, ...content, was });
-      if (to === undefined) first.set(one.inode, path);
+      if (content === undefined) throw new Error(`internal error: ${path} was not taken`);
+      // Names of one content in the box are names of one file.
+      if (to === undefined) there.push({ type: 'file', path, ...content, was });
+      else there.push({ type: 'link', path, to, ...content, was });
     }
   }
   const replaced = new Set(gone.map(({ path }) => path).filter((path) => now.has(path)));

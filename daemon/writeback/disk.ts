@@ -28,6 +28,7 @@ export interface Disk {
   /** Removes the box, durably, unless something is in it. */
   dropBox(): void;
 
+  /** What is at a name. Throws EEXIST where that is neither a file nor a folder nor a link, EXDEV where it is in a mount. */
   look(path: string): Seen | undefined;
   /** A further name, in the box, for a file of the folder. */
   linkOut(path: string, name: string): void;
@@ -41,5 +42,6 @@ export interface Disk {
   remove(path: string): void;
   /** Removes an empty folder; one that is not empty stays. */
   removeFolder(path: string): void;
+  /** Does nothing where a mount is. */
   syncFolder(path: string): void;
 }

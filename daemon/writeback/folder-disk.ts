@@ -7,7 +7,7 @@ import {
   readlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { failedWith } from '../kernel/errno.ts';
+import { failedWith, KernelError } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { digestOfContent } from '../kernel/file-copy.ts';
 import { syncFileSystemOf } from '../kernel/files.ts';
@@ -56,6 +56,12 @@ export function seenIn(folder: Fd, name: string): (Seen & { links: number }) | u
     if (failedWith(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+/** Something is at a name of an open folder, whatever it is. */
+function isTaken(folder: Fd, name: string): boolean {
+  const place = Buffer.from(`${folder.path}/${name}`, 'latin1');
+  return lstatSync(place, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** A folder of a user and the box beside it, on a real disk. By descriptors all the way: no link is followed, no mount entered. */
@@ -171,7 +177,10 @@ export class FolderDisk implements Disk {
     if (path === '') return seenIn(this.#parent, this.#name);
     try {
       using folder = this.#folder(above(path));
-      return seenIn(folder, last(path));
+      const seen = seenIn(folder, last(path));
+      if (seen === undefined && isTaken(folder, last(path)))
+        throw new KernelError('replace', 'EEXIST', path);
+      return seen;
     } catch (error) {
       if (failedWith(error, 'ENOENT', 'ENOTDIR')) return undefined;
       throw error;
@@ -230,6 +239,8 @@ export class FolderDisk implements Disk {
       using folder = this.#folder(path);
       fsyncSync(folder.number);
     } catch (error) {
+      // Others have mounted something there.
+      if (failedWith(error, 'EXDEV')) return;
       // Its user may not read it.
       if (!failedWith(error, 'EACCES')) throw error;
       syncFileSystemOf(this.box);

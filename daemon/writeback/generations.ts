@@ -57,11 +57,9 @@ export type Recovered = Applied & {
 };
 
 /** True when the files that it names are whole. */
-const isWhole = (disk: Disk, { changes }: Generation): boolean =>
-  changes.every(
-    (one) =>
-      one.type !== 'file' ||
-      (disk.inodeInBox(one.blob) !== undefined && disk.digestInBox(one.blob) === one.digest),
+const isWhole = (disk: Disk, generation: Generation): boolean =>
+  [...blobsOf([generation])].every(
+    ([blob, digest]) => disk.inodeInBox(blob) !== undefined && disk.digestInBox(blob) === digest,
   );
 
 /**

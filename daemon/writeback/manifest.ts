@@ -34,11 +34,14 @@ export function readGeneration(text: string): Generation | undefined {
   return lines.length === changes ? { number, takenMs, changes: lines as Change[] } : undefined;
 }
 
-/** Names of the files that these generations need. */
-export function blobsOf(generations: readonly Generation[]): Set<string> {
-  return new Set(
-    generations.flatMap(({ changes }) =>
-      changes.flatMap((one) => (one.type === 'file' ? [one.blob] : [])),
-    ),
-  );
+/** The file in the box that a change needs, if any. */
+export const blobOf = (change: Change): string | undefined =>
+  'blob' in change ? change.blob : undefined;
+
+/** Names of the files that these generations need, and what each is known by. */
+export function blobsOf(generations: readonly Generation[]): Map<string, string> {
+  const needed = new Map<string, string>();
+  for (const change of generations.flatMap(({ changes }) => changes))
+    if ('blob' in change && change.blob !== undefined) needed.set(change.blob, change.digest ?? '');
+  return needed;
 }
