@@ -55,7 +55,8 @@ export class WriterChild {
   #waiting: ((line: string | undefined) => void) | undefined;
   #ended = false;
 
-  private constructor(child: Child, channel: Fd) {
+  /** @param child reads a task first; `channel`: the other end of its descriptor 3, closed with it. */
+  constructor(child: Child, channel: Fd) {
     this.#child = child;
     this.#channel = channel;
     child.stdout.setEncoding('utf8');
@@ -91,13 +92,22 @@ export class WriterChild {
   }
 
   #take(text: string): void {
-    this.#buffer += text;
-    const end = this.#buffer.indexOf('\n');
-    if (end !== -1) {
-      const line = this.#buffer.slice(0, end);
-      this.#buffer = this.#buffer.slice(end + 1);
+    const lines = (this.#buffer + text).split('\n');
+    this.#buffer = lines.pop() ?? '';
+    for (const line of lines) {
+      if (this.#waiting === undefined) {
+        this.#refuse();
+        return;
+      }
       this.#deliver(line);
-    } else if (this.#buffer.length > LINE_MAX) this.#child.kill();
+    }
+    if (this.#buffer.length > LINE_MAX) this.#refuse();
+  }
+
+  /** It says what nobody has asked for, or without end; others may go on with that when it has ended. */
+  #refuse(): void {
+    this.#child.kill();
+    this.#child.stdout.destroy();
   }
 
   #deliver(line: string | undefined): void {
