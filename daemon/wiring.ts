@@ -35,6 +35,8 @@ import { UpperPlace } from './system/upper-volume.ts';
 const stopGraceMs = 5_000;
 /** Changes get this long to end or to be undone; what still runs then is recovered at the next start. */
 const stopUndoMs = 20_000;
+/** All of a stop but its last steps: a service manager grants 40 s (`TimeoutStopSec`), and then ends what is left. */
+const stopMs = 35_000;
 /** The mark beside the database follows the changes within this time. */
 const markEveryMs = 2_000;
 
@@ -164,7 +166,8 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const trouble = { degraded, lost, boot, insecure };
     const room = { ...parts, ...trouble, store, space, machine, uppers, accountOf };
     const rooms = await openRooms({ ...room, takenUp: restart.wish });
-    undo.defer(() => rooms.close());
+    let stopBy = Number.POSITIVE_INFINITY;
+    undo.defer(() => rooms.close(stopBy - performance.now()));
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
     const quiet = whenQuiet(() => {
       if (process.memoryUsage.rss() > residentBytesKept)
@@ -193,12 +196,9 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
       store,
       degraded,
       restart: restart.due,
-      async alive() {
-        await stat(paths.state);
-        if (degraded === undefined)
-          await store.commit((tx) => tx.run("INSERT OR REPLACE INTO facts VALUES ('alive', '')"));
-      },
+      alive: () => proveAlive(paths.state, degraded === undefined ? store : undefined),
       async stop() {
+        stopBy = performance.now() + stopMs;
         rooms.phase('stopping');
         await stopWork(engine, api);
         mark.stop();
@@ -210,6 +210,12 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     await undo.disposeAsync();
     throw error;
   }
+}
+
+/** A pool thread answers, and the journal, where it is written, can be. */
+async function proveAlive(state: string, store: Store | undefined): Promise<void> {
+  await stat(state);
+  await store?.commit((tx) => tx.run("INSERT OR REPLACE INTO facts VALUES ('alive', '')"));
 }
 
 /** A change that wants the daemon to start anew: nothing else is changed from then on, and its end is the time for it. */

@@ -381,8 +381,8 @@ export function openLaunches(parts: LaunchParts) {
       await found.start();
       await fast.over(engine, onDisk(running, parts.accountOf, { version, folderOf }));
     },
-    async close(): Promise<void> {
-      await fast.sessions.close();
+    async close(withinMs: number): Promise<void> {
+      await fast.sessions.close(withinMs);
       secure.close();
       await found.close();
     },

@@ -86,8 +86,8 @@ export interface OpenedRooms {
   /** Says how far the daemon is, for the status page. */
   phase(now: 'starting' | 'ready' | 'stopping'): void;
   methods(engine: Engine): Rooms;
-  /** Lets go of everything but what slots show. */
-  close(): Promise<void>;
+  /** Lets go of everything but what slots show. What applications have in memory is written back for so long. */
+  close(withinMs: number): Promise<void>;
 }
 
 /** Opens all rooms and hands one's functions to another: the only place where they meet. */
@@ -161,21 +161,22 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
-    close: () =>
-      endAll([slots, partitions], [enclaves, applications, fast, launches], () => integrity.stop()),
+    close: (withinMs) =>
+      endAll([slots, partitions], [enclaves, applications, fast, launches], withinMs, integrity),
   };
 }
 
 /** Ends rooms, what is named last first; one that fails keeps none of the others open. */
 async function endAll(
   stopped: readonly { stop(): Promise<unknown> | unknown }[],
-  closed: readonly { close(): Promise<unknown> | unknown }[],
-  first: () => Promise<void> | void,
+  closed: readonly { close(withinMs: number): Promise<unknown> | unknown }[],
+  withinMs: number,
+  first: { stop(): Promise<void> | void },
 ): Promise<void> {
   const all = [
     ...stopped.map((room) => () => room.stop()),
-    ...closed.map((room) => () => room.close()),
-    first,
+    ...closed.map((room) => () => room.close(withinMs)),
+    () => first.stop(),
   ];
   await using ending = new AsyncDisposableStack();
   for (const end of all)

@@ -20,7 +20,7 @@ const TICK_MS = 1000;
 const IDLE_MS = 10 * 60_000;
 /** After a failure no launch tries it again before this time. */
 const PAUSE_MS = 60_000;
-/** At the stop of the daemon: what is closed after them has the rest of the time that a service manager grants (40 s, `TimeoutStopSec`). */
+/** At the stop of the daemon, also where a service manager grants more. */
 const CLOSE_MS = 30_000;
 /** How long to wait before memory is filled anew for the next launch: longer each time, where somebody goes on writing on the disk. */
 const AGAIN = { firstMs: 1000, times: 4 };
@@ -295,7 +295,7 @@ export class Sessions {
   async close(withinMs = CLOSE_MS): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
-    const late = performance.now() + withinMs;
+    const late = performance.now() + Math.min(withinMs, CLOSE_MS);
     const closeOne = async (name: string): Promise<void> => {
       await this.#turns.get(name)?.catch(() => undefined);
       await this.#all.get(name)?.close();
