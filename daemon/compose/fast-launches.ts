@@ -79,6 +79,7 @@ export const fastObstacles = (): { fast?: string } =>
 export class FastLaunches {
   readonly sessions: Sessions;
   readonly #room: FastRoom;
+  readonly #log: Log;
   readonly #machine: string;
   #engine: Engine | undefined;
   readonly #freezable: Hierarchy | undefined;
@@ -93,6 +94,7 @@ export class FastLaunches {
     { paths, ...parts }: { paths: Pick<Paths, 'state'>; store: Store; log: Log; now(): number },
   ) {
     this.#room = room;
+    this.#log = parts.log;
     this.#machine = machine;
     this.#mark = treeMark(paths.state);
     this.#freezable = freezableIn(readHierarchies());
@@ -134,8 +136,16 @@ export class FastLaunches {
     const known = new Set(this.sessions.names);
     // The daemon has stopped after everything was on the disk, or before anything was in memory.
     for (const { name, owner } of await this.#room.views())
-      if (isOfApplication(name) && !known.has(name))
-        await this.#change(await planRemove(this.#room, name, { uid: owner }));
+      if (isOfApplication(name) && !known.has(name)) await this.#removeLeft(name, owner);
+  }
+
+  /** Nothing that is only there is lost by it, and a program that is inside keeps no daemon from starting: it is removed before it is made anew. */
+  async #removeLeft(name: string, uid: number): Promise<void> {
+    try {
+      await this.#change(await planRemove(this.#room, name, { uid }));
+    } catch (err) {
+      this.#log.warn({ name, err }, 'cannot remove memory that was left, trying when it is needed');
+    }
   }
 
   /** The session of a launch that has begun at `beganMs` (of `performance.now`), which is expected then. */

@@ -388,20 +388,24 @@ export class Session {
     await this.#leave();
   }
 
-  /** Nothing of it is in memory only any more. */
+  /** Nothing of it is in memory only any more. A partition that cannot be removed is told, and removed before it is made anew. */
   async #leave(): Promise<void> {
     this.state = 'gone';
     await this.#writer?.end();
     this.#writer = undefined;
-    await this.#parts.removePartition(this.wanted);
+    try {
+      await this.#parts.removePartition(this.wanted);
+    } catch (error) {
+      const { app, owner } = this.wanted;
+      const problem = textOf(error);
+      this.#parts.log.warn({ app, owner, problem }, 'cannot remove its memory, trying when needed');
+    }
   }
 
   /** Gives up memory that no instance has used. False when one is about to. */
   discard(): Promise<boolean> {
     return this.#next(async () => {
-      // A partition that cannot be removed is told, and removed when it is needed again.
-      if (this.state === 'filled' && this.#expected === 0)
-        await this.#leave().catch((error) => this.#failed(error));
+      if (this.state === 'filled' && this.#expected === 0) await this.#leave();
       return this.state === 'gone';
     });
   }

@@ -400,6 +400,44 @@ live('while one instance works on the disk, no other one begins in memory', asyn
   t.is(readFileSync(`${disk}/file`, 'latin1'), 'new\n');
 });
 
+live('memory that a program is in keeps no daemon from starting', async (t) => {
+  const machine = await paintMachine(t);
+  const { root, disk, program, daemon, client, pages } = machine;
+  // Beside one that works on the disk memory is filled, and not used.
+  const one = await startInTime(t, machine, async () => true, '--profile', 'standard');
+  await until(async () => (await client.call('launch.list', {})).applications.length || undefined);
+  await (await start(t, root, program)).end();
+  await until(async () => (await pages()).some(({ state }) => state === 'filled') || undefined);
+  const [partition] = (await client.call('fast.list', {})).partitions;
+  const inside = spawn('/bin/sh', ['-c', 'echo there; read -r end'], {
+    cwd: partition!.path,
+    stdio: ['pipe', 'pipe', 'inherit'],
+    ...games,
+  });
+  const left = new Promise((resolve) => inside.once('exit', resolve));
+  t.teardown(() => inside.kill('SIGKILL'));
+  await new Promise((resolve) => inside.stdout.once('data', resolve));
+  await daemon.end('SIGTERM');
+  t.notRegex(daemon.output(), /cannot write back/);
+  const again = await startLive(t, root);
+  t.regex(again.output(), /cannot remove memory that was left/);
+  const next = await again.client();
+  t.is((await next.call('fast.list', {})).partitions.length, 1);
+  inside.stdin.end();
+  await Promise.all([left, one.end()]);
+  writeFileSync(`${disk}/other`, 'newer\n');
+  const inMemory = async () => (await next.call('daemon.status', {})).inMemory ?? [];
+  const three = await until(async () => {
+    const begun = await startFast(t, { ...machine, pages: inMemory });
+    if ((await inMemory()).some(({ state }) => state === 'serving')) return begun;
+    // A daemon that has just begun may not have been asked.
+    await begun.end();
+    return undefined;
+  });
+  t.is(await three.write('new'), 'done newer');
+  t.is(readFileSync(`${disk}/file`, 'latin1'), 'old\n');
+});
+
 /** Puts so many files into the application's folder. */
 function fillFolder({ disk }: { disk: string }, count: number): void {
   const input = Array.from({ length: count }, (_, n) => `${n}\n`).join('');

@@ -93,6 +93,33 @@ when(test, { root: true })('an application that takes long holds up no other', a
 });
 
 when(test, { root: true })(
+  'memory that cannot be removed is told as that, and not as what cannot be written back',
+  async (t) => {
+    const { home, partition } = await servedHome(t);
+    const store = await openStore(join(temporaryFolder(t), 'test.db'));
+    t.teardown(() => store.close());
+    const told: string[] = [];
+    const warn = (facts: object, what: string) => void told.push(what, JSON.stringify(facts));
+    const session = new Session(
+      {
+        ...{ store, log: { ...silentLog, warn }, now: () => Date.now() },
+        makePartition: async () => partition,
+        partitionOf: async () => partition,
+        removePartition: async () => {
+          throw new Error('somebody is in it');
+        },
+      },
+      { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home, folders: ['app'] },
+    );
+    await session.fill();
+    await session.close();
+    t.like(session, { state: 'gone', problem: undefined });
+    t.is(told.length, 2);
+    t.regex(told.join(' '), /^cannot remove its memory.*somebody is in it/);
+  },
+);
+
+when(test, { root: true })(
   'what was never in memory is compared again before the next one',
   async (t) => {
     const folder = temporaryFolder(t);
