@@ -13,6 +13,7 @@ const FSCONFIG_CMD_CREATE = 6;
 const FSCONFIG_CMD_RECONFIGURE = 7;
 const FSPICK_CLOEXEC = 1;
 const FSPICK_NO_AUTOMOUNT = 4;
+const FSPICK_EMPTY_PATH = 8;
 const AT_FDCWD = -100;
 
 const fsopen = declareInt('fsopen', ['text', 'uint']);
@@ -92,21 +93,39 @@ export async function createMount(type: string, options: FsOption[], flags: numb
   }
 }
 
+function pick(root: string | Fd): Fd {
+  const flags = FSPICK_CLOEXEC | FSPICK_NO_AUTOMOUNT;
+  if (typeof root === 'string') return new Fd(fspick(AT_FDCWD, root, flags), root);
+  return new Fd(fspick(root.number, '', flags | FSPICK_EMPTY_PATH), root.what);
+}
+
 /**
- * Makes the file system that is shown at `path` read-only, in all its mounts in all namespaces, or writable again; what it holds
- * back is written to the disk first. Throws EBUSY while any file in it is open for writing.
+ * Gives a file system other options, in all its mounts in all namespaces.
+ * @param root a path, or a descriptor on the root of a mount; @param what for messages, beside the kernel's own words.
  */
-export async function setReadOnly(path: string, readOnly: boolean): Promise<void> {
-  const context = new Fd(fspick(AT_FDCWD, path, FSPICK_CLOEXEC | FSPICK_NO_AUTOMOUNT), path);
-  const what = `${path} as ${readOnly ? 'read-only' : 'writable'}`;
+export async function reconfigure(
+  root: string | Fd,
+  options: readonly FsOption[],
+  what: string,
+): Promise<void> {
+  const context = pick(root);
   try {
-    fsconfig(context.number, FSCONFIG_SET_FLAG, readOnly ? 'ro' : 'rw', null, 0);
+    for (const option of options) setOption(context, option);
     await fsconfig.later(context.number, FSCONFIG_CMD_RECONFIGURE, null, null, 0);
   } catch (error) {
     throw explain(error, context, what);
   } finally {
     context.close();
   }
+}
+
+/**
+ * Makes the file system that is shown at `path` read-only, in all its mounts in all namespaces, or writable again; what it holds
+ * back is written to the disk first. Throws EBUSY while any file in it is open for writing.
+ */
+export async function setReadOnly(path: string, readOnly: boolean): Promise<void> {
+  const what = `${path} as ${readOnly ? 'read-only' : 'writable'}`;
+  await reconfigure(path, [{ key: readOnly ? 'ro' : 'rw' }], what);
 }
 
 /** True when the running kernel knows `type` (opening a context loads its module). */
