@@ -46,6 +46,22 @@ export const fastCommands = (): readonly Command[] => [
     load: async () => (await import('../run/fast.ts')).list,
   },
   {
+    name: 'fast resize',
+    group: 'Fast partitions',
+    summary: 'Make a fast partition on ram larger or smaller while it is in use.',
+    about: [
+      'Programs go on working in it, and what it holds stays. A larger one is granted as a new one of that size would be; a smaller one has room for what it holds, or is refused.',
+    ],
+    operands: [{ name: 'NAME', summary: 'Name of the fast partition.', complete: 'fast' }],
+    flags: [
+      { name: 'size', value: 'SIZE', summary: 'The most that it will hold from now on.' },
+      ...changeFlags,
+    ],
+    required: [['size']],
+    examples: [['personactl fast resize build --size 4G', '']],
+    load: async () => (await import('../run/fast.ts')).resize,
+  },
+  {
     name: 'fast rm',
     group: 'Fast partitions',
     summary: 'Remove a fast partition with all it holds.',

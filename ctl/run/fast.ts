@@ -93,6 +93,18 @@ export async function list(call: Call): Promise<undefined> {
   });
 }
 
+/** `personactl fast resize` */
+export async function resize(call: Call): Promise<number | undefined> {
+  const params = { name: call.name('NAME'), bytes: parseSize(call.text('size') ?? '') };
+  return runChange(call, 'fast.resize', params, (outcome) => {
+    const { name, bytes, usedBytes } = outcome.result.partition;
+    call.out.done(outcome, () => [
+      say`Fast partition ${call.out.style.bold(name)} has ${formatSize(bytes)} now, ${formatSize(usedBytes)} used.`,
+    ]);
+    return undefined;
+  });
+}
+
 /** `personactl fast rm` */
 export async function remove(call: Call): Promise<number | undefined> {
   return runChange(call, 'fast.rm', { name: call.name('NAME') }, (outcome) => {

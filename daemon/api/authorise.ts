@@ -37,6 +37,7 @@ export const owned: Owned = {
   'slot.rollback': { of: 'slot', key: 'slot' },
   'slot.history': { of: 'slot', key: 'slot' },
   'slot.exec': { of: 'slot', key: 'slot' },
+  'fast.resize': { of: 'fast', key: 'name' },
   'fast.rm': { of: 'fast', key: 'name' },
   'enclave.show': { of: 'enclave', key: 'enclave' },
   'enclave.open': { of: 'enclave', key: 'enclave' },

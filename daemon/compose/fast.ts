@@ -6,7 +6,7 @@ import type { Choice } from '../fast/choose.ts';
 import { readPartitions } from '../fast/fast-rows.ts';
 import { fastTasks } from '../fast/fast-tasks.ts';
 import type { FastVolumes } from '../fast/nvme.ts';
-import { planCreate, planRemove } from '../fast/plan.ts';
+import { planCreate, planRemove, planResize } from '../fast/plan.ts';
 import { type FastParts, FastRoom, type FastView } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { wallMs } from '../kernel/clock.ts';
@@ -69,6 +69,17 @@ function fastMethods(room: FastRoom): FastMethods {
     'fast.list': async (_, { caller }) => ({
       partitions: (await room.views(caller.uid === 0 ? undefined : caller.uid)).map(pageOf),
     }),
+    'fast.resize': async ({ name, bytes }, { caller }) => {
+      if (isOfApplication(name)) {
+        const reason =
+          'it belongs to an application that works in memory, and is given more by itself';
+        throw new PersonaError('bad-value', { name, reason });
+      }
+      return {
+        plan: await planResize(room, { name, bytes }, caller),
+        answer: async () => ({ partition: pageOf(await room.view(name)) }),
+      };
+    },
     'fast.rm': async ({ name }, { caller }) => ({
       plan: await planRemove(room, notOfApplication(name), caller),
     }),

@@ -37,7 +37,7 @@ export function putPartition(tx: Tx, partition: FastPartition, change?: number):
   tx.run(
     `INSERT INTO fast (name, id, owner, medium, bytes, state, boot, created, change, detail)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (name) DO UPDATE SET state = excluded.state, boot = excluded.boot, detail = excluded.detail`,
+     ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes, state = excluded.state, boot = excluded.boot, detail = excluded.detail`,
     name,
     id,
     owner,

@@ -22,6 +22,8 @@ export interface Medium {
   ): Promise<{ mount: Fd; empty: boolean; opened: Opened }>;
   /** What is to be kept of a partition that this mount shows; undefined when the mount is another's. */
   openedOf(partition: FastPartition, line: MountLine): Opened | undefined;
+  /** Gives what `mount` is the root of another size, while it is in use. Absent where that cannot be. Throws bad-value when it holds more. */
+  resize?(mount: Fd, bytes: number, opened: Opened): Promise<void>;
   /** Bytes of memory that it takes now, of a partition that is shown here. */
   memoryBytes(partition: FastPartition, at: string): number;
   /** Puts right, at a start, what a partition that is shown may have lost; says what cannot be put right. */

@@ -6,6 +6,7 @@ import { failedWith } from '../kernel/errno.ts';
 import { type MountLine, readMountinfo } from '../kernel/mountinfo.ts';
 import { attach, openPlace, unmount } from '../kernel/mounts.ts';
 import { type Inside, whoIsInside } from '../kernel/processes.ts';
+import { statMount } from '../kernel/stat-mount.ts';
 import { UnmountWatch } from '../kernel/unmount-watch.ts';
 import type { Medium } from './medium.ts';
 import type { FastPartition, Opened } from './partition.ts';
@@ -77,6 +78,15 @@ export class FastPlace {
       await mount.closeLater();
     }
     return facts;
+  }
+
+  /** Gives a partition that is shown another size, while it is in use: `medium` can do that. Throws bad-value when it holds more. */
+  async resize(partition: FastPartition, medium: Medium, bytes: number): Promise<void> {
+    using root = openPlace(this.at(partition.name));
+    const shown = this.shown(partition, medium);
+    // What is at the name by now may be another one.
+    if (shown === undefined || statMount(root).device !== shown.device) throw notShown(partition);
+    await medium.resize?.(root, bytes, shown.opened);
   }
 
   /** Throws `in-use` when programs are inside, or a mount namespace keeps the partition for itself. */
@@ -154,6 +164,10 @@ export class FastPlace {
     this.#watch.close();
   }
 }
+
+/** What is said of one that is not there to be worked on. */
+export const notShown = ({ name }: FastPartition): PersonaError =>
+  new PersonaError('fast-not-found', { name, reason: 'it is not there now' });
 
 function inUse({ name }: FastPartition, inside: readonly Inside[]): PersonaError {
   const named = inside

@@ -14,6 +14,7 @@ export interface FastCaller {
 }
 
 const PAGE = 4096;
+const wholePages = (bytes: number): number => Math.ceil(bytes / PAGE) * PAGE;
 /** Rows of one change. */
 const ROW_BYTES = 64 * 1024;
 
@@ -48,7 +49,7 @@ export async function planCreate(
     gid: caller.gid,
     medium: params.medium === 'auto' ? 'ram' : params.medium,
     ...(volume === undefined ? {} : { volume }),
-    bytes: Math.ceil(params.bytes / PAGE) * PAGE,
+    bytes: wholePages(params.bytes),
     state: 'ready',
     boot: bootId(),
     createdMs: room.now(),
@@ -73,6 +74,26 @@ export async function planCreate(
     tasks: auto
       ? [{ kind: 'fast.measure', params: { partition, trials } as unknown as Json }, make]
       : [make],
+    needs: { bytes: ROW_BYTES },
+  };
+}
+
+/** Gives a partition another size while it is in use. Throws fast-not-found, bad-value, limit-exceeded, no-memory. */
+export async function planResize(
+  room: FastRoom,
+  params: { name: string; bytes: number },
+  caller: Pick<FastCaller, 'uid'>,
+): Promise<Plan> {
+  const partition = await room.partition(params.name);
+  const { name, id } = partition;
+  const bytes = wholePages(params.bytes);
+  await room.admitSize(partition, bytes);
+  return {
+    kind: 'fast.resize',
+    summary: `give fast partition ${name} ${formatSize(bytes)} instead of ${formatSize(partition.bytes)}`,
+    ownerUid: caller.uid,
+    holds: [`fast:${name}`, 'fast-space:all'],
+    tasks: [{ kind: 'fast.resize', params: { name, id, bytes } }],
     needs: { bytes: ROW_BYTES },
   };
 }

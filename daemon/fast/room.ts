@@ -12,9 +12,9 @@ import { findPartition, putPartition, readPartitions } from './fast-rows.ts';
 import type { Medium } from './medium.ts';
 import { type FastVolumes, nvmeIn, removeStrays } from './nvme.ts';
 import type { FastPartition, MediumName, Opened } from './partition.ts';
-import { FastPlace } from './place.ts';
+import { FastPlace, notShown } from './place.ts';
 import { type Claim, checkCount, checkDisk, checkMemory, type MemoryNow } from './quota.ts';
-import { ram } from './ram.ts';
+import { ram, tooSmallFor } from './ram.ts';
 import { zram } from './zram.ts';
 
 /** What the room is opened with. */
@@ -83,11 +83,17 @@ export class FastRoom {
     return findPartition(this.#parts.store, name);
   }
 
-  /** Throws when the machine has no such ground, or the partition is too small for it or too much: for its owner, for all users together, or for a side of the machine's memory. */
+  /**
+   * Throws when the machine has no such ground, or the partition is too small for it or too much: for its owner, for all users together, or for
+   * a side of the machine's memory. What takes no more than it was granted is not asked for again.
+   */
   async admit(partition: FastPartition): Promise<void> {
     const { store, settings, accountOf, memory } = this.#parts;
     checkMedium(this.medium(partition), partition);
-    const others = (await readPartitions(store)).filter(({ id }) => id !== partition.id);
+    const known = await readPartitions(store);
+    const others = known.filter(({ id }) => id !== partition.id);
+    const granted = known.find(({ id }) => id === partition.id);
+    if (granted !== undefined && partition.bytes <= granted.bytes) return;
     const claim = (one: FastPartition): Claim => {
       const { takesMemory, countsAs } = this.medium(one);
       const { owner, bytes } = one;
@@ -110,7 +116,24 @@ export class FastRoom {
       allPercent: settings['fast.memory_percent'],
       ownerPercent: settings['fast.owner_percent'],
     };
-    checkMemory(wanted, alike, this.#promisedBytes(others), await memory(), percent);
+    // What it holds is not spare any more.
+    const memoryBytes = Math.max(0, wanted.memoryBytes - this.#memoryBytes(partition));
+    const more = { ...wanted, memoryBytes };
+    checkMemory(more, alike, this.#promisedBytes(others), await memory(), percent);
+  }
+
+  /** Throws when a partition cannot have this size from now on: bad-value, fast-not-found, limit-exceeded, no-memory. */
+  async admitSize(partition: FastPartition, bytes: number): Promise<void> {
+    const medium = this.medium(partition);
+    if (medium.resize === undefined) {
+      const reason = `only what lies on ram can be given another one, and this lies on ${partition.medium}`;
+      throw new PersonaError('bad-value', { name: 'the size', reason });
+    }
+    const isThere =
+      partition.state === 'ready' && this.place.shown(partition, medium) !== undefined;
+    if (!isThere) throw notShown(partition);
+    await this.admit({ ...partition, bytes });
+    if (this.#usedBytes(partition) > bytes) throw tooSmallFor(this.place.at(partition.name));
   }
 
   /** Throws `no-space` when so much would leave too little of the disk, or of the volume. */

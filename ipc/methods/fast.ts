@@ -71,6 +71,12 @@ export const fastMethods = {
     {},
     { partitions: v.array(fastPage) },
   ),
+  'fast.resize': change(
+    'any',
+    'Gives a fast partition on ram another size while it is in use.',
+    { name, bytes: count },
+    { partition: fastPage },
+  ),
   'fast.rm': change(
     'any',
     'Removes a fast partition with all it holds.',

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Request } from '../../daemon/api/rooms.ts';
 import type { Json } from '../../daemon/changes/task.ts';
@@ -66,8 +74,9 @@ async function observe({ rooms, engine }: Daemon, folder: string): Promise<Json>
     partitions: partitions.map(({ name, on, volume, bytes, state, path }) => {
       const note = noteOf(folder, name);
       const { uid, mode } = statSync(path);
+      const { blocks, bsize } = statfsSync(path);
       return {
-        ...{ name, on, volume: volume ?? null, bytes, state, uid, mode },
+        ...{ name, on, volume: volume ?? null, bytes, state, uid, mode, room: blocks * bsize },
         note: existsSync(note) ? readFileSync(note, 'utf8') : null,
       };
     }),
@@ -117,11 +126,18 @@ const create =
   (methods) =>
     methods['fast.create']({ name: 'other', bytes, ...ground }, request);
 const remove: Asked = (methods) => methods['fast.rm']({ name: 'kept' }, request);
+const resize =
+  (bytes: number): Asked =>
+  (methods) =>
+    methods['fast.resize']({ name: 'kept', bytes }, request);
 
 /** A second partition beside one that holds something. */
 export const ramCreate = subject({ on: 'ram' }, create({ on: 'ram' }));
 /** A partition that holds something, given up. */
 export const ramRemove = subject({ on: 'ram' }, remove);
+/** It gets another size, and keeps what it holds. */
+export const ramGrow = subject({ on: 'ram' }, resize(otherBytes));
+export const ramShrink = subject({ on: 'ram' }, resize(2 ** 20));
 /** The same on compressed memory. */
 export const zramCreate = subject({ on: 'zram' }, create({ on: 'zram' }));
 export const zramRemove = subject({ on: 'zram' }, remove);

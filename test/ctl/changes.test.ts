@@ -270,6 +270,7 @@ test('a fast partition is asked for in bytes, and what it cannot keep is said', 
   if (partition === undefined) throw new Error('there is a sample');
   const { root, calls } = await fakeDaemon(t, {
     'fast.create': () => ({ changeId: 12, result: { partition } }),
+    'fast.resize': () => ({ changeId: 13, result: { partition } }),
     'fast.rm': () => ({ changeId: 13, result: { name: 'build' } }),
   });
   const words = ['fast', 'create', 'build', '--size', '2G', '--on', 'ram'];
@@ -278,6 +279,10 @@ test('a fast partition is asked for in bytes, and what it cannot keep is said', 
   golden(t, 'fast-rm', await personactl({ root }, 'fast', 'rm', 'build'));
   const params = { name: 'build', bytes: 2_147_483_648, on: 'ram', wait: true };
   t.deepEqual(calls[0], { method: 'fast.create', params });
+  golden(t, 'fast-resize', await personactl({ root }, 'fast', 'resize', 'build', '--size', '2G'));
+  const { on: _, ...resized } = params;
+  t.deepEqual(calls.at(-1), { method: 'fast.resize', params: resized });
+  t.is((await personactl({ root }, 'fast', 'resize', 'build')).status, 2);
   await personactl({ root }, ...words.with(-1, 'nvme'), '--volume', 'user');
   t.deepEqual(calls.at(-1)?.params, { ...params, on: 'nvme', volume: 'user' });
   t.is((await personactl({ root }, 'fast', 'create', 'build', '--size', '2G')).status, 2);

@@ -43,6 +43,7 @@ const rows: Record<string, Row> = {
     ...{ name: 'f', bytes: 2 ** 24, on: 'nvme', volume: 'system' },
   }),
   'fast.list': row(everybody),
+  'fast.resize': row(owners, { name: 'f', bytes: 1048576 }),
   'fast.rm': row(owners, { name: 'f' }),
   'launch.plan': row(everybody, { app: 'org.example.App' }),
   'volume.create': row(root, { name: 'user', bytes: 2 ** 26 }),
