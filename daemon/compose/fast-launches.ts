@@ -7,7 +7,7 @@ import type { Plan } from '../changes/change.ts';
 import type { Engine } from '../changes/engine.ts';
 import type { Log } from '../changes/log.ts';
 import type { Paths } from '../config/paths.ts';
-import { planCreate, planRemove } from '../fast/plan.ts';
+import { planCreate, planRemove, planResize } from '../fast/plan.ts';
 import type { FastRoom } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.ts';
@@ -246,7 +246,7 @@ export class FastLaunches {
     if (status !== 'done') throw new Error(error?.message ?? `the change is ${status}`);
   }
 
-  #ground(): Pick<SessionParts, 'makePartition' | 'partitionOf' | 'removePartition' | 'isOnDisk'> {
+  #ground(): Omit<SessionParts, 'store' | 'log' | 'now' | 'elapsedMs'> {
     const room = this.#room;
     const remove = async ({ name, owner }: Wanted): Promise<void> => {
       if ((await room.find(name)) !== undefined)
@@ -272,6 +272,8 @@ export class FastLaunches {
         await this.#change(await planCreate(room, { name, bytes, medium: 'ram' }, { uid, gid }));
         return room.place.at(name);
       },
+      growPartition: async ({ name, owner: uid }, bytes) =>
+        await this.#change(await planResize(room, { name, bytes }, { uid })),
     };
   }
 }

@@ -14,7 +14,7 @@ import {
   runningIn,
   straysOf,
 } from './program-groups.ts';
-import { shortageOf } from './room-left.ts';
+import { BYTES_MAX, RoomLeft } from './room-left.ts';
 import { deleteServed, putServed, type Served } from './served-rows.ts';
 import { deadlines, type Running, sync } from './sync.ts';
 import type { Task } from './talk.ts';
@@ -32,6 +32,8 @@ export interface SessionParts {
   elapsedMs?(): number;
   /** Makes a partition in memory for the user, and says where it is. */
   makePartition(one: Wanted, bytes: number): Promise<string>;
+  /** Gives it this size while it is in use. Throws why that cannot be. */
+  growPartition(one: Wanted, bytes: number): Promise<void>;
   /** Where the partition is, if it holds what it held at `sinceMs`. */
   partitionOf(one: Served): Promise<string | undefined>;
   /** Removes it, if it is there. */
@@ -45,8 +47,6 @@ export type SessionState = 'filling' | 'filled' | 'serving' | 'ending' | 'gone';
 
 /** A copy while the program stands still takes room beside what it copies; and every name takes some. */
 const ROOM = { times: 2, perName: 16_384, bytes: 64 << 20 };
-/** More is never put into memory for one application. */
-const BYTES_MAX = 8 * 2 ** 30;
 /** A launch cannot wait until so much has been read. */
 const LARGE = { names: 2_000, bytes: 64 << 20 };
 /** What is written is on the disk after this time. */
@@ -73,6 +73,7 @@ export class Session {
   readonly #parts: SessionParts;
   #served: Served;
   #memory: string | undefined;
+  readonly #room: RoomLeft;
   #writer: WriterChild | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   /** When it last came to the disk, or from there, and when that has failed: of the clock that is never set. */
@@ -90,6 +91,10 @@ export class Session {
     this.latest = wanted;
     this.takenMs = parts.now();
     this.#savedMs = this.#elapsedMs();
+    this.#room = new RoomLeft(
+      (bytes) => parts.growPartition(wanted, bytes),
+      () => this.#elapsedMs(),
+    );
     this.#begun = earlier === undefined ? 0 : 1;
     this.#served = earlier ?? {
       ...wanted,
@@ -128,7 +133,7 @@ export class Session {
   /** Why its programs may soon be told that their disk is full, or undefined. */
   get shortage(): string | undefined {
     try {
-      return this.#memory === undefined ? undefined : shortageOf(this.#memory);
+      return this.#memory === undefined ? undefined : this.#room.told(this.#memory);
     } catch {
       return undefined; // somebody has taken it away: the next write-back says so
     }
@@ -137,6 +142,11 @@ export class Session {
   get #device(): string {
     const { dev } = statSync(this.#memory ?? '', { bigint: true });
     return deviceOf(dev).join(':');
+  }
+
+  /** Sees to it that its programs have room: it waits for no write-back, and holds up none. */
+  async keepRoom(): Promise<void> {
+    if (this.state === 'serving' && this.#memory !== undefined) await this.#room.keep(this.#memory);
   }
 
   /** Nobody works in memory any more, in whatever group. */

@@ -212,6 +212,8 @@ export class Sessions {
   }
 
   #tick(): void {
+    // A program that is being written back goes on writing.
+    for (const session of this.#all.values()) void session.keepRoom();
     for (const name of new Set([...this.#all.keys(), ...this.#missed.keys()])) {
       if (this.#turns.has(name)) continue;
       const turn = this.#turn(name).finally(() => this.#turns.delete(name));

@@ -10,6 +10,8 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statfsSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -24,7 +26,7 @@ import { freezableIn } from '../../../daemon/kernel/freezer.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
-import { privateTree, startLive } from '../../security/live-daemon.ts';
+import { asUser, privateTree, startLive } from '../../security/live-daemon.ts';
 import { memoryNeeds } from '../../support/memory-group.ts';
 import { partner } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
@@ -59,7 +61,10 @@ test('folders in other ones come with them', (t) => {
 
 const games = { uid: 5, gid: 60 };
 const PATH = '/usr/local/bin:/usr/bin:/bin';
-/** Writes each line that it reads into a file of its folder. At `leave` it leaves a process behind, which writes what comes out of a pipe. */
+/**
+ * Writes each line that it reads into a file of its folder. At `leave` it leaves a process behind, which writes what comes out of a pipe; at
+ * `fill 5` it appends 5 MiB to another file.
+ */
 const paint = `#!/bin/sh
 cd "$(dirname "$0")/../games/.paint"
 echo begun >&2
@@ -68,6 +73,8 @@ while read -r line; do
   if [ "$line" = leave ]; then
     setsid sh -c 'read -r last < ../pipe; echo "$last" > file' > /dev/null 2>&1 &
     echo "left $!"
+  elif set -- $line; [ "$1" = fill ]; then
+    head -c "$2M" /dev/zero >> big 2> /dev/null && echo filled || echo full
   else
     echo "$line" > file
     echo "done $(cat other)"
@@ -87,8 +94,12 @@ async function until<T>(look: () => Promise<T | undefined> | T | undefined): Pro
 }
 
 /** A machine with one application whose data may lie in memory, and a daemon. `more` is told the home when its folders are there. */
-async function paintMachine(t: ExecutionContext, more: (home: string) => void = () => undefined) {
-  const root = privateTree(t, userSide(t));
+async function paintMachine(
+  t: ExecutionContext,
+  more: (home: string) => void = () => undefined,
+  settings = '',
+) {
+  const root = privateTree(t, userSide(t) + settings);
   endFastGroups(t, root);
   const disk = `${root}/machine/usr/games/.paint`;
   const program = `${root}/machine/usr/bin/paint`;
@@ -467,6 +478,54 @@ live('a folder that is too large for a launch is in memory for each later one', 
   t.is(last.said(), '');
   t.is(await last.write('last'), 'done old');
   t.is(readFileSync(`${disk}/file`, 'latin1'), 'next\n');
+});
+
+const MiB = 2 ** 20;
+const ownerPercent = 4;
+const roomy = when(test, {
+  ...launcherNeeds,
+  root: true,
+  tools: ['bwrap', 'python3'],
+  other: () =>
+    unmanaged() ?? (totalmem() < 8 * 2 ** 30 ? 'needs 8 GiB of memory for a quota' : undefined),
+});
+
+roomy('what it was given grows with what it writes, up to the quota of its user', async (t) => {
+  const settings = `[fast]\nowner_percent = ${ownerPercent}\n`;
+  const machine = await paintMachine(t, undefined, settings);
+  const { disk, daemon, client, pages } = machine;
+  const name = partitionName('paint', games.uid);
+  const sizeOf = async () => {
+    const { partitions } = await client.call('fast.list', {});
+    const { blocks, bsize } = statfsSync(join(daemon.run, 'fast', name));
+    const size = partitions.find((one) => one.name === name)?.bytes;
+    return size === blocks * bsize ? size : undefined;
+  };
+  const one = await startFast(t, machine);
+  const given = await until(sizeOf);
+  // What his quota has left is enough to double it once.
+  const { totalBytes } = await client.call('partitions.show', {});
+  const quota = Math.floor((totalBytes * 0.8 * ownerPercent) / 100);
+  const rest = { name: 'rest', bytes: quota - 3 * given, on: 'ram', wait: true };
+  const made = await asUser(games.uid, [], daemon.run, [['fast.create', rest]]);
+  t.is(made[0]?.error, undefined);
+  // Copies that wait to be written take room, too: none is made for a while after this.
+  const sync = () => client.call('app.sync', {});
+  await sync();
+  t.is(await one.write('fill 52'), 'filled');
+  const grown = await until(async () => {
+    const size = await sizeOf();
+    return size === given ? undefined : size;
+  });
+  t.is(grown, 2 * given);
+  await sync();
+  t.is(await one.write('fill 56'), 'filled');
+  const problem = await until(async () => (await pages())[0]?.problem);
+  t.regex(problem, /^only .* could not be given more: .*your fast partitions together is over/);
+  t.is(await sizeOf(), grown);
+  await one.end();
+  await until(async () => ((await pages()).length === 0 ? true : undefined));
+  t.is(statSync(join(disk, 'big')).size, 108 * MiB);
 });
 
 const MANY = 100_000;

@@ -54,6 +54,7 @@ hung('at the stop of the daemon it holds up no other application', async (t) => 
       return 0;
     },
     makePartition: async () => good.partition,
+    growPartition: async () => undefined,
     partitionOf: async () => undefined,
     removePartition: async () => ended.resolve(),
   });

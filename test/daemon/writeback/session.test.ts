@@ -38,6 +38,7 @@ when(test, { root: true })('a clock that is set back keeps nothing from the disk
     {
       ...{ store, log: silentLog, now: () => clock.wallMs, elapsedMs: () => clock.elapsedMs },
       makePartition: async () => folder,
+      growPartition: async () => undefined,
       partitionOf: async () => undefined,
       removePartition: async () => undefined,
     },
@@ -75,6 +76,7 @@ when(test, { root: true })('an application that takes long holds up no other', a
   const sessions = new Sessions({
     ...{ store, log: { ...silentLog, warn }, now: () => Date.now(), elapsedMs: nextHour },
     makePartition: async () => folder,
+    growPartition: async () => undefined,
     partitionOf: async ({ name }) => (name === 'slow' ? await slow.promise : undefined),
     removePartition: async () => undefined,
   });
@@ -128,6 +130,7 @@ when(test, { root: true })(
     const parts = {
       ...{ store, log: silentLog, now: () => Date.now() },
       makePartition: async () => folder,
+      growPartition: async () => undefined,
       partitionOf: async () => undefined,
       removePartition: async () => undefined,
     };
@@ -190,6 +193,7 @@ when(test, { root: true })(
       {
         ...{ store, log: silentLog, now: () => Date.now() },
         makePartition: async () => home.partition,
+        growPartition: async () => undefined,
         partitionOf: async () => home.partition,
         removePartition: async () => undefined,
       },
@@ -221,6 +225,7 @@ when(test, { root: true })(
     const sessions = new Sessions({
       ...{ store, log: silentLog, now: () => Date.now() },
       makePartition: async () => partition,
+      growPartition: async () => undefined,
       partitionOf: async () => partition,
       removePartition: async () => {
         for (const name of readdirSync(partition))
@@ -274,6 +279,7 @@ populous('an instance that begins while it is looked for is seen', async (t) => 
       store: Object.create(store, { commit: { value: async () => undefined } }),
       ...{ log: silentLog, now: () => (moment += 1) },
       makePartition: async () => partition,
+      growPartition: async () => undefined,
       partitionOf: async () => partition,
       removePartition: async () => undefined,
     },
