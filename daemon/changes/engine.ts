@@ -61,6 +61,10 @@ export function startEngine(given: EngineParts): Engine {
     parts.kinds.check(plan, tasksMax);
     for (const task of plan.tasks) checkedValue(task.params, 'a parameter', journalValueBytesMax);
   };
+  const checkTaken = (plan: Plan): void => {
+    if (queue.refusal !== undefined && !(queue.repairs && plan.needs?.repairs === true))
+      throw new PersonaError('daemon-degraded', { reason: queue.refusal });
+  };
   return {
     dryRun(plan) {
       check(plan);
@@ -68,9 +72,9 @@ export function startEngine(given: EngineParts): Engine {
     },
     async submit(plan) {
       check(plan);
-      if (queue.refusal !== undefined && !(queue.repairs && plan.needs?.repairs === true))
-        throw new PersonaError('daemon-degraded', { reason: queue.refusal });
+      checkTaken(plan);
       await given.space(plan.needs?.bytes ?? 0, plan.needs?.rescue === true);
+      checkTaken(plan); // it may be stopping since
       // From here until the journal is asked nothing waits: places and holds are taken in one step.
       checkPlaces(queue, plan, parts);
       checkHolders(queue, plan, parts);
@@ -101,7 +105,8 @@ export function startEngine(given: EngineParts): Engine {
     },
     async stop() {
       queue.refusal = 'it is stopping';
-      await Promise.all(queue.running.values());
+      // What is only being journalled runs after that.
+      while (queue.running.size > 0) await Promise.all(queue.running.values());
     },
   };
 }

@@ -62,7 +62,7 @@ export async function goForward(live: Live, parts: RunnerParts): Promise<void> {
     ended: { result: live.result },
   };
   // After the point of no return the outcome is durable already; recovery would only close it again.
-  if (wasCommitted) soon(parts, entry);
+  if (wasCommitted) soon(live, parts, entry);
   else await parts.journal.append(entry);
 }
 
@@ -121,7 +121,12 @@ async function finish(
   const events =
     kind.forward && !task.declared ? [{ task: index, step: 'start' as const }, done] : [done];
   if (kind.forward) {
-    soon(parts, { changeId: live.id, events, result: outcome.result, record: outcome.record });
+    soon(live, parts, {
+      changeId: live.id,
+      events,
+      result: outcome.result,
+      record: outcome.record,
+    });
   } else if (kind.pointOfNoReturn) {
     const status = nextChange(live.status, 'commit');
     events.push({ step: 'commit' });

@@ -131,6 +131,31 @@ function writeEvents(tx: Tx, { changeId, events }: Entry, now: number, order: ()
 }
 
 /**
+ * Commits, and once more when `relieve` made room, be it for another write that had failed as well: there is nothing to give twice.
+ */
+function withRelief(relieve: (error: unknown) => Promise<boolean>) {
+  let times = 0;
+  let turn: Promise<unknown> = Promise.resolve();
+  const relieved = (error: unknown, before: number): Promise<boolean> => {
+    const mine = turn.then(async () => {
+      if (times > before) return true;
+      const made = await relieve(error);
+      if (made) times += 1;
+      return made;
+    });
+    turn = mine.catch(() => undefined);
+    return mine;
+  };
+  return async (commit: () => Promise<void>): Promise<void> => {
+    const before = times;
+    await commit().catch(async (error) => {
+      if (!(await relieved(error, before))) throw error;
+      await commit();
+    });
+  };
+}
+
+/**
  * The journal over `store`. When a write fails `relieve` may make room for it; if it says that it did, the write
  * is tried once more. `now` is the time in milliseconds since 1970.
  */
@@ -151,6 +176,7 @@ export function journalOver(
     }
     return found;
   };
+  const relieved = withRelief(relieve);
   let lastOrder: number | undefined;
   const order = (): number => {
     lastOrder = (lastOrder ?? 0) + 1;
@@ -166,10 +192,7 @@ export function journalOver(
     await faults.at(`journal:before:${point}`);
     const collect = (tx: Tx) => writeEntry(tx, entry, now(), order);
     const commit = () => (durable ? store.commit : store.commitUnflushed)(collect);
-    await commit().catch(async (error) => {
-      if (!(await relieve(error))) throw error;
-      await commit();
-    });
+    await relieved(commit);
     await faults.at(`journal:after:${point}`);
   };
   return {

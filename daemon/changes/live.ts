@@ -43,6 +43,8 @@ export interface Live {
   hung?: Promise<unknown>;
   listeners: Set<(event: ChangeEvent) => void>;
   lastProgressMs: number;
+  /** Settled when what is journalled after the fact is written, or cannot be. */
+  journalled: Promise<void>;
   ended: PromiseWithResolvers<Result>;
 }
 
@@ -59,6 +61,7 @@ export function newLive(id: number, plan: Plan, nowMs: number): Live {
     bag: new Map(),
     listeners: new Set(),
     lastProgressMs: 0,
+    journalled: Promise.resolve(),
     ended: Promise.withResolvers<Result>(),
   };
 }

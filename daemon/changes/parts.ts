@@ -41,11 +41,17 @@ export function failureOf(error: unknown, task?: number): Failure {
 /** Marks a failed write of the journal, which is no failure of the task. */
 export class JournalFailure extends Error {}
 
-/** Journals what recovery would find again; a failure is logged, the next start closes the change. */
-export function soon(parts: RunnerParts, entry: Entry): void {
-  parts.journal
-    .appendSoon(entry)
-    .catch((error) => parts.log.error({ changeId: entry.changeId, err: error }, 'cannot close'));
+/**
+ * Journals what recovery would find again. What could not be written that way is written once more by itself, behind what came before it.
+ * When that fails, too, the next start repeats the task: until then no change may make anew what it removes.
+ */
+export function soon(live: Live, parts: RunnerParts, entry: Entry): void {
+  const earlier = live.journalled;
+  live.journalled = parts.journal.appendSoon(entry).catch(async () => {
+    await earlier;
+    await parts.journal.append(entry);
+  });
+  live.journalled.catch(parts.broken);
 }
 
 /** Journals `entry`; tells a failing journal from rows of the task that break a rule. */

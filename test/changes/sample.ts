@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Plan } from '../../daemon/changes/change.ts';
-import { type Engine, startEngine } from '../../daemon/changes/engine.ts';
+import { type Engine, type EngineParts, startEngine } from '../../daemon/changes/engine.ts';
 import { journalOver } from '../../daemon/changes/journal.ts';
 import { kindsOf } from '../../daemon/changes/kinds.ts';
 import { silentLog } from '../../daemon/changes/log.ts';
@@ -123,7 +123,10 @@ export async function openParts(
   tasks: readonly AnyTask[],
   hooks: Hooks,
   some: Partial<ChangeLimits> = {},
-  accountOf: (uid: number) => number = (uid) => uid,
+  {
+    accountOf = (uid) => uid,
+    space = () => undefined,
+  }: Partial<Pick<EngineParts, 'accountOf' | 'space'>> = {},
 ): Promise<{ store: Store; engine: Engine }> {
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
   const now = () => Date.now();
@@ -134,7 +137,7 @@ export async function openParts(
     log: silentLog,
     limits: { ...limits, ...some },
     now,
-    space: () => undefined,
+    space,
     accountOf,
   });
   return { store, engine };

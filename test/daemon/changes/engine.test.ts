@@ -1,8 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { ChangeEvent, Plan } from '../../../daemon/changes/change.ts';
+import type { EngineParts } from '../../../daemon/changes/engine.ts';
 import { type Faults, noFaults } from '../../../daemon/changes/faults.ts';
 import type { ChangeStatus } from '../../../daemon/changes/status.ts';
 import { type AnyTask, defineTask, type Json } from '../../../daemon/changes/task.ts';
@@ -22,20 +24,25 @@ class Gates {
   }
 }
 
+const diskFull = () => Object.assign(new Error('SQLITE_FULL: full'), { code: 'SQLITE_FULL' });
+
 interface Setup {
-  accountOf?: (uid: number) => number;
+  accountOf?: EngineParts['accountOf'];
   limits?: Partial<ChangeLimits>;
   faults?: Faults;
   more?: AnyTask[];
   /** Takes what the database is told. */
   said?: string[];
+  /** What the database has no room for. */
+  isFull?: (sql: string) => boolean;
+  space?: () => Promise<void>;
 }
 
 async function setUp(
   t: ExecutionContext,
-  { limits = {}, faults = noFaults, more = [], accountOf, said = [] }: Setup = {},
+  { limits = {}, faults = noFaults, more = [], said = [], isFull, ...parts }: Setup = {},
+  folder = mkdtempSync(join(tmpdir(), 'personad-engine-')),
 ) {
-  const folder = mkdtempSync(join(tmpdir(), 'personad-engine-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const gates = new Gates();
   const undone: string[] = [];
@@ -56,6 +63,7 @@ async function setUp(
     const driver = await openDriver(file);
     const exec = (sql: string) => {
       said.push(sql);
+      if (isFull?.(sql)) return Promise.reject(diskFull());
       return driver.exec(sql);
     };
     return { ...driver, exec };
@@ -65,7 +73,7 @@ async function setUp(
     tasks,
     { faults, openDriver: listened, wrapTask: (task) => task },
     limits,
-    accountOf,
+    parts,
   );
   t.teardown(() => store.close());
   await engine.recover();
@@ -375,6 +383,102 @@ test('a journal that cannot be written fails the change, changes nothing, takes 
   t.is(result.status, 'doing', 'it rests where it was; the next start recovers it');
   t.deepEqual(undone, []);
   t.is(code(await t.throwsAsync(engine.submit(plan('b', ['y'])))), 'daemon-degraded');
+});
+
+/** What could not be undone any more, and what removes what it left. */
+function removal(removed: () => void): { more: AnyTask[]; planned: Plan } {
+  const more = [
+    step('test.forget', { pointOfNoReturn: true }),
+    step('test.remove', { forward: true, do: async () => removed() }),
+  ];
+  return {
+    more,
+    planned: plan('rm', ['x'], { tasks: more.map(({ kind }) => ({ kind, params: null })) }),
+  };
+}
+
+const openIn = async (store: Store): Promise<unknown> =>
+  (await store.get('SELECT count(*) AS n FROM changes WHERE ended IS NULL'))?.n;
+
+test('the end of a change that the disk had no room for is written once more', async (t) => {
+  t.timeout(60_000);
+  let refusals = 0;
+  // Both lines together, and each by itself.
+  const { more, planned } = removal(() => {
+    refusals = 3;
+  });
+  const isFull = (sql: string) => sql.includes("'finish'") && refusals-- > 0;
+  const { engine, store } = await setUp(t, { more, isFull });
+  t.is((await (await engine.submit(planned)).done).status, 'done');
+  while ((await openIn(store)) !== 0) t.is(engine.refusing(), undefined);
+  t.true(refusals < 0);
+  const lines = await store.all('SELECT task, event FROM events ORDER BY seq');
+  t.deepEqual(
+    lines.slice(-2).map(({ task, event }) => [task, event]),
+    [
+      [1, 'finish'],
+      [null, 'finish'],
+    ],
+  );
+});
+
+test('what the journal never takes of an end stops all changes until the start that repeats it', async (t) => {
+  t.timeout(60_000);
+  let isFull = false;
+  let removals = 0;
+  const { more, planned } = removal(() => {
+    removals += 1;
+    isFull = removals === 1;
+  });
+  const first = await setUp(t, { more, isFull: (sql) => isFull && sql.includes("'finish'") });
+  const { done } = await first.engine.submit(planned);
+  t.is((await done).status, 'done');
+  while (first.engine.refusing() === undefined) await openIn(first.store);
+  t.regex(first.engine.refusing() ?? '', /journal cannot be written/);
+  t.is(code(await t.throwsAsync(first.engine.submit(plan('b', ['x'])))), 'daemon-degraded');
+  t.is(await openIn(first.store), 1);
+  await first.store.close();
+  const second = await setUp(t, { more }, first.folder);
+  t.is(removals, 2);
+  while ((await openIn(second.store)) !== 0);
+  t.is(second.engine.refusing(), undefined);
+});
+
+test('a stop waits for what was only being journalled when it came', async (t) => {
+  const journalling = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const faults: Faults = {
+    async at(point) {
+      if (!point.startsWith('journal:before:create')) return;
+      journalling.resolve();
+      await held.promise;
+    },
+  };
+  let ended = false;
+  const slow = step('test.slow', {
+    async do() {
+      for (let turns = 0; turns < 20; turns++) await turn();
+      ended = true;
+    },
+  });
+  const { engine } = await setUp(t, { more: [slow], faults });
+  const submitted = engine.submit(
+    plan('a', ['x'], { tasks: [{ kind: 'test.slow', params: null }] }),
+  );
+  await journalling.promise;
+  const stopped = engine.stop();
+  held.resolve();
+  await stopped;
+  t.true(ended);
+  t.is((await (await submitted).done).status, 'done');
+});
+
+test('what is only taken when the daemon stops is refused', async (t) => {
+  const given: { refuse?: () => void } = {};
+  const { engine, store } = await setUp(t, { space: async () => given.refuse?.() });
+  given.refuse = () => engine.refuse('it is stopping');
+  t.is(code(await t.throwsAsync(engine.submit(plan('a', ['x'])))), 'daemon-degraded');
+  t.is(await countOf(store), 0);
 });
 
 test('a command that the journal does not take leaves the change as it was', async (t) => {
