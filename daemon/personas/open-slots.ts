@@ -129,7 +129,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
       commitGenerationTask(room),
       showTreeTask(room),
       endSlotTask(room),
-      forgetSlotTask(),
+      forgetSlotTask(room),
       removeSlotTask(room),
       freezeSlotTask(room),
       copyUppersTask(room),

@@ -107,7 +107,10 @@ export class SlotCollector {
     const removed: Removed[] = [];
     for (const { slot, generations, uppers } of params as unknown as Going[]) {
       await next.drop(slot); // it may lie on what goes now
-      for (const number of generations) {
+      const rows = await store.all('SELECT number FROM generations WHERE slot = ?', slot);
+      const kept = new Set(rows.map(({ number }) => number));
+      // Its row stayed; or this is repeated long after, and another slot has the name and counts anew.
+      for (const number of generations.filter((one) => !kept.has(one))) {
         book.dropGeneration(slot, number);
         await removeFile(`${state}/${slot}/generations/${number}.json`);
       }

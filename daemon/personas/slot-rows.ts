@@ -153,6 +153,12 @@ export async function readFacts(store: Store): Promise<SlotFacts> {
   };
 }
 
+/** The slot as its row has it, or undefined. */
+export async function readSlot(store: Store, name: string): Promise<Slot | undefined> {
+  const row = await store.get('SELECT * FROM slots WHERE name = ?', name);
+  return row && slotOf(row);
+}
+
 /** Adds a slot. */
 export function insertSlot(tx: Tx, slot: Slot, change: number): void {
   tx.run(

@@ -94,7 +94,8 @@ export function planRemove(
   params: { slot: string; discard?: boolean | undefined; busy?: Busy | undefined },
   caller: SlotCaller,
 ): Plan {
-  const { name, volume } = room.book.slot(params.slot);
+  const { name, volume, createdMs } = room.book.slot(params.slot);
+  const going = { slot: name, createdMs };
   if (params.discard !== true && isWritten(room, name)) {
     throw new PersonaError('in-use', {
       what: `slot ${name}`,
@@ -108,9 +109,9 @@ export function planRemove(
     holds: [`slot:${name}`, 'shared:removal:all'],
     tasks: [
       task('slots.vacate-slot', { slot: name, busy: params.busy ?? 'refuse' }),
-      task('slots.end-slot', { slot: name }),
-      task('slots.forget-slot', { slot: name }),
-      task('slots.remove-slot', { slot: name, ...(volume === undefined ? {} : { volume }) }),
+      task('slots.end-slot', going),
+      task('slots.forget-slot', going),
+      task('slots.remove-slot', { ...going, ...(volume === undefined ? {} : { volume }) }),
     ],
     needs: { rescue: true },
   };

@@ -8,6 +8,7 @@ import { type SlotRoom, warmUp } from '../slot-room.ts';
 import {
   type Generation,
   putUpper,
+  readSlot,
   type Slot,
   setSlotVolume,
   type Upper,
@@ -127,6 +128,9 @@ export function showMovedTask(room: SlotRoom): AnyTask {
     async do(context, params) {
       const moved = movedOf(context);
       context.live.delete(KEY);
+      // Repeated long after: it was moved again meanwhile, or went.
+      const now = await readSlot(room.store, params.slot);
+      if (now === undefined || now.volume?.folder !== params.to?.folder) return undefined;
       await room.next.drop(params.slot);
       learn(room, params, moved);
       const restored = await show(room, params.slot, moved);

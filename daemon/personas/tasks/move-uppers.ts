@@ -7,7 +7,7 @@ import { upperInUse } from '../../kernel/overlay.ts';
 import { copyTimeoutMs, copyUppers, emptyFolder } from '../copy-uppers.ts';
 import { type MoveParams, wordsOf } from '../slot-move.ts';
 import type { SlotRoom } from '../slot-room.ts';
-import type { InVolume } from '../slot-rows.ts';
+import { type InVolume, readSlot } from '../slot-rows.ts';
 
 /** How long a tree of the earlier place may take to end: who came in while it was copied reads on. */
 const END_MS = 30_000;
@@ -79,6 +79,9 @@ export function removeMovedTask(room: SlotRoom): AnyTask {
     async do(_context, { slot, from }) {
       if (from !== undefined && room.places.problem({ name: slot, volume: from }) !== undefined)
         return;
+      // Repeated long after: it was moved back meanwhile, or another slot of this name lies there.
+      const now = await readSlot(room.store, slot);
+      if (now !== undefined && now.volume?.folder === from?.folder) return;
       await untilEnded(room, slot, room.places.folder(slot, from));
       await clear(room, slot, from);
     },

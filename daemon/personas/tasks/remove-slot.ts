@@ -11,12 +11,25 @@ import { deleteSlot, type InVolume } from '../slot-rows.ts';
 
 export interface RemoveSlotParams {
   slot: string;
+  /** When it was made: another slot may have its name by now. Absent in journals of earlier versions. */
+  createdMs?: number;
   /** Where its uppers lie; absent: in the state tree. */
   volume?: InVolume;
 }
 
 /** How long namespaces may keep a slot's tree once nobody is inside, and how long its trees may then take to end. */
 const END_MS = 10_000;
+
+/** True when the name is that of another slot by now. */
+function isTaken(room: SlotRoom, { slot, createdMs }: RemoveSlotParams): boolean {
+  const known = room.book.find(slot);
+  return known !== undefined && createdMs !== undefined && known.createdMs !== createdMs;
+}
+
+/** Throws slot-not-found when the slot went while this change waited, be there another one of its name. */
+function checkThere(room: SlotRoom, params: RemoveSlotParams): void {
+  if (isTaken(room, params)) throw new PersonaError('slot-not-found', { slot: params.slot });
+}
 
 async function endTrees(room: SlotRoom, name: string, stop: AbortSignal): Promise<void> {
   await refuseHeld(room, name, END_MS, stop);
@@ -39,8 +52,9 @@ export function endSlotTask(room: SlotRoom): AnyTask {
   return defineTask<RemoveSlotParams>({
     kind: 'slots.end-slot',
     summary: ({ slot }) => `take off the trees of slot ${slot}`,
-    async do(context, { slot }) {
-      await endTrees(room, slot, context.signal);
+    async do(context, params) {
+      checkThere(room, params);
+      await endTrees(room, params.slot, context.signal);
     },
     async undo(_context, { slot }) {
       if (room.book.find(slot) === undefined) return undefined;
@@ -50,13 +64,15 @@ export function endSlotTask(room: SlotRoom): AnyTask {
 }
 
 /** Forgets the slot and all its generations. */
-export function forgetSlotTask(): AnyTask {
+export function forgetSlotTask(room: SlotRoom): AnyTask {
   return defineTask<RemoveSlotParams>({
     kind: 'slots.forget-slot',
     summary: ({ slot }) => `forget slot ${slot} and its history`,
     pointOfNoReturn: true,
     undo: 'nothing-to-undo',
-    async do(_context, { slot }) {
+    async do(_context, params) {
+      checkThere(room, params);
+      const { slot } = params;
       return { record: (tx) => deleteSlot(tx, slot) };
     },
   });
@@ -70,7 +86,13 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
     forward: true,
     undo: 'nothing-to-undo',
     timeoutMs: 3_600_000,
-    async do(context, { slot, volume }) {
+    async do(context, params) {
+      const { slot, volume } = params;
+      if (isTaken(room, params)) {
+        // Repeated long after: all but a place in a volume, which no two slots share, is the other one's.
+        if (volume !== undefined) await room.places.remove(slot, volume);
+        return { result: { slot, freedBytes: 0 } };
+      }
       await room.flattener.settled(slot, true);
       const freedBytes = room.book.uppersOf(slot).reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
       const known = room.book.find(slot);

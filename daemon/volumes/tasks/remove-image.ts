@@ -2,7 +2,7 @@ import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { sizeOf } from '../../kernel/file-blocks.ts';
 import { exists, removeFile } from '../../kernel/files.ts';
 import { openImage } from '../backing.ts';
-import { dropVolume } from '../record.ts';
+import { dropVolume, readVolume } from '../record.ts';
 import type { VolumesRoom } from '../room.ts';
 import type { Volume } from '../volume.ts';
 
@@ -14,8 +14,12 @@ export function removeImageTask(room: VolumesRoom): AnyTask {
     forward: true,
     undo: 'nothing-to-undo',
     async do(context, { volume }) {
-      const places = room.places(volume.name);
-      await room.takeDown(volume.name);
+      const { name } = volume;
+      const places = room.places(name);
+      // Repeated long after: another volume has the name by now.
+      const now = await readVolume(name, places);
+      if (now !== undefined && now.uuid !== volume.uuid) return { result: { name, freedBytes: 0 } };
+      await room.takeDown(name);
       let freedBytes = 0;
       if (await exists(places.image)) {
         using file = openImage(places.image);
@@ -24,8 +28,8 @@ export function removeImageTask(room: VolumesRoom): AnyTask {
       await removeFile(places.image);
       await context.fault('volumes:removed');
       await dropVolume(places);
-      room.forget(volume.name);
-      return { result: { name: volume.name, freedBytes } };
+      room.forget(name);
+      return { result: { name, freedBytes } };
     },
   });
 }

@@ -5,13 +5,18 @@ import test, { type ExecutionContext } from 'ava';
 import type { FlipWay } from '../../../daemon/kernel/flip.ts';
 import { readMountinfo } from '../../../daemon/kernel/mountinfo.ts';
 import { statMount } from '../../../daemon/kernel/stat-mount.ts';
+import { SlotCollector } from '../../../daemon/personas/slot-collect.ts';
 import { slotPages } from '../../../daemon/personas/slot-pages.ts';
+import { retentionOf } from '../../../daemon/personas/slot-retention.ts';
+import { planRemove } from '../../../daemon/personas/slots.ts';
+import { loseEnd } from '../../support/lost-end.ts';
 import { partner, scratchFolder, unmountBelow } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { type Bench, type BenchOptions, startBench, twoPersonas } from '../../support/slots.ts';
 
 const rooted = when(test, { root: true, tools: ['mkfs.erofs'] });
 const CHILD = fileURLToPath(new URL('../../support/slot-child.ts', import.meta.url));
+const ROOT = { uid: 0, gid: 0 };
 const name = (bench: Bench) => readFileSync(`${bench.tree('work')}/etc/name`, 'utf8');
 const mine = (bench: Bench) => `${bench.tree('work')}/etc/mine`;
 
@@ -264,4 +269,41 @@ rooted('what may not be activated any more is not brought back by a reboot', asy
   await unmountBelow(folder);
   const third = await start(t, folder);
   t.is(readFileSync(mine(third), 'utf8'), 'kept');
+});
+
+rooted('a removal that a start repeats leaves another slot of that name alone', async (t) => {
+  const folder = scratchFolder(t);
+  const first = await start(t, folder);
+  const rm = () => planRemove(first.slots.room, { slot: 'work', discard: true }, ROOT);
+  await first.create('work');
+  await first.swap('work', 'a');
+  const late = rm();
+  await first.run(rm());
+  await first.create('work');
+  await first.swap('work', 'a');
+  writeFileSync(mine(first), 'kept');
+  await first.swap('work', 'b');
+  await t.throwsAsync(first.run(late), { code: 'slot-not-found' });
+  await loseEnd(first.store, 'slot.rm');
+  await first.stop();
+  const second = await start(t, folder);
+  t.deepEqual(second.engine.open(), []);
+  t.is(consistent(t, second), 'b');
+  await second.swap('work', 'a');
+  t.is(readFileSync(mine(second), 'utf8'), 'kept');
+});
+
+rooted('a collection leaves generations whose rows have stayed', async (t) => {
+  const bench = await start(t, scratchFolder(t));
+  await bench.create('work');
+  for (const persona of ['a', 'b', 'a']) await bench.swap('work', persona);
+  const { room } = bench.slots;
+  const numbers = () => room.book.generations('work').map(({ number }) => number);
+  await bench.store.commit((tx) => tx.run('DELETE FROM generations WHERE number = 1'));
+  const collector = new SlotCollector(room, retentionOf(0, 0));
+  const going = [{ slot: 'work', generations: [1, 2], uppers: [] }];
+  await collector.remove({ fault: async () => undefined }, going);
+  t.deepEqual(numbers(), [2, 3]);
+  const records = readdirSync(`${room.state}/work/generations`).sort();
+  t.deepEqual(records, ['2.json', '3.json']);
 });

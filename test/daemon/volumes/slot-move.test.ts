@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Daemon, Hooks } from '../../../daemon/wiring.ts';
 import { treeOfFolder } from '../../support/folder-tree.ts';
+import { loseEnd } from '../../support/lost-end.ts';
 import { run, when } from '../../support/needs.ts';
 import { fillOddTree } from '../../support/odd-tree.ts';
 import {
@@ -23,6 +24,7 @@ import {
   rootRequest,
   smallDisk,
   startSilent,
+  stoppable,
 } from '../../support/silent-daemon.ts';
 import { differences, treeFacts } from '../../support/tree-facts.ts';
 
@@ -51,7 +53,7 @@ async function written(
   const disk = smallDisk(t, 500);
   const { root, folder } = disk;
   const daemon = await startSilent(root, hooks);
-  t.teardown(() => daemon.stop());
+  const stop = stoppable(t, daemon);
   await furnish(daemon, folder);
   const shown = shownOf(root);
   mkdirSync(join(shown, 'odd'));
@@ -66,7 +68,7 @@ async function written(
   await mustDo(daemon, (methods) =>
     methods['volume.create']({ name: 'user', bytes: 96 * MiB, limitBytes: 96 * MiB }, rootRequest),
   );
-  return { daemon, root, shown };
+  return { daemon, stop, root, shown };
 }
 
 /** The time of the root folder is given to each new upper as a number, less exact than it was. */
@@ -183,4 +185,20 @@ rooted('a slot that shows nothing moves, too', async (t) => {
     ask(daemon, (m) => m['slot.move']({ slot: 'brief', to: 'user' }, rootRequest)),
     { code: 'bad-value' },
   );
+});
+
+rooted('a move that a start repeats leaves alone what was moved back since', async (t) => {
+  const { daemon, stop, root, shown } = await written(t);
+  await mustDo(daemon, moveTo('user'));
+  await mustDo(daemon, moveTo('state'));
+  writeFileSync(join(shown, 'etc/later'), 'kept');
+  await loseEnd(daemon.store, 'slot.move');
+  await stop();
+  const again = await startSilent(root);
+  t.teardown(() => again.stop());
+  t.deepEqual(again.engine.open(), []);
+  t.is(await volumeOf(again), undefined);
+  t.is(readFileSync(join(shown, 'etc/later'), 'utf8'), 'kept');
+  await mustDo(again, swap('a'));
+  t.is(readFileSync(join(shown, 'etc/mine'), 'utf8'), 'of a');
 });

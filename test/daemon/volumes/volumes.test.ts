@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { fillDisk } from '../../support/fill-disk.ts';
+import { loseEnd } from '../../support/lost-end.ts';
 import { run, when } from '../../support/needs.ts';
 import {
   ask,
@@ -24,6 +25,7 @@ import {
   rootRequest,
   smallDisk,
   startSilent,
+  stoppable,
 } from '../../support/silent-daemon.ts';
 
 // Volumes on a small disk of the test's own.
@@ -80,6 +82,22 @@ rooted('a volume owns its blocks, is seen, and goes without a trace', async (t) 
   t.deepEqual(readdirSync(join(root, 'state/volumes')), []);
   t.deepEqual(readdirSync(join(root, 'run/volumes')), ['.whole']);
   t.deepEqual(loopsOf(root), []);
+});
+
+rooted('a removal that a start repeats leaves another volume of that name alone', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const first = await startSilent(root);
+  const stop = stoppable(t, first);
+  await mustDo(first, create());
+  await mustDo(first, remove);
+  await mustDo(first, create());
+  writeFileSync(join(dataOf(root), 'file'), 'kept');
+  await loseEnd(first.store, 'volume.rm');
+  await stop();
+  const second = await daemonOn(t, root);
+  t.deepEqual(second.engine.open(), []);
+  t.like(await page(second), { state: 'ready' });
+  t.is(readFileSync(join(dataOf(root), 'file'), 'utf8'), 'kept');
 });
 
 rooted('a full disk is never felt inside a volume', async (t) => {
