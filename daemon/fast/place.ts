@@ -89,13 +89,19 @@ export class FastPlace {
     await medium.resize?.(root, bytes, shown.opened);
   }
 
-  /** Throws `in-use` when programs are inside, or a mount namespace keeps the partition for itself. */
+  /**
+   * Throws `in-use` when programs are inside, or a mount namespace keeps the partition for itself. Who could not be told counts when he is its
+   * owner: nobody else gets in.
+   */
   async vacate(partition: FastPartition, medium: Medium): Promise<void> {
     const line = this.shown(partition, medium);
     if (line === undefined) return;
     const until = performance.now() + SETTLE_MS;
     for (;;) {
-      const inside = await whoIsInside(new Set([line.device]));
+      const inside = (await whoIsInside(new Set([line.device]))).filter(
+        ({ device, by, uid }) =>
+          device !== undefined || by === 'namespace' || uid === partition.owner,
+      );
       if (inside.length === 0) return;
       const passing = inside.every(({ by }) => by === 'namespace');
       if (!passing || performance.now() >= until) throw inUse(partition, inside);

@@ -14,10 +14,23 @@ const KILL_MS = 5_000;
 const LOOK_MS = 100;
 const LOOK_MAX_MS = 1_000;
 
-/** Programs inside the tree that the slot shows. */
-export async function insideOf(room: SlotRoom, slot: string): Promise<Inside[]> {
-  const device = shownTree(anchorOf(room, slot))?.device;
-  return device === undefined ? [] : whoIsInside(new Set([device]));
+/** One of the slot's owner, or of its ids. */
+function isOfSlot({ owner, ids }: Slot, { uid }: Inside): boolean {
+  return uid === owner || (ids !== undefined && uid >= ids.first && uid < ids.first + ids.count);
+}
+
+/** Who could not be told counts where he is the owner or one of the slot's ids: nobody else can hold up a slot by what he has mapped. */
+export function mayHold(slot: Slot | undefined, one: Inside): boolean {
+  return one.device !== undefined || (slot !== undefined && isOfSlot(slot, one));
+}
+
+/** Programs inside the tree that the slot shows. A namespace that could not be told may keep it, whoever's it is. */
+export async function insideOf(room: SlotRoom, name: string): Promise<Inside[]> {
+  const device = shownTree(anchorOf(room, name))?.device;
+  if (device === undefined) return [];
+  const slot = room.book.slot(name);
+  const inside = await whoIsInside(new Set([device]));
+  return inside.filter((one) => one.by === 'namespace' || mayHold(slot, one));
 }
 
 function busyWith(slot: string, inside: Inside[]): PersonaError {
@@ -36,20 +49,9 @@ function mayEnd(slot: Slot, uid: number, one: Inside): boolean {
   return slot.owner === uid && isOfSlot(slot, one);
 }
 
-/** One of the slot's owner, or of its ids. */
-function isOfSlot({ owner, ids }: Slot, { uid }: Inside): boolean {
-  return uid === owner || (ids !== undefined && uid >= ids.first && uid < ids.first + ids.count);
-}
-
-/**
- * Who is in the way. Not who has the tree only among the mounts of its namespace: that drains with the old generation. Who could not be
- * told counts where he is the owner or one of the slot's ids: nobody else can hold up a slot by what he has mapped.
- */
+/** Who is in the way. Not who has the tree only among the mounts of its namespace: that drains with the old generation. */
 async function programsIn(room: SlotRoom, name: string): Promise<Inside[]> {
-  const slot = room.book.slot(name);
-  return (await insideOf(room, name)).filter(
-    (one) => one.by !== 'namespace' && (one.device !== undefined || isOfSlot(slot, one)),
-  );
+  return (await insideOf(room, name)).filter(({ by }) => by !== 'namespace');
 }
 
 /** Throws slot-busy while a program is in the slot. */

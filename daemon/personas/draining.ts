@@ -38,6 +38,8 @@ export interface DrainingParts {
   path(upper: Upper): string;
   /** The upper is complete and immutable now, and on the disk: write it down. */
   seal(upper: Upper): Promise<void>;
+  /** Whether who could not be told, and so may be inside of any tree, counts as inside of this one. */
+  mayHold(upper: Upper, one: Inside): boolean;
   /** False when nothing was ever changed in it. */
   isWritten(upper: Upper): boolean;
   /** Any readable folder: see `upperInUse`. */
@@ -170,8 +172,10 @@ export class DrainKeeper {
     let changed = false;
     for (const entry of entries) {
       if (this.#entries.get(entry.upper.id) !== entry) continue; // taken meanwhile
-      // Who could not be told may be inside of any.
-      entry.inside = inside.filter(({ device }) => device === undefined || device === entry.device);
+      entry.inside = inside.filter(
+        (one) =>
+          (one.device ?? entry.device) === entry.device && this.#parts.mayHold(entry.upper, one),
+      );
       const young = performance.now() - entry.sinceMs < HOLD_MS;
       const crowded = this.of(entry.upper.slot).length > HELD_MAX;
       if (entry.tree !== undefined && entry.inside.length === 0 && (!young || crowded)) {

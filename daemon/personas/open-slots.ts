@@ -5,6 +5,7 @@ import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import { ensureFolder } from '../kernel/files.ts';
 import type { Ways } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
+import { mayHold } from './busy.ts';
 import { DrainKeeper } from './draining.ts';
 import { Flattener } from './flatten.ts';
 import { GenerationRecords } from './generation-records.ts';
@@ -96,6 +97,7 @@ export async function openSlots(parts: SlotsParts): Promise<Slots> {
     keeper: new DrainKeeper({
       path: (upper) => uppers.path(upper.slot, upper.id),
       seal: (upper) => seal(room, upper),
+      mayHold: (upper, one) => mayHold(book.find(upper.slot), one),
       isWritten: ({ slot, id, root }) => !uppers.isEmpty(slot, id, root),
       anyFolder: state,
       log,

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import type { FlipWay } from '../../../daemon/kernel/flip.ts';
 import { insideOf } from '../../../daemon/personas/busy.ts';
@@ -78,3 +78,35 @@ rooted('a slot that a namespace keeps is not removed, and stays as it is', async
   await bench.run(planRemove(bench.slots.room, asked, ROOT));
   t.is(bench.slots.room.book.find('work'), undefined);
 });
+
+/** What another user has mapped a file with: its line is longer than any that is read. */
+const longMap = `chdir shift; my $name = "\\n" x 255; for (1 .. 200) { mkdir $name; chdir $name or die "$!" }
+open my $from, '<', '/bin/cat'; local $/; my $all = <$from>;
+open my $to, '>', 'p'; print $to $all; close $to; chmod 0755, 'p'; exec './p'`;
+const asNobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+
+rooted(
+  'another user, of whom it cannot be told what he has mapped, holds up no slot',
+  async (t) => {
+    t.timeout(60_000);
+    const folder = scratchFolder(t);
+    const bench = await benchIn(t, folder);
+    await bench.create('work');
+    await bench.swap('work', 'a');
+    writeFileSync(`${bench.tree('work')}/etc/mine`, 'written');
+    mkdirSync(`${folder}/theirs`);
+    chownSync(`${folder}/theirs`, 65_534, 65_534);
+    const long = partner(t, 'setpriv', ...asNobody, 'perl', '-e', longMap, `${folder}/theirs`);
+    long.say('ready');
+    t.is(await long.line(), 'ready');
+    t.deepEqual(await insideOf(bench.slots.room, 'work'), []);
+    const { keeper, book } = bench.slots.room;
+    const first = book.current(book.slot('work'))!.upper;
+    await bench.swap('work', 'b');
+    while (keeper.has(first)) await keeper.ended(first, 100);
+    t.is(book.upper(first).state, 'sealed');
+    const asked = { slot: 'work', discard: true, busy: 'refuse' } as const;
+    await bench.run(planRemove(bench.slots.room, asked, ROOT));
+    t.is(book.find('work'), undefined);
+  },
+);
