@@ -7,7 +7,7 @@ import { measureVerity } from '../kernel/verity.ts';
 import { baseFacts, baseLayer } from './base-facts.ts';
 import { sameFile, witnessOf } from './file-witness.ts';
 import type { Layer } from './layer.ts';
-import type { PersonaLayer } from './persona.ts';
+import type { Persona, PersonaLayer } from './persona.ts';
 import type { Activatable, PersonaSource } from './persona-source.ts';
 import type { PersonasRoom } from './room.ts';
 import { checkTrust } from './trust.ts';
@@ -22,8 +22,7 @@ import { rangeDigest } from './verified-range.ts';
 export function personaSource(room: PersonasRoom): PersonaSource {
   return {
     async persona(reference): Promise<Activatable> {
-      const persona = room.book.persona(reference);
-      checkTrust(room.book, persona);
+      const persona = trusted(room, reference);
       const { name, digest, base, environment } = persona;
       const layers = persona.layers.map(layerOf);
       refuseDamaged(room, layers);
@@ -40,6 +39,29 @@ export function personaSource(room: PersonasRoom): PersonaSource {
       return await openVerified(room, layer);
     },
   };
+}
+
+/**
+ * A name is that one persona; a digest also all others that are the same, each with a signature of its own: the first that is trusted. Throws
+ * what the first one throws.
+ */
+function trusted({ book }: PersonasRoom, reference: string): Persona {
+  const first = book.persona(reference);
+  const { digest } = first;
+  const twins = reference === digest ? book.personas().filter((one) => one.digest === digest) : [];
+  const found = twins.find((one) => isTrusted(book, one)) ?? first;
+  checkTrust(book, found);
+  return found;
+}
+
+function isTrusted(book: PersonasRoom['book'], persona: Persona): boolean {
+  try {
+    checkTrust(book, persona);
+    return true;
+  } catch (error) {
+    if (error instanceof PersonaError) return false;
+    throw error;
+  }
 }
 
 function layerOf({ kind, digest, file, offset, bytes }: PersonaLayer): Layer {

@@ -2,6 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { pathsOf } from '../../../daemon/config/paths.ts';
+import { personaSource } from '../../../daemon/personas/activation.ts';
+import { insertPersona } from '../../../daemon/personas/persona-rows.ts';
 import { partner, scratchFolder } from '../../support/mount-scratch.ts';
 import { confinedNeeds, when } from '../../support/needs.ts';
 import {
@@ -59,4 +61,24 @@ rooted('a key that is revoked while a swap waits stops that swap', async (t) => 
   inside.say('bye');
   t.like(await done, { status: 'failed', error: { code: 'key-revoked' } });
   t.is(readFileSync(join(shown, 'etc/motd'), 'utf8'), 'the base\n');
+});
+
+rooted('what was chosen by digest is the one of its twins that is trusted', async (t) => {
+  const author = await personaMachine(t);
+  const tree = writeBaseTree(author.folder);
+  await importBase(t, author, 'one', tree);
+  const wanted = changedTree(tree, join(author.folder, 'wanted'), (path) => {
+    writeFileSync(join(path, 'etc/motd'), 'the persona\n');
+  });
+  await createPersona(t, author, { name: 'good', base: 'one', tree: named(wanted) });
+  const { room, store } = author;
+  const good = room.book.persona('good');
+  // The same, under a name that comes before, with a signature of a key that nobody knows.
+  const signature = { ...good.signature!, key_id: 'ed25519:unknown' };
+  await store.commit((tx) => insertPersona(tx, { ...good, name: 'again', signature }, 1));
+  await room.book.load();
+  t.is(room.book.persona(good.digest).name, 'again');
+  const source = personaSource(room);
+  t.is((await source.persona(good.digest)).persona?.name, 'good');
+  await t.throwsAsync(source.persona('again'), { code: 'not-trusted' });
 });
