@@ -106,6 +106,7 @@ when(test, { root: true })(
       {
         ...{ store, log: { ...silentLog, warn }, now: () => Date.now() },
         makePartition: async () => partition,
+        growPartition: async () => undefined,
         partitionOf: async () => partition,
         removePartition: async () => {
           throw new Error('somebody is in it');
