@@ -13,13 +13,23 @@ export function childFailure(error: unknown): unknown {
     const { timedOut, signal } = error.ended;
     if (timedOut) return new PersonaError('timed-out', { what: 'reading the image' });
     // The kernel ends a child that grows over its memory; the input made it do so.
-    const reason = signal === undefined ? lastLine(error.stderr) : `it was ended by ${signal}`;
-    return new PersonaError('tool-failed', { tool: 'the image worker', reason });
+    return signal === undefined ? workerFailed(lastLine(error.stderr)) : killedFailure(error);
   }
   // EFBIG: its files may not become longer than what is free beside what is kept free.
   if (wire.code === 'internal' && /ENOSPC|EFBIG/.test(wire.message)) return noSpace();
   return fromWire(wire);
 }
+
+/**
+ * The error of a child that was killed, and not by us. What it reported then is only what that did to it: its input is closed when the first of
+ * its processes has gone, and the last one may still say that it ended too early.
+ */
+export function killedFailure({ ended: { signal, status = 0 } }: ProgramFailed): PersonaError {
+  return workerFailed(`it was ended by ${signal ?? `signal ${status - 128}`}`);
+}
+
+const workerFailed = (reason: string): PersonaError =>
+  new PersonaError('tool-failed', { tool: 'the image worker', reason });
 
 function reported(stderr: string): WireError | undefined {
   for (const line of stderr.trim().split('\n').reverse()) {

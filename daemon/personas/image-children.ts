@@ -8,7 +8,7 @@ import { type Child, ProgramFailed } from '../kernel/exec.ts';
 import { removeFile } from '../kernel/files.ts';
 import { confinedWorker } from '../kernel/program-files.ts';
 import { createSealed, hashOf } from '../kernel/sealed.ts';
-import { childFailure, noSpace } from './child-failure.ts';
+import { childFailure, killedFailure, noSpace } from './child-failure.ts';
 import { writeAt } from './staging.ts';
 
 /** Longest time of one step that works in children, and of each child: more than the largest image needs. */
@@ -203,12 +203,12 @@ async function settledReports(
     .find(wasKilled);
   return {
     reports: ends.flatMap(reasonOf).map(childFailure),
-    killed: killed && childFailure(killed),
+    killed: killed && killedFailure(killed),
   };
 }
 
 /** Ended by a signal: its own, or (then in its status) that of the process inside. */
-function wasKilled(error: unknown): boolean {
+function wasKilled(error: unknown): error is ProgramFailed {
   if (!(error instanceof ProgramFailed)) return false;
   const { signal, status = 0 } = error.ended;
   return signal !== undefined || status > 128;
