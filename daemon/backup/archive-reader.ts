@@ -1,8 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { fileSource } from '../images/byte-source.ts';
-import { defaultLimits } from '../images/limits.ts';
-import { scanTar } from '../images/tar-scan.ts';
 import {
   archiveNames,
   type BackupFacts,
@@ -15,6 +12,8 @@ import {
   parseManifest,
   statePath,
 } from './archive.ts';
+import { membersOf } from './archive-members.ts';
+import { answered, type FilePatience } from './patience.ts';
 
 /** Bytes of one read. */
 const readBytes = 1 << 20;
@@ -39,16 +38,17 @@ export interface Archive {
 
 /**
  * Opens a backup: reads its first and last member and the place of every other. Throws bad-archive when it is cut off, has
- * something else than its manifest says, or is no backup; format-too-new.
+ * something else than its manifest says, or is no backup; format-too-new; timed-out, as `read` does, when its disk does not answer.
  */
-export async function openArchive(handle: FileHandle): Promise<Archive> {
-  const placed = placesOf(handle);
+export async function openArchive(handle: FileHandle, patience: FilePatience): Promise<Archive> {
+  const file = { handle, patience };
+  const placed = await placesOf(file);
   const first = placed[0];
   if (first?.name !== archiveNames.facts) throw badBackup('it is no backup of personad');
-  const facts = parseFacts(await text(handle, first, factsBytesMax));
+  const facts = parseFacts(await text(file, first, factsBytesMax));
   const last = placed.at(-1);
   if (last?.name !== archiveNames.manifest) throw badBackup('it is not complete');
-  const manifest = parseManifest(await text(handle, last, manifestBytesMax));
+  const manifest = parseManifest(await text(file, last, manifestBytesMax));
   placed.pop();
   for (const one of placed) {
     const listed = manifest.get(one.name);
@@ -56,23 +56,29 @@ export async function openArchive(handle: FileHandle): Promise<Archive> {
     one.sha256 = listed.sha256;
   }
   if (manifest.size !== placed.length) throw badBackup('it misses members of its manifest');
-  await text(handle, first, factsBytesMax, first.sha256);
+  await text(file, first, factsBytesMax, first.sha256);
   return {
     facts,
     members: placed,
     bytes: placed.reduce((sum, { bytes }) => sum + bytes, 0),
-    read: (member) => contentOf(handle, member as Placed),
+    read: (member) => contentOf(file, member as Placed),
   };
 }
 
-function placesOf(handle: FileHandle): Placed[] {
+/** The open file. */
+interface OpenFile {
+  handle: FileHandle;
+  patience: FilePatience;
+}
+
+async function placesOf({ handle, patience }: OpenFile): Promise<Placed[]> {
   const placed: Placed[] = [];
   const names = new Set<string>();
   let pieces = 0;
-  for (const member of scanTar(fileSource(handle.fd), defaultLimits)) {
-    const { type, size, extents, dataOffset } = member;
+  for await (const member of membersOf(handle, patience)) {
+    const { type, size, sparse, dataOffset } = member;
     const name = Buffer.from(member.name, 'latin1').toString('utf8');
-    if (type !== 'file' || extents !== undefined || names.has(name))
+    if (type !== 'file' || sparse || names.has(name))
       throw badBackup(`it has a member ${JSON.stringify(name)} of another kind, or twice`);
     if (placed.length > membersMax) throw badBackup('it has too many members');
     if (name.startsWith(archiveNames.state)) statePath(name);
@@ -96,11 +102,12 @@ function isOther(name: string): boolean {
   );
 }
 
-async function* contentOf(handle: FileHandle, member: Placed): AsyncGenerator<Buffer> {
+async function* contentOf({ handle, patience }: OpenFile, member: Placed): AsyncGenerator<Buffer> {
   const hash = createHash('sha256');
   for (let done = 0; done < member.bytes; ) {
     const piece = Buffer.allocUnsafe(Math.min(readBytes, member.bytes - done));
-    const { bytesRead } = await handle.read(piece, 0, piece.length, member.offset + done);
+    const reading = handle.read(piece, 0, piece.length, member.offset + done);
+    const { bytesRead } = await answered(reading, patience);
     if (bytesRead === 0) throw badBackup('it is cut off');
     done += bytesRead;
     hash.update(piece.subarray(0, bytesRead));
@@ -112,13 +119,13 @@ async function* contentOf(handle: FileHandle, member: Placed): AsyncGenerator<Bu
 }
 
 async function text(
-  handle: FileHandle,
+  file: OpenFile,
   member: Placed,
   bytesMax: number,
   sha256 = '',
 ): Promise<string> {
   if (member.bytes > bytesMax) throw badBackup(`${member.name} is too long`);
   const parts: Buffer[] = [];
-  for await (const piece of contentOf(handle, { ...member, sha256 })) parts.push(piece);
+  for await (const piece of contentOf(file, { ...member, sha256 })) parts.push(piece);
   return Buffer.concat(parts).toString('utf8');
 }

@@ -2,13 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, relative } from 'node:path';
-import { fromWire, PersonaError, type WireError } from '../../ipc/errors.ts';
+import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../changes/task.ts';
 import { settingFiles } from '../config/fragments.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
 import { startWalker } from '../kernel/as-caller.ts';
-import { ProgramFailed } from '../kernel/exec.ts';
 import { ensureFolder } from '../kernel/files.ts';
 import { removeTree } from '../kernel/remove-tree.ts';
 import { openSealed } from '../kernel/sealed.ts';
@@ -17,6 +16,7 @@ import type { Store } from '../store/store.ts';
 import { archiveNames, type BackupFacts, factsText } from './archive.ts';
 import { ArchiveWriter, type Outlet } from './archive-writer.ts';
 import { type Contents, contentsOf, type FolderOf, memberOf } from './contents.ts';
+import { toldBy } from './told-by.ts';
 
 /** What backups are made with. */
 export interface BackupRoom {
@@ -195,21 +195,11 @@ async function sendSlots(
     await writer.stream(archiveNames.slots, walker.stdout as AsyncIterable<Buffer>, told);
     await walker.done;
   } catch (error) {
-    throw signal.aborted ? new PersonaError('cancelled') : toldBy(error);
+    throw signal.aborted ? new PersonaError('cancelled') : toldBy(error, 'walker');
   } finally {
     signal.removeEventListener('abort', stop);
     walker.kill();
     walker.stdout.destroy();
     await walker.done.catch(() => undefined);
-  }
-}
-
-/** The walker's own report, where it gave one. */
-function toldBy(error: unknown): unknown {
-  if (!(error instanceof ProgramFailed)) return error;
-  try {
-    return fromWire(JSON.parse(error.stderr) as WireError);
-  } catch {
-    return new PersonaError('tool-failed', { tool: 'walker', reason: error.message });
   }
 }

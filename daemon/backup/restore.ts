@@ -10,6 +10,7 @@ import type { BackupFacts } from './archive.ts';
 import { type Archive, openArchive } from './archive-reader.ts';
 import { checkUnpacked } from './check.ts';
 import { shownSlots } from './exchange.ts';
+import { answered, type FilePatience } from './patience.ts';
 import { restorePlaces, restoreRecord } from './restored.ts';
 import { dropUnpacked, unpack } from './unpack.ts';
 
@@ -22,6 +23,8 @@ export interface RestoreRoom {
   takenUp(): void;
   /** Milliseconds since 1970. */
   now(): number;
+  /** Longest time of one answer of the file system that the backup lies in. */
+  answerMs: number;
 }
 
 /** What is asked for. */
@@ -34,17 +37,24 @@ export interface RestoreRequest {
 /** A backup of some terabytes from a slow disk. */
 const timeoutMs = 24 * 3_600_000;
 
-async function withArchive<T>(path: string, work: (archive: Archive) => Promise<T> | T) {
-  const handle = await openNamedFile(path);
+async function withArchive<T>(
+  path: string,
+  patience: FilePatience,
+  work: (archive: Archive) => Promise<T> | T,
+): Promise<T> {
+  const opening = openNamedFile(path);
+  // Not waited for: it would last as long as a read that hangs, or an opening that does.
+  const close = () => void opening.then((handle) => handle.close()).catch(() => undefined);
   try {
-    const archive = await openArchive(handle);
+    const handle = await answered(opening, patience);
+    const archive = await openArchive(handle, patience);
     const known = migrations.at(-1)?.version ?? 0;
     const { schema } = archive.facts;
     if (schema > known)
       throw new PersonaError('format-too-new', { found: schema, known, what: 'database' });
     return await work(archive);
   } finally {
-    await handle.close();
+    close();
   }
 }
 
@@ -66,7 +76,7 @@ export async function planRestore(
   { file, replace, endSlots }: RestoreRequest,
   ownerUid: number,
 ): Promise<Plan> {
-  const { facts, bytes } = await withArchive(file, ({ facts, bytes }) => ({ facts, bytes }));
+  const { facts, bytes } = await withArchive(file, room, ({ facts, bytes }) => ({ facts, bytes }));
   if (replace !== true && room.inUse()) {
     const error = new PersonaError('already-exists', { what: `state in ${room.paths.state}` });
     error.hint = 'Say --replace: it is put aside then, and kept.';
@@ -106,7 +116,8 @@ export function restoreTasks(room: RestoreRoom): AnyTask[] {
     timeoutMs,
     async do(context, { file }) {
       const { signal } = context;
-      return await withArchive(file, async (archive) => {
+      const { answerMs } = room;
+      return await withArchive(file, { answerMs, signal }, async (archive) => {
         const total = archive.bytes;
         const onBytes = (done: number) => context.progress({ done, total, unit: 'bytes' });
         await unpack(archive, state, { signal, onBytes });

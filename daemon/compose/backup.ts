@@ -18,6 +18,9 @@ export interface BackupParts {
   takenUp(): void;
 }
 
+/** Of a disk that has to wake up, or a server that is restarted. */
+const answerMs = 60_000;
+
 /** The steps and methods of backup and restore. */
 export function openBackup(
   { paths, store, version, takenUp }: BackupParts,
@@ -33,7 +36,8 @@ export function openBackup(
     folderOf: (slot, volume) => places.reached(slot, volume),
     now: wallMs,
   });
-  const room = { paths, inUse: () => holdsThings(paths.state), takenUp, now: wallMs };
+  const inUse = () => holdsThings(paths.state);
+  const room = { paths, inUse, takenUp, now: wallMs, answerMs };
   return {
     tasks: [backups.task(), ...restoreTasks(room)],
     methods: {

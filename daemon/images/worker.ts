@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { PersonaError, toWire } from '../../ipc/errors.ts';
 import { applyDiff } from './apply.ts';
+import { fileSource } from './byte-source.ts';
 import { compareTrees, differencesMax } from './compare.ts';
 import { diffTrees } from './diff.ts';
 import { openErofs } from './erofs-reader.ts';
@@ -9,6 +10,7 @@ import { osOf } from './os-release.ts';
 import { listingPrivileges } from './privileges.ts';
 import { readers } from './readers.ts';
 import { decode, encode } from './stream.ts';
+import { scanTar } from './tar-scan.ts';
 import { itemsOf, type Tree } from './tree.ts';
 import { parseArguments, type Side, type WorkerArguments } from './worker-arguments.ts';
 import type { Answers } from './worker-persona.ts';
@@ -22,6 +24,7 @@ import type { Answers } from './worker-persona.ts';
 //   merge SIDE    images, the base first              -> entry stream of the tree they show together
 //   compare A B   two such sides                      -> JSON on standard output
 //   os            fd 3: base image                    -> JSON: what it says of itself
+//   members       fd 3: tar                           -> a line of JSON for each member, as it is found
 //   (and the modes for persona files: worker-persona.ts)
 //
 // It ends with status 0, or 1 and one line of JSON (the wire form of the error) on standard error.
@@ -65,6 +68,13 @@ const modes: Record<string, Mode> = {
   async os({ limits, offset }) {
     sendJson(await osOf(await openErofs(input, { limits, offset })));
   },
+
+  async members({ limits }) {
+    for (const { name, type, size, extents, dataOffset } of scanTar(fileSource(input), limits))
+      await send(
+        `${JSON.stringify({ name, type, size, sparse: extents !== undefined, dataOffset })}\n`,
+      );
+  },
 };
 
 /** The tree that some images show when they lie on top of each other, the first at the bottom. */
@@ -80,12 +90,14 @@ async function openSide(side: Side, { limits }: WorkerArguments): Promise<Tree> 
 }
 
 async function sendTree(tree: Tree): Promise<void> {
-  for await (const bytes of encode(itemsOf(tree))) {
-    await new Promise<void>((resolve, reject) => {
-      process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
-    });
-  }
+  for await (const bytes of encode(itemsOf(tree))) await send(bytes);
   await tree.close();
+}
+
+function send(bytes: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
 }
 
 function sendJson(value: unknown): void {
