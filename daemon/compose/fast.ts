@@ -69,17 +69,10 @@ function fastMethods(room: FastRoom): FastMethods {
     'fast.list': async (_, { caller }) => ({
       partitions: (await room.views(caller.uid === 0 ? undefined : caller.uid)).map(pageOf),
     }),
-    'fast.resize': async ({ name, bytes }, { caller }) => {
-      if (isOfApplication(name)) {
-        const reason =
-          'it belongs to an application that works in memory, and is given more by itself';
-        throw new PersonaError('bad-value', { name, reason });
-      }
-      return {
-        plan: await planResize(room, { name, bytes }, caller),
-        answer: async () => ({ partition: pageOf(await room.view(name)) }),
-      };
-    },
+    'fast.resize': async ({ name, bytes }, { caller }) => ({
+      plan: await planResize(room, { name: notOfApplication(name), bytes }, caller),
+      answer: async () => ({ partition: pageOf(await room.view(name)) }),
+    }),
     'fast.rm': async ({ name }, { caller }) => ({
       plan: await planRemove(room, notOfApplication(name), caller),
     }),

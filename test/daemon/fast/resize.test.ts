@@ -135,8 +135,8 @@ rooted(
 rooted('that of an application is not for users to size', async (t) => {
   const { daemon } = await started(t, scratchFolder(t));
   await t.throwsAsync(ask(daemon, resize(8 * MiB, partitionName('paint', 31_001))), {
-    code: 'bad-value',
-    message: /belongs to an application/,
+    code: 'in-use',
+    message: /an application that works in memory/,
   });
   await t.throwsAsync(ask(daemon, resize(8 * MiB)), { code: 'fast-not-found' });
 });
