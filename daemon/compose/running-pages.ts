@@ -5,7 +5,7 @@ import { accountOf } from '../kernel/accounts.ts';
 import { processesOf, readKnob } from '../kernel/cgroups.ts';
 import { installedFile } from '../kernel/installed-programs.ts';
 import { machineNamespaces, type ProcessWalls, readWalls } from '../kernel/process-walls.ts';
-import { processStat } from '../kernel/processes.ts';
+import { statOf } from '../kernel/processes.ts';
 import { bubblewrap } from '../kernel/sandbox-host.ts';
 import type { RunningApplication } from '../profiles/running.ts';
 import { type Ground, type SeenGroup, verified } from '../profiles/verification.ts';
@@ -88,7 +88,7 @@ async function verifiedPage(
   apart: ReadonlyMap<number, StartedApart>,
 ): Promise<VerifiedApplication | undefined> {
   const { app, account, group, profile, sinceMs, process } = one;
-  const lives = process !== undefined && processStat(process.pid)?.startTime === process.startTime;
+  const lives = process !== undefined && statOf(process) !== undefined;
   const seen = await seenIn(folderOf(group));
   // It has ended, and is taken off the list in a moment.
   if (seen.processes.length === 0 && !lives) return undefined;

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { processesOf } from './cgroups.ts';
 import { failedWith } from './errno.ts';
 import { readGroupMemory } from './group-memory.ts';
+import { hangsInExec } from './mid-exec.ts';
 
 /** What the processes of a group have used. Bytes and milliseconds; absent: it cannot be told. */
 export interface GroupUse {
@@ -45,8 +46,9 @@ export function parseDiskUse(io: string): Pick<ProcessUse, 'readBytes' | 'writte
   };
 }
 
-/** Undefined for one that has ended. */
+/** Undefined for one that has ended, or hangs on its way to another program. */
 function processUse(pid: number): ProcessUse | undefined {
+  if (hangsInExec(pid)) return undefined;
   try {
     return {
       ...parseTimes(readFileSync(`/proc/${pid}/stat`, 'latin1')),

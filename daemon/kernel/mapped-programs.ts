@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { failedWith } from './errno.ts';
 import type { Fd } from './fd.ts';
+import { hangsInExec } from './mid-exec.ts';
 import { OPEN, openFolder, openInRoot } from './openat.ts';
 import { MAPS_BYTES_MAX, readProcLines } from './proc-text.ts';
 
@@ -47,6 +48,7 @@ function opened(root: string, path: string, inode: string): MappedProgram | unde
 
 /** Adds what one process runs code of. */
 async function mappedBy(pid: number, root: string, found: Map<string, MappedProgram>) {
+  if (hangsInExec(pid)) return;
   await readProcLines(`/proc/${pid}/maps`, MAPS_BYTES_MAX, (lines) => {
     for (const { path, inode } of executedIn(lines)) {
       if (found.size >= FILES_MAX) return true;

@@ -1,8 +1,9 @@
+import { failedWith } from './errno.ts';
 import { MountNamespaces } from './mount-namespaces.ts';
 import { MOUNTS_BYTES_MAX, parseMountinfo } from './mountinfo.ts';
 import { PacedLook } from './paced-look.ts';
 import { processIds } from './process-ids.ts';
-import { isNobody, type ProcessId, processStat } from './processes.ts';
+import { isNobody, type ProcessId, processStat, statOf, UNTOLD } from './processes.ts';
 
 /** Looks for processes that were forked meanwhile: on a busy machine there are always some. */
 const LOOKS_MAX = 8;
@@ -10,10 +11,10 @@ const LOOKS_MAX = 8;
 const LOOK_MS = 10_000;
 
 /** Whether a mount namespace has a folder of the file system mounted by itself, seen through one of its processes. */
-async function hasFolder(folder: string, device: string, look: PacedLook) {
+async function hasFolder(pid: number, device: string, look: PacedLook) {
   let has: boolean | 'unsure' = false;
   try {
-    await look.lines(`${folder}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
+    await look.lines(`/proc/${pid}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
       has = parseMountinfo(lines).some((line) => line.device === device && line.root !== '/');
       return has;
     });
@@ -31,8 +32,8 @@ async function hasFolder(folder: string, device: string, look: PacedLook) {
  */
 export async function mountedFor(device: string, owner: number): Promise<ProcessId[]> {
   using look = new PacedLook(LOOK_MS);
-  const namespaces = new MountNamespaces<boolean | 'unsure'>(false, (folder) =>
-    hasFolder(folder, device, look),
+  const namespaces = new MountNamespaces<boolean | 'unsure'>(false, (pid) =>
+    hasFolder(pid, device, look),
   );
   const found: ProcessId[] = [];
   const looked = new Set<number>();
@@ -42,9 +43,12 @@ export async function mountedFor(device: string, owner: number): Promise<Process
     if (more.length === 0) break;
     for (const pid of more) looked.add(pid);
     await look.each(more, async (pid) => {
-      // One that fails has ended meanwhile.
-      const has = await namespaces.of(`/proc/${pid}`).catch(() => false);
-      const stat = has === false ? undefined : processStat(pid);
+      // One that does not hang, and fails, has ended meanwhile.
+      const has = await namespaces
+        .of(pid)
+        .catch((error: unknown) => failedWith(error, 'ETIMEDOUT') && ('unsure' as const));
+      const stat =
+        has === false ? undefined : (processStat(pid) ?? statOf({ pid, startTime: UNTOLD }));
       if (stat === undefined || (has === 'unsure' && stat.uid !== owner)) return;
       found.push({ pid: stat.pid, startTime: stat.startTime });
     });

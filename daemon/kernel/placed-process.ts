@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { groupIn, type Hierarchy, moveProcess } from './cgroups.ts';
 import { failedWith, KernelError } from './errno.ts';
-import { type ProcessId, processStat } from './processes.ts';
+import { type ProcessId, processStat, statOf } from './processes.ts';
 
 /** A process and whose it is. */
 export interface OwnedProcess extends ProcessId {
@@ -60,10 +60,7 @@ export function groupOf(pid: number, hierarchy: Hierarchy | undefined): string |
 }
 
 /** The number still names this very process. */
-export function isStill(process: OwnedProcess): boolean {
-  const now = processStat(process.pid);
-  return now?.startTime === process.startTime && now.uid === process.uid;
-}
+export const isStill = (process: OwnedProcess): boolean => statOf(process)?.uid === process.uid;
 
 /** False when the process has ended: its number names nobody. */
 async function move(folder: string, pid: number): Promise<boolean> {

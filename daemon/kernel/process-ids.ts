@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { hangsInExec } from './mid-exec.ts';
 import { readStatusField } from './process-status.ts';
 
 /** More numbers than these since the last look: all processes are looked at. */
@@ -25,6 +26,7 @@ export function leaderOf(id: number): number | undefined {
 
 /** It counts processes as we do: it is in no container, and in no sandbox with processes of its own. */
 export function sharesProcessIds(pid: number): boolean {
+  if (hangsInExec(pid)) return false;
   try {
     return readlinkSync(`/proc/${pid}/ns/pid`) === readlinkSync('/proc/self/ns/pid');
   } catch {

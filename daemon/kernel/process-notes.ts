@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootId } from './clock.ts';
-import { type ProcessId, processStat } from './processes.ts';
+import { type ProcessId, statOf } from './processes.ts';
 
 const named = /^(\d{1,10})-(\d{1,20})$/;
 
@@ -33,9 +33,8 @@ export class ProcessNotes {
   read(): { process: ProcessId & { uid: number }; note: unknown }[] {
     return namesIn(this.#folder).flatMap((name) => {
       const [, pid, startTime] = named.exec(name) ?? [];
-      const found = processStat(Number(pid));
-      const note =
-        found?.startTime === Number(startTime) ? noteAt(join(this.#folder, name)) : undefined;
+      const found = statOf({ pid: Number(pid), startTime: Number(startTime) });
+      const note = found && noteAt(join(this.#folder, name));
       if (found !== undefined && note !== undefined) return [{ process: found, note }];
       rmSync(join(this.#folder, name), { force: true, recursive: true });
       return [];

@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { failedWith } from './errno.ts';
 import { Fd } from './fd.ts';
 import { declareInt } from './libc.ts';
+import { hangsInExec, throwIfHangs } from './mid-exec.ts';
 import { MountNamespaces } from './mount-namespaces.ts';
 import { MOUNTS_BYTES_MAX, parseMountinfo } from './mountinfo.ts';
 import { PacedLook } from './paced-look.ts';
@@ -18,6 +19,8 @@ const pidfdSendSignal = declareInt('pidfd_send_signal', ['int', 'int', 'bytes', 
 const FDS_LIMIT = 4_096;
 /** Descriptors that are listed at once. */
 const FDS_PIECE = 256;
+/** The start of a process that does not tell it: that of no process that does. */
+export const UNTOLD = -1;
 /** More of those that could not be told are not named. */
 const UNSURE_MAX = 1_000;
 
@@ -40,24 +43,45 @@ export type Look = 'programs' | 'all';
 const LOOK_MS = { programs: 2_000, all: 10_000 };
 
 /** A process that keeps one of the asked file systems alive. */
-export interface Inside extends ProcessId {
-  uid: number;
-  /** Short name, as the kernel keeps it (any bytes: escape before printing). */
-  name: string;
+export interface Inside extends ProcessStat {
   /** Absent: what it has mapped or mounted could not be told, so it may be any of them. Such a one is never ended for it. */
   device?: string;
   by: Hold;
 }
 
-/** Start time, name and uid of a process, or undefined when it is gone. */
-export function processStat(pid: number): (ProcessId & { name: string; uid: number }) | undefined {
+/** A process as /proc tells of it. */
+export interface ProcessStat extends ProcessId {
+  /** Short name, as the kernel keeps it (any bytes: escape before printing). */
+  name: string;
+  uid: number;
+}
+
+/** Start time, name and uid of a process, or undefined when it is gone, or hangs on its way to another program. */
+export function processStat(pid: number): ProcessStat | undefined {
+  if (hangsInExec(pid)) return undefined;
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     const open = stat.indexOf('(');
     const close = stat.lastIndexOf(')');
     const startTime = Number(stat.slice(close + 2).split(' ')[19]);
-    const uid = Number(readStatusField(pid, 'Uid')?.split('\t')[1] ?? -1);
-    return { pid, startTime, name: stat.slice(open + 1, close), uid };
+    return { pid, startTime, name: stat.slice(open + 1, close), uid: uidOf(pid) };
+  } catch {
+    return undefined;
+  }
+}
+
+const uidOf = (pid: number): number => Number(readStatusField(pid, 'Uid')?.split('\t')[1] ?? -1);
+
+/**
+ * The same of one that was seen before, or undefined when it is gone. One that hangs on its way to another program has not ended, and does not tell
+ * when it began: it is taken at its number.
+ */
+export function statOf({ pid, startTime }: ProcessId): ProcessStat | undefined {
+  const stat = processStat(pid);
+  if (stat !== undefined) return stat.startTime === startTime ? stat : undefined;
+  if (!hangsInExec(pid)) return undefined;
+  try {
+    return { pid, startTime, name: readStatusField(pid, 'Name') ?? '', uid: uidOf(pid) };
   } catch {
     return undefined;
   }
@@ -67,26 +91,27 @@ type Devices = ReadonlySet<string>;
 /** Why, and of which file system; without that it could not be told. */
 type Held = [by: Hold, device?: string] | undefined;
 
-function linkHold(folder: string, devices: Devices): Held {
+function linkHold(pid: number, devices: Devices): Held {
   for (const by of ['root', 'cwd'] as const) {
-    const device = statProcLink(`${folder}/${by}`)?.device;
+    const device = statProcLink(`/proc/${pid}/${by}`)?.device;
     if (device !== undefined && devices.has(device)) return [by, device];
   }
   return undefined;
 }
 
-async function fdHold(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+async function fdHold(pid: number, devices: Devices, look: PacedLook): Promise<Held> {
   await look.throwIfOver();
-  const names = opendirSync(`${folder}/fd`, { bufferSize: FDS_PIECE });
+  const names = opendirSync(`/proc/${pid}/fd`, { bufferSize: FDS_PIECE });
   try {
     for (let looked = 0; looked < FDS_LIMIT; looked += 1) {
       const name = names.readSync()?.name;
       if (name === undefined) break;
-      const device = statProcLink(`${folder}/fd/${name}`)?.device;
+      const device = statProcLink(`/proc/${pid}/fd/${name}`)?.device;
       if (device !== undefined && devices.has(device)) return ['fd', device];
       if (looked % FDS_PIECE < FDS_PIECE - 1) continue;
       await look.breathe();
       await look.throwIfOver();
+      throwIfHangs(pid);
     }
     return undefined;
   } finally {
@@ -94,9 +119,10 @@ async function fdHold(folder: string, devices: Devices, look: PacedLook): Promis
   }
 }
 
-async function mapHold(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+async function mapHold(pid: number, devices: Devices, look: PacedLook): Promise<Held> {
   let held: Held;
-  await look.lines(`${folder}/maps`, MAPS_BYTES_MAX, (lines) => {
+  throwIfHangs(pid);
+  await look.lines(`/proc/${pid}/maps`, MAPS_BYTES_MAX, (lines) => {
     for (const match of lines.matchAll(/(?<![^\n])\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) /g)) {
       const device = `${Number.parseInt(match[1]!, 16)}:${Number.parseInt(match[2]!, 16)}`;
       if (devices.has(device)) held = ['map', device];
@@ -107,8 +133,8 @@ async function mapHold(folder: string, devices: Devices, look: PacedLook): Promi
   return held;
 }
 
-function programHold(folder: string, devices: Devices): Held {
-  const device = statProcLink(`${folder}/exe`)?.device;
+function programHold(pid: number, devices: Devices): Held {
+  const device = statProcLink(`/proc/${pid}/exe`)?.device;
   return device !== undefined && devices.has(device) ? ['map', device] : undefined;
 }
 
@@ -116,10 +142,10 @@ function programHold(folder: string, devices: Devices): Held {
  * The first of these file systems that a namespace keeps for itself. Where the mount above is shared with or follows
  * another namespace, as those of most services do, what is taken off outside goes there too.
  */
-async function keptOf(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+async function keptOf(pid: number, devices: Devices, look: PacedLook): Promise<Held> {
   const follows = new Set<number>();
   const there: { device: string; parent: number }[] = [];
-  await look.lines(`${folder}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
+  await look.lines(`/proc/${pid}/mountinfo`, MOUNTS_BYTES_MAX, (lines) => {
     for (const { id, parent, device, shared, master } of parseMountinfo(lines)) {
       if (shared !== undefined || master !== undefined) follows.add(id);
       if (devices.has(device)) there.push({ device, parent });
@@ -131,9 +157,9 @@ async function keptOf(folder: string, devices: Devices, look: PacedLook): Promis
 }
 
 /** The same of a namespace that may be too long to be read: then it counts as one that keeps them. */
-async function namespaceHold(folder: string, devices: Devices, look: PacedLook): Promise<Held> {
+async function namespaceHold(pid: number, devices: Devices, look: PacedLook): Promise<Held> {
   try {
-    return await keptOf(folder, devices, look);
+    return await keptOf(pid, devices, look);
   } catch (error) {
     if (isNobody(error)) throw error;
     return ['namespace'];
@@ -145,18 +171,19 @@ export const isNobody = (error: unknown): boolean =>
   failedWith(error, 'ENOENT', 'ESRCH', 'EINVAL', 'EACCES', 'EPERM');
 
 async function holdOf(
-  folder: string,
+  pid: number,
   devices: Devices,
   look: PacedLook,
   closely: Look,
 ): Promise<Held> {
-  const held = linkHold(folder, devices);
-  if (closely === 'programs') return held ?? programHold(folder, devices);
+  throwIfHangs(pid);
+  const held = linkHold(pid, devices);
+  if (closely === 'programs') return held ?? programHold(pid, devices);
   return (
     held ??
-    (await fdHold(folder, devices, look)) ??
-    programHold(folder, devices) ??
-    (await mapHold(folder, devices, look))
+    (await fdHold(pid, devices, look)) ??
+    programHold(pid, devices) ??
+    (await mapHold(pid, devices, look))
   );
 }
 
@@ -197,12 +224,12 @@ export async function whoIsInside(devices: Devices, closely: Look = 'all'): Prom
   const [found, unsure]: [Inside[], Inside[]] = [[], []];
   using look = new PacedLook(LOOK_MS[closely]);
   // A private one keeps what it had when it was made.
-  const namespaces = new MountNamespaces<Held>(undefined, (folder) =>
-    namespaceHold(folder, devices, look),
+  const namespaces = new MountNamespaces<Held>(undefined, (pid) =>
+    namespaceHold(pid, devices, look),
   );
-  const heldBy = async (folder: string): Promise<Held> => {
+  const heldBy = async (pid: number): Promise<Held> => {
     try {
-      return (await holdOf(folder, devices, look, closely)) ?? (await namespaces.of(folder));
+      return (await holdOf(pid, devices, look, closely)) ?? (await namespaces.of(pid));
     } catch (error) {
       return isNobody(error) ? undefined : ['map'];
     }
@@ -210,8 +237,8 @@ export async function whoIsInside(devices: Devices, closely: Look = 'all'): Prom
   const kernel = kernelThreads();
   const all = processIds().filter((pid) => pid !== process.pid && !kernel.has(pid));
   await look.each(all, async (pid) => {
-    const held = await heldBy(`/proc/${pid}`);
-    const stat = held && processStat(pid);
+    const held = await heldBy(pid);
+    const stat = held && (processStat(pid) ?? statOf({ pid, startTime: UNTOLD }));
     if (held === undefined || stat === undefined) return;
     const [by, device] = held;
     if (device !== undefined) found.push({ ...stat, by, device });

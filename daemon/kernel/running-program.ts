@@ -1,4 +1,5 @@
 import { readlinkSync } from 'node:fs';
+import { hangsInExec } from './mid-exec.ts';
 import { processStat } from './processes.ts';
 import { statProcLink } from './stat-mount.ts';
 
@@ -24,13 +25,14 @@ export function deviceNumber(device: string): bigint {
   );
 }
 
-/** The numbers of the file that a process or thread runs, asking no file system; undefined when it has ended or has no program. */
+/** The numbers of the file that a process or thread runs, asking no file system; undefined when it has ended, or has no program yet. */
 export function runningFile(pid: number): Pick<RunningProgram, 'device' | 'inode'> | undefined {
+  if (hangsInExec(pid)) return undefined;
   const file = statProcLink(`/proc/${pid}/exe`);
   return file && { device: `${deviceNumber(file.device)}`, inode: `${file.inode}` };
 }
 
-/** What a process runs now, asking no file system; undefined when it has ended or has no program. */
+/** What a process runs now, asking no file system; undefined when it has ended, or has no program yet. */
 export function runningProgram(pid: number): RunningProgram | undefined {
   const file = runningFile(pid);
   const stat = file && processStat(pid);

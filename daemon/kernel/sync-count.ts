@@ -1,9 +1,11 @@
 import { readFileSync, readSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { failedWith } from './errno.ts';
 import { Fd } from './fd.ts';
 import { namesOf } from './files.ts';
 import { createMount, MOUNT_ATTR } from './fs-context.ts';
 import { declareSyscall } from './libc.ts';
+import { isMidExec } from './mid-exec.ts';
 import { readMountinfo } from './mountinfo.ts';
 import { callNumbers } from './seccomp-calls.ts';
 
@@ -28,6 +30,10 @@ export function countsSyncs(path: string, mounts = readMountinfo()): boolean {
   return nearest !== undefined && nearest.type in tracePoints;
 }
 
+/** A count is begun in a few milliseconds, unless a program is slow to start or the machine is busy. */
+const BEGIN_MS = 2_000;
+/** How often is asked whether a program has started. */
+const STEP_MS = 2;
 /** What has more threads is not starting any more. */
 const THREADS_MAX = 16;
 /** What starts threads faster than they can be attached to is not counted. One try takes half a millisecond. */
@@ -119,8 +125,9 @@ function countIn(count: Fd): number {
   return Number(value.readBigUInt64LE());
 }
 
-const threadsOf = (pids: readonly number[]): number[] =>
-  pids.flatMap((pid) => {
+/** The threads of each. */
+const threadsOf = (pids: readonly number[]): number[][] =>
+  pids.map((pid) => {
     try {
       return namesOf(`/proc/${pid}/task`, 'folder').map(Number);
     } catch (error) {
@@ -133,8 +140,8 @@ const closeAll = async (counts: readonly Fd[]): Promise<void> => {
   await Promise.all(counts.map((count) => count.closeLater()));
 };
 
-/** One count for each thread and trace point. Closes all when one fails. */
-async function attach(threads: readonly number[], points: readonly number[]): Promise<Fd[]> {
+/** One count for each thread of a process and trace point. Closes all when one fails. */
+async function attachTo(threads: readonly number[], points: readonly number[]): Promise<Fd[]> {
   const wanted = threads.flatMap((thread) => points.map((point) => countOf(thread, point)));
   const ends = await Promise.allSettled(wanted);
   const counts = ends.flatMap((end) => (end.status === 'fulfilled' ? (end.value ?? []) : []));
@@ -144,21 +151,43 @@ async function attach(threads: readonly number[], points: readonly number[]): Pr
   throw failure.reason;
 }
 
-/**
- * Counts for what runs now, by `processes`, and all that it starts later. Undefined where that cannot be told: too many threads, or
- * none of the file systems. Throws KernelError where the kernel does not let us.
- */
-export async function countSyncs(
+/** One process after the other: who begins to hang meanwhile has but one thread, and holds no more threads of the pool than there are points. */
+async function attach(processes: readonly number[][], points: readonly number[]): Promise<Fd[]> {
+  const counts: Fd[] = [];
+  try {
+    for (const threads of processes) counts.push(...(await attachTo(threads, points)));
+    return counts;
+  } catch (error) {
+    await closeAll(counts);
+    throw error;
+  }
+}
+
+/** Waits until all of these run a program. False when one is still on its way to it at the end. */
+async function runPrograms(threads: readonly number[], endMs: number): Promise<boolean> {
+  while (threads.some(isMidExec)) {
+    if (performance.now() > endMs) return false;
+    await pause(STEP_MS);
+  }
+  return true;
+}
+
+async function counted(
   processes: () => readonly number[],
+  endMs: number,
 ): Promise<SyncCount | undefined> {
   const points = await tracePointIds();
   await Promise.all(points.map(hold));
   for (let tries = 0; tries < TRIES; tries += 1) {
-    const threads = threadsOf(processes());
+    const found = threadsOf(processes());
+    const threads = found.flat();
     if (threads.length === 0 || threads.length > THREADS_MAX) return undefined;
-    const counts = await attach(threads, points);
+    if (!(await runPrograms(threads, endMs))) return undefined;
+    const counts = await attach(found, points);
     // A new one may have been started by one that was not attached to yet: then it is not counted, and all begins anew.
-    const missed = threadsOf(processes()).some((thread) => !threads.includes(thread));
+    const missed = threadsOf(processes())
+      .flat()
+      .some((thread) => !threads.includes(thread));
     if (counts.length > 0 && !missed)
       return {
         read: () => counts.reduce((all, count) => all + countIn(count), 0),
@@ -166,5 +195,34 @@ export async function countSyncs(
       };
     await closeAll(counts);
   }
+  return undefined;
+}
+
+/** The count that is begun last, and when the one that is begun now has to be over. */
+let [turn, dueMs]: [Promise<unknown>, number] = [Promise.resolve(), Number.POSITIVE_INFINITY];
+
+/**
+ * Counts for what runs now, by `processes`, and all that it starts later. Undefined where that cannot be told: too many threads,
+ * none of the file systems, or a program that is not begun in time. Throws KernelError where the kernel does not let us.
+ */
+export async function countSyncs(
+  processes: () => readonly number[],
+  beginMs = BEGIN_MS,
+): Promise<SyncCount | undefined> {
+  // One after the other, and none behind one that hangs: that one keeps its threads of the pool, and no more are to follow.
+  if (performance.now() > dueMs) return undefined;
+  const begins = turn.then(async () => {
+    dueMs = performance.now() + beginMs;
+    try {
+      return await counted(processes, dueMs);
+    } finally {
+      dueMs = Number.POSITIVE_INFINITY;
+    }
+  });
+  turn = begins.catch(() => undefined);
+  const late = Symbol();
+  const count = await Promise.race([begins, pause(2 * beginMs, late, { ref: false })]);
+  if (count !== late) return count;
+  void begins.then((begun) => begun?.close()).catch(() => undefined);
   return undefined;
 }

@@ -1,6 +1,6 @@
 import type { MemoryProtection } from '../kernel/assurances.ts';
 import type { ProcessNotes } from '../kernel/process-notes.ts';
-import { processStat } from '../kernel/processes.ts';
+import { processStat, statOf } from '../kernel/processes.ts';
 import { foldersOf, type Grant } from './secure-way.ts';
 
 /** An application that was answered a plan to run apart, and the process that became it. */
@@ -49,7 +49,7 @@ export class ApartPrograms {
   /** Those that run. */
   running(): readonly ApartProgram[] {
     this.#programs = this.#programs.filter((one) => {
-      const runs = processStat(one.pid)?.startTime === one.startTime;
+      const runs = statOf(one) !== undefined;
       if (!runs) this.#notes.remove(one);
       return runs;
     });

@@ -3,7 +3,7 @@ import { failedWith } from '../kernel/errno.ts';
 import { type FreezeFiles, freezeFilesOf } from '../kernel/freezer.ts';
 import { mountedFor } from '../kernel/mounted-for.ts';
 import { PASSED_MAX } from '../kernel/passed-files.ts';
-import { type ProcessId, processStat } from '../kernel/processes.ts';
+import { type ProcessId, statOf } from '../kernel/processes.ts';
 import { sharedMappings } from '../kernel/shared-maps.ts';
 import type { Running } from './sync.ts';
 
@@ -40,8 +40,7 @@ export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles[] | undef
 }
 
 /** The very process has not ended. */
-export const isThere = ({ pid, startTime }: ProcessId): boolean =>
-  processStat(pid)?.startTime === startTime;
+export const isThere = (process: ProcessId): boolean => statOf(process) !== undefined;
 
 /**
  * Processes that work on the file system `device`, of `owner`, and are in none of these groups: desktops put what a program starts into groups of their

@@ -6,7 +6,7 @@ import { run } from './needs.ts';
 const readFrom = promisify(read);
 
 /** Mounts a FUSE file system whose server is this process. Returns the server's end. */
-function mountFuse(at: string): number {
+export function mountFuse(at: string): number {
   const device = openSync('/dev/fuse', 'r+');
   const options = 'fd=3,rootmode=40755,user_id=0,group_id=0,allow_other';
   const mounted = spawnSync(
@@ -38,12 +38,31 @@ export function mountHung(at: string): { release(): void } {
 
 // Numbers of linux/fuse.h.
 const FUSE_LOOKUP = 1;
-const FUSE_INIT = 26;
+export const FUSE_INIT = 26;
 /** struct fuse_in_header; of a look-up the name follows. */
 const HEADER_BYTES = 40;
 /** Else who looks for one name waits for the answer about another. */
 const FUSE_PARALLEL_DIROPS = 1 << 18;
-const REQUEST_BYTES = 1 << 17;
+export const REQUEST_BYTES = 1 << 17;
+
+/** Answers a request, by struct fuse_out_header and what follows. */
+export function answer(device: number, request: Buffer, body: Buffer, errno = 0): void {
+  const header = Buffer.alloc(16);
+  header.writeUInt32LE(header.length + body.length, 0);
+  header.writeInt32LE(-errno, 4);
+  request.copy(header, 8, 8, 16);
+  writeSync(device, Buffer.concat([header, body]));
+}
+
+/** Answers the first request, by struct fuse_init_out of version 7.31. */
+export function begin(device: number, request: Buffer): void {
+  const body = Buffer.alloc(64);
+  body.writeUInt32LE(7, 0);
+  body.writeUInt32LE(31, 4);
+  body.writeUInt32LE(FUSE_PARALLEL_DIROPS, 12);
+  body.writeUInt32LE(4096, 20);
+  answer(device, request, body);
+}
 
 /** A FUSE file system whose server takes what it is asked and keeps the answer: nothing ends who waits for that. */
 export async function mountMute(
@@ -62,15 +81,7 @@ export async function mountMute(
   };
   try {
     if ((await next()) !== FUSE_INIT) throw new Error('FUSE begins with something else');
-    // struct fuse_out_header, and struct fuse_init_out of version 7.31.
-    const answer = Buffer.alloc(16 + 64);
-    answer.writeUInt32LE(answer.length, 0);
-    request.copy(answer, 8, 8, 16);
-    answer.writeUInt32LE(7, 16);
-    answer.writeUInt32LE(31, 20);
-    answer.writeUInt32LE(FUSE_PARALLEL_DIROPS, 16 + 12);
-    answer.writeUInt32LE(4096, 16 + 20);
-    writeSync(device, answer);
+    begin(device, request);
   } catch (error) {
     release();
     throw error;
