@@ -22,6 +22,8 @@ export interface Lease {
   wanted: string;
   /** What was read back after that; absent until then. */
   read?: string;
+  /** What systemd took last, where it writes for us: it writes that again with any other property of the unit. */
+  told?: string;
   /** The unit whose property it is, where systemd writes for us. */
   unit?: string;
   /** That property had a file of its own before us: it is not removed. */
@@ -32,10 +34,10 @@ export interface Lease {
 
 /** Knobs of both sides, and a switch of each disk, at most: more is no file of ours. */
 export const leasesMax = 32;
-/** The knob still has what we wrote: also what was about to be written when the daemon ended. Pure. */
+/** The knob still has what we wrote, also what was about to be written when the daemon ended, or what systemd has of us. Pure. */
 export function isOurs(lease: Lease, now: string): boolean {
-  const { wanted, read } = lease;
-  return (read !== undefined && sameValue(now, read, lease)) || sameValue(now, wanted, lease);
+  const { wanted, read, told } = lease;
+  return [wanted, read, told].some((ours) => ours !== undefined && sameValue(now, ours, lease));
 }
 
 /** One lease for each knob of each group. */
@@ -57,6 +59,7 @@ function isLease(value: unknown): value is Lease {
     (lease.version === 1 || lease.version === 2) &&
     (lease.controller === 'memory' || lease.controller === 'io') &&
     (lease.read === undefined || typeof lease.read === 'string') &&
+    (lease.told === undefined || typeof lease.told === 'string') &&
     (lease.unit === undefined || typeof lease.unit === 'string') &&
     (lease.device === undefined || /^\d{1,9}:\d{1,9}$/.test(String(lease.device))) &&
     typeof lease.sinceMs === 'number'

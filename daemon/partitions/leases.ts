@@ -147,23 +147,25 @@ export class Leases {
     return this.all().toSorted((one, other) => rank(one) - rank(other));
   }
 
-  /** Not ours, and not the old value either: another program has set it. */
-  #isTheirs(lease: Lease): boolean {
+  /** What another program has set: it is not ours, and not the old value either. */
+  #theirs(lease: Lease): string | undefined {
     const found = this.#found(lease);
-    return found !== undefined && !isOurs(lease, found) && !sameValue(found, lease.old, lease);
+    if (found === undefined || isOurs(lease, found)) return undefined;
+    return sameValue(found, lease.old, lease) ? undefined : found;
   }
 
   /** Throws what it fails with for this knob; of the others it is told again later. */
   async #tellUntold(mine?: string): Promise<void> {
-    const untold = this.#limitsFirst().filter((lease) => this.#untold.has(leaseKey(lease)));
-    // Before it writes those that it does not know back.
-    for (const lease of untold.filter((one) => !this.#isTheirs(one))) {
+    // Looked at before it writes those that it does not know back, over what others have set, too.
+    const looks = this.#limitsFirst().map((lease) => ({ lease, theirs: this.#theirs(lease) }));
+    for (const { lease, theirs } of looks) {
       const key = leaseKey(lease);
       const value = this.#untold.get(key);
       const held = this.#hold(lease);
-      if (value === undefined || held === undefined) continue;
+      if (held === undefined) continue;
       try {
-        await this.#tell(lease, held, value);
+        if (theirs !== undefined) await this.#leave(lease, held, theirs);
+        else if (value !== undefined) await this.#tell(lease, held, value);
       } catch (error) {
         if (key === mine) throw error;
       } finally {
@@ -176,6 +178,11 @@ export class Leases {
   async #keep(lease: Lease): Promise<void> {
     await this.#parts.book.put(lease);
     await this.#parts.guard?.know(this.all());
+  }
+
+  /** What has come of a lease since it was taken, beside what is in the book by now. */
+  async #note(lease: Lease, news: Pick<Lease, 'read'> | Pick<Lease, 'told'>): Promise<void> {
+    await this.#keep({ ...(this.#parts.book.find(leaseKey(lease)) ?? lease), ...news });
   }
 
   async #drop(lease: Lease): Promise<void> {
@@ -224,7 +231,7 @@ export class Leases {
         // What an earlier write leaves is known only when it has returned.
         if (this.#late.has(leaseKey(knob))) return { state: 'blocked' };
         // With the old value it is nobody else's: it is written again.
-        if (this.#isTheirs(before)) {
+        if (this.#theirs(before) !== undefined) {
           const { state, detail = '' } = await this.#giveBack(before);
           if (state === 'failed') return { state: 'refused', reason: detail };
           if (state === 'changed-since') return { state: 'foreign', found: now };
@@ -287,7 +294,7 @@ export class Leases {
       return { state: 'blocked' };
     }
     if (read !== undefined && sameValue(read, value, lease)) {
-      await this.#keep({ ...lease, read });
+      await this.#note(lease, { read });
       return { state: 'written', value: read };
     }
     // Nothing of ours is there, and neither is a lease; but systemd may have been asked, and be late.
@@ -348,6 +355,8 @@ export class Leases {
     if (unit === undefined || units === undefined || this.#mustWait(lease, held)) return;
     const absent = readOf(held, lease) === undefined;
     await units.set(unit, knob, value);
+    // What it has of before us is nothing of ours.
+    if (value !== lease.old) await this.#note(lease, { told: value });
     this.#untold.delete(leaseKey(lease));
     const end = performance.now() + readBackMs;
     const set = (read = readOf(held, lease)) =>
@@ -414,6 +423,8 @@ export class Leases {
     const { units } = this.#parts.ground;
     const kept = unit && units?.kept(unit, knob);
     if (unit === undefined || kept === undefined || !isOurs(lease, kept)) return;
+    // What an earlier write leaves is known only when it has returned.
+    if (this.#late.has(leaseKey(lease))) return;
     if (this.#mustWait(lease, held)) throw new Error(mustWaitText);
     await units?.set(unit, knob, other);
     this.#removeDropIn(lease);

@@ -36,6 +36,8 @@ function fixture(t: ExecutionContext) {
     slow: false,
     /** It answers before it writes. */
     lags: false,
+    /** What happens as soon as it has taken a property. */
+    after: (_knob: string): void => undefined,
     catchUp() {
       for (const one of toWrite.splice(0)) one();
     },
@@ -60,6 +62,7 @@ function fixture(t: ExecutionContext) {
       }
       for (const one of late.splice(0)) one();
       apply();
+      manager.after(knob);
     },
     forget: (_, knob) => kept.delete(knob),
   };
@@ -271,6 +274,75 @@ test('a controller that only systemd turns on waits until the unit is below its 
   });
   t.deepEqual(asked, [`memory.high=${32 * MiB}`, 'io.weight=400']);
   t.is(read('io.weight'), 'default 400');
+});
+
+/** systemd has a protection of 8 MiB, and the unit is above its limit: that it is 4 MiB by now systemd could not be told. */
+async function untoldProtection(t: ExecutionContext) {
+  const parts = fixture(t);
+  const { leases, knob, read, write, inForce } = parts;
+  write('memory.current', String(31 * MiB));
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  await leases.set(knob('memory.high'), String(32 * MiB));
+  write('memory.current', String(33 * MiB));
+  await leases.set(knob('memory.low'), String(4 * MiB));
+  t.deepEqual([read('memory.low'), inForce.get('memory.low')], [`${4 * MiB}`, `${8 * MiB}`]);
+  return parts;
+}
+
+test('after a kill a value that systemd alone still has is ours, and goes back', async (t) => {
+  for (const guarded of [false, true]) {
+    const { open, read, write, kept, inForce } = await untoldProtection(t);
+    if (guarded) {
+      write('memory.low', '0');
+      write('memory.high', 'max');
+    }
+    const next = open();
+    t.like(await next.releaseAll(), [{ state: 'restored' }, { state: 'restored' }]);
+    t.deepEqual([read('memory.low'), read('memory.high')], ['0', 'max']);
+    t.deepEqual([inForce.get('memory.low'), [...kept], next.all()], ['0', [], []]);
+  }
+});
+
+test('a value that systemd writes back between two properties is ours', async (t) => {
+  const { leases, knob, read, write, kept, inForce, manager } = fixture(t);
+  const limit = knob('memory.high');
+  write('memory.current', String(31 * MiB));
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  await leases.set(limit, String(32 * MiB));
+  write('memory.current', String(33 * MiB));
+  await leases.set(limit, String(30 * MiB));
+  await leases.set(knob('memory.low'), String(4 * MiB));
+  write('memory.current', String(29 * MiB));
+  // It hears of the limit, and then the unit grows again.
+  manager.after = () => write('memory.current', String(33 * MiB));
+  await leases.tellManager();
+  t.deepEqual([read('memory.low'), inForce.get('memory.high')], [`${8 * MiB}`, `${30 * MiB}`]);
+  t.deepEqual(await leases.check(), []);
+  t.like(await leases.releaseAll(), [{ state: 'restored' }, { state: 'restored' }]);
+  t.deepEqual([read('memory.low'), read('memory.high')], ['0', 'max']);
+  t.deepEqual([inForce.get('memory.low'), [...kept], leases.all()], ['0', [], []]);
+});
+
+test('what another program has set stays though systemd could not be told of ours before', async (t) => {
+  const theirs = String(12 * MiB);
+  for (const limitFirst of [false, true]) {
+    const { leases, knob, read, write, kept, inForce } = await untoldProtection(t);
+    const limit = () => leases.set(knob('memory.high'), String(30 * MiB));
+    write('memory.low', theirs);
+    t.like(await leases.check(), [{ state: 'failed' }], 'the unit is above its limit');
+    if (limitFirst) await limit();
+    write('memory.current', String(29 * MiB));
+    if (limitFirst) {
+      t.like(await leases.check(), [{ state: 'failed' }], 'systemd has another limit');
+      await leases.tellManager();
+    } else await limit();
+    t.is(inForce.get('memory.high'), String(30 * MiB));
+    t.is(read('memory.low'), theirs);
+    t.like(await leases.check(), [{ state: 'changed-since', detail: theirs }]);
+    t.deepEqual([...kept.keys()], ['memory.high']);
+    await leases.releaseAll();
+    t.deepEqual([read('memory.low'), read('memory.high'), [...kept]], [theirs, 'max', []]);
+  }
 });
 
 test('what systemd carries out after its deadline is taken back', async (t) => {
