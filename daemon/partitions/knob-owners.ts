@@ -1,6 +1,5 @@
 import { freeValue, type Knob } from './knobs.ts';
-import type { Lease } from './lease.ts';
-import { isOurs } from './lease.ts';
+import { isTheirs, type Lease } from './lease.ts';
 import { type Amount, type Observation, type Side, sides } from './observation.ts';
 
 /** A knob that is not ours to turn. */
@@ -23,7 +22,7 @@ export const knobKey = (side: Side, knob: Knob): string => `${side} ${knob}`;
 
 /**
  * Whose the knobs are: one that has a value without being leased was set by somebody, and one that has lost our value
- * was written since. Pure.
+ * to another one than the old was written since. Pure.
  */
 export function whoseKnobs(
   now: Observation,
@@ -39,7 +38,7 @@ export function whoseKnobs(
       const lease = leaseOf(side, knob);
       const key = knobKey(side, knob);
       const known = before.get(key);
-      const taken = lease ? !isOurs(lease, String(value)) : value !== freeValue[knob];
+      const taken = lease ? isTheirs(lease, String(value)) : value !== freeValue[knob];
       if (taken) theirs.set(key, { side, knob, value, untilMs: now.atMs + leaveAloneMs });
       else if (known !== undefined && known.untilMs > now.atMs)
         theirs.set(key, { ...known, value });

@@ -40,6 +40,14 @@ export function isOurs(lease: Lease, now: string): boolean {
   return [wanted, read, told].some((ours) => ours !== undefined && sameValue(now, ours, lease));
 }
 
+/**
+ * Another program has set it: it is not ours, and not the old value either, which stands there while systemd has yet to be told that
+ * the lease ends. Pure.
+ */
+export function isTheirs(lease: Lease, now: string): boolean {
+  return !isOurs(lease, now) && !sameValue(now, lease.old, lease);
+}
+
 /** One lease for each knob of each group. */
 export const leaseKey = ({
   root,

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { failedWith } from '../kernel/errno.ts';
 import type { HeldGroup } from '../kernel/held-group.ts';
 import { sameValue, textFor, valueIn } from './knob-text.ts';
-import { isOurs, type Lease, leaseKey } from './lease.ts';
+import { isOurs, isTheirs, type Lease, leaseKey } from './lease.ts';
 import type { LeaseBook } from './lease-book.ts';
 import type { LeaseGround } from './lease-ground.ts';
 import type { LeaseGuard } from './lease-guard.ts';
@@ -147,11 +147,10 @@ export class Leases {
     return this.all().toSorted((one, other) => rank(one) - rank(other));
   }
 
-  /** What another program has set: it is not ours, and not the old value either. */
+  /** What another program has set. */
   #theirs(lease: Lease): string | undefined {
     const found = this.#found(lease);
-    if (found === undefined || isOurs(lease, found)) return undefined;
-    return sameValue(found, lease.old, lease) ? undefined : found;
+    return found !== undefined && isTheirs(lease, found) ? found : undefined;
   }
 
   /** Throws what it fails with for this knob; of the others it is told again later. */
@@ -260,7 +259,11 @@ export class Leases {
   /** The value of before us is wanted: then the knob is not ours any more. */
   async #end(lease: Lease): Promise<Written> {
     const { state, detail } = await this.#giveBack(lease);
-    if (state === 'restored') return { state: 'written', value: lease.old };
+    // The knob may have it though systemd cannot be told yet: that is tried again, as with every value.
+    const late = this.#late.has(leaseKey(lease));
+    const found = state === 'failed' && !late ? this.#found(lease) : undefined;
+    const back = found !== undefined && sameValue(found, lease.old, lease);
+    if (state === 'restored' || back) return { state: 'written', value: lease.old };
     return { state: 'refused', reason: detail ?? `the group ${lease.group} has gone` };
   }
 

@@ -11,6 +11,7 @@ import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
 import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-look.ts';
 import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
+import type { Policy } from '../../../daemon/partitions/policy.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
 import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
 
@@ -125,6 +126,48 @@ test('a knob that others have set, before or since, is left alone for a while', 
   t.true(Number(tree.knob('user', 'memory.low')) > 0);
   await loop.stop();
   t.deepEqual([tree.knob('user', 'memory.low'), tree.knob('system', 'memory.low')], ['0', '12288']);
+});
+
+test("a knob that has its old value, and whose lease cannot end yet, is nobody else's", async (t) => {
+  const tree = cgroupTree(t);
+  let answers = true;
+  const units: UnitKnobs = {
+    find: (group) => group,
+    kept: () => undefined,
+    async set() {
+      if (!answers) throw new Error('systemctl was ended after 4000 ms');
+    },
+    forget: () => undefined,
+  };
+  const warned: string[] = [];
+  const log: Log = { ...silentLog, warn: (_, what) => warned.push(what) };
+  const { loop, leases, run } = loopOver(t, tree, true, undefined, units, log);
+  const protecting = (lowBytes: number): Policy => ({
+    name: 'test',
+    summary: 'protects the user side',
+    decide: () => ({
+      state: undefined,
+      goals: { user: { lowBytes }, system: { lowBytes: 0 } },
+      why: [],
+    }),
+  });
+  const low = () => tree.knob('user', 'memory.low');
+  await loop.choose({ policy: protecting(GiB) });
+  await run(1);
+  t.is(low(), String(GiB));
+  answers = false;
+  await loop.choose({ policy: protecting(0) });
+  await run(1);
+  t.deepEqual([low(), leases.all().length, warned], ['0', 1, []]);
+  await loop.choose({ policy: protecting(2 * GiB) });
+  await run(1);
+  t.deepEqual([loop.theirs, low()], [[], String(2 * GiB)]);
+  // Neither old nor ours.
+  tree.set('user', 'memory.low', '12288');
+  await loop.choose({ policy: protecting(GiB) });
+  await run(1);
+  t.like(loop.theirs, [{ side: 'user', knob: 'memory.low', value: 12_288 }]);
+  answers = true;
 });
 
 test('nothing is turned when the daemon itself is inside a side', async (t) => {

@@ -260,6 +260,19 @@ test('systemd is not told of a knob that another program has set meanwhile', asy
   t.deepEqual([read('io.weight'), leases.all()], ['default 900', []]);
 });
 
+test('a knob has its old value again though systemd cannot be told of it yet', async (t) => {
+  const { leases, knob, read, write, kept } = fixture(t);
+  await leases.set(knob('memory.low'), String(8 * MiB));
+  await leases.set(knob('memory.high'), String(32 * MiB));
+  t.deepEqual(await leases.set(knob('memory.low'), '0'), { state: 'written', value: '0' });
+  t.is(read('memory.low'), '0');
+  t.is(leases.find(knob('memory.low'))?.told, String(8 * MiB), 'systemd has it');
+  write('memory.current', String(31 * MiB));
+  await leases.tellManager();
+  t.like(await leases.check(), [{ state: 'restored' }]);
+  t.deepEqual([...kept.keys()], ['memory.high']);
+});
+
 test('a controller that only systemd turns on waits until the unit is below its limit', async (t) => {
   const { leases, knob, read, write, remove, asked } = fixture(t);
   remove('io.weight');
