@@ -61,7 +61,8 @@ async function cancelQueued(queue: Queue, live: Live, parts: QueueParts): Promis
   live.ended.resolve(resultOf(live));
   tell(live, { error });
   startQueued(queue, parts);
-  return live.ended.promise;
+  // Who waits for it may have been answered before.
+  return resultOf(live);
 }
 
 /** Tries a stuck change again where it stopped. Resolves when it has ended or is stuck again. */

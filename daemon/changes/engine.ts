@@ -3,7 +3,14 @@ import type { ChangeEvent, ChangeView, DryRun, Plan, Result } from './change.ts'
 import { abort, follow, list, resume, show } from './commands.ts';
 import { checkedValue } from './journal.ts';
 import { viewOf } from './live.ts';
-import { checkHolders, checkPlaces, enter, newQueue, type QueueParts } from './queue.ts';
+import {
+  checkHolders,
+  checkPlaces,
+  enter,
+  newQueue,
+  type QueueParts,
+  startQueued,
+} from './queue.ts';
 import { recover } from './recovery.ts';
 import { isEnded } from './status.ts';
 
@@ -54,6 +61,7 @@ export function startEngine(given: EngineParts): Engine {
     broken: (error) => {
       queue.refusal = `the journal cannot be written: ${String((error as Error)?.message ?? error)}`;
       given.log.error({ err: error }, 'cannot write the journal: no more changes are taken');
+      startQueued(queue, parts);
     },
   };
   const check = (plan: Plan): void => {

@@ -2,8 +2,8 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from './change.ts';
 import { blocker, type Holder } from './conflicts.ts';
 import { declare, writtenWithNext } from './forward.ts';
-import { type Live, newLive } from './live.ts';
-import type { RunnerParts } from './parts.ts';
+import { type Live, newLive, resultOf } from './live.ts';
+import { failureOf, type RunnerParts } from './parts.ts';
 import { run, settle } from './runner.ts';
 import { isEnded, isStuck, nextChange } from './status.ts';
 
@@ -167,10 +167,13 @@ export function launch(queue: Queue, live: Live, parts: QueueParts): void {
 /** Ended changes are forgotten once per so many. */
 const pruneEvery = 100;
 
-/** Starts every queued change that nothing stands in the way of, oldest first. */
+/** Starts every queued change that nothing stands in the way of, oldest first; when none is started any more whoever waits for one is told. */
 export function startQueued(queue: Queue, parts: QueueParts): void {
+  if (queue.refusal !== undefined) {
+    answerQueued(queue, queue.refusal);
+    return;
+  }
   for (const live of queue.open.values()) {
-    if (queue.refusal !== undefined) return;
     if (live.status !== 'queued' || !mayStart(queue, live, parts)) continue;
     live.status = nextChange(live.status, 'start');
     parts.began?.(live.plan.kind);
@@ -179,9 +182,18 @@ export function startQueued(queue: Queue, parts: QueueParts): void {
       () => launch(queue, live, parts),
       (error: unknown) => {
         queue.running.delete(live.id);
+        // As the journal has it.
+        live.status = 'queued';
         parts.broken(error);
       },
     );
     queue.running.set(live.id, started);
   }
+}
+
+/** The changes themselves stay queued: whoever can still write the journal ends them, at the latest the next start. */
+function answerQueued(queue: Queue, reason: string): void {
+  const error = failureOf(new PersonaError('daemon-degraded', { reason }));
+  for (const live of queue.open.values())
+    if (live.status === 'queued') live.ended.resolve({ ...resultOf(live), error });
 }

@@ -385,6 +385,54 @@ test('a journal that cannot be written fails the change, changes nothing, takes 
   t.is(code(await t.throwsAsync(engine.submit(plan('b', ['y'])))), 'daemon-degraded');
 });
 
+test('whoever waits for a queued change hears of it when its start cannot be journalled', async (t) => {
+  let isFull = false;
+  const { engine, gates, undone } = await setUp(t, {
+    isFull: (sql) => isFull && sql.includes("'start'"),
+  });
+  const running = await engine.submit(plan('running', ['x']));
+  const other = await engine.submit(plan('other', ['y']));
+  const queued = [];
+  for (const name of ['next', 'last']) queued.push(await engine.submit(plan(name, ['x'])));
+  isFull = true;
+  gates.get('running').resolve();
+  t.is((await running.done).status, 'done');
+  for (const { changeId, done } of queued) {
+    t.like(await done, { status: 'queued', error: { code: 'daemon-degraded' } });
+    t.is((await engine.show(changeId)).status, 'queued', 'as the journal has it');
+  }
+  gates.get('other').resolve();
+  t.is((await other.done).status, 'done', 'what runs goes on');
+  for (const { changeId } of queued) t.is((await engine.abort(changeId)).status, 'aborted');
+  t.deepEqual(gates.entered, ['running', 'other']);
+  t.deepEqual(undone, []);
+  t.deepEqual(engine.open(), []);
+});
+
+test('a change that is queued while the journal fails is answered, too', async (t) => {
+  const written = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const faults: Faults = {
+    async at(point) {
+      if (point === 'journal:before:finish1+commit') throw diskFull();
+      if (point !== 'journal:after:create') return;
+      written.resolve();
+      await held.promise;
+    },
+  };
+  const given = { gates: new Gates() };
+  const { more, planned } = swapShaped(() => given.gates, false);
+  const { engine, gates } = await setUp(t, { more, faults });
+  given.gates = gates;
+  const first = await engine.submit(planned);
+  const second = engine.submit(plan('second', ['x']));
+  await written.promise;
+  gates.get('prepare').resolve();
+  t.is((await first.done).status, 'doing');
+  held.resolve();
+  t.like(await (await second).done, { status: 'queued', error: { code: 'daemon-degraded' } });
+});
+
 /** What could not be undone any more, and what removes what it left. */
 function removal(removed: () => void): { more: AnyTask[]; planned: Plan } {
   const more = [
