@@ -37,14 +37,14 @@ export async function planBaseRemoval(
 ): Promise<Plan> {
   const base = await readBase(room.store, reference);
   await checkUnused(room, base);
-  const { name, digest } = base;
+  const { name, digest, importedMs } = base;
   return {
     kind: 'base.rm',
     summary: `Remove base ${name}`,
     ownerUid,
     holds: [`base:${name}`, `base:${digest}`, 'shared:removal:all'],
     tasks: [
-      { kind: 'bases.forget', params: { name, digest } },
+      { kind: 'bases.forget', params: { name, digest, importedMs } },
       { kind: 'bases.discard', params: { name, digest, bytes: base.bytes } },
     ],
     needs: { rescue: true },

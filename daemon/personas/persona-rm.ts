@@ -29,7 +29,7 @@ export async function planRemove(
 ): Promise<Plan> {
   const persona = room.book.persona(reference);
   await checkUnused(room, persona);
-  const { name, digest } = persona;
+  const { name, digest, importedMs } = persona;
   const layers = persona.layers
     .filter(({ kind }) => kind === 'seed' || kind === 'config')
     .map((layer) => ({ digest: layer.digest, bytes: layer.bytes }));
@@ -40,7 +40,7 @@ export async function planRemove(
     ownerUid,
     holds: [`persona:${name}`, `persona:${digest}`, 'shared:removal:all'],
     tasks: [
-      { kind: removeKinds.forget, params: { name, digest, layers } },
+      { kind: removeKinds.forget, params: { name, digest, importedMs, layers } },
       { kind: removeKinds.removeFiles, params: { name, digest, layers, bytes } },
     ],
     needs: { rescue: true },

@@ -198,12 +198,16 @@ function importTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
 }
 
 function removalTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
-  const forget = defineTask<{ name: string; digest: string }>({
+  const forget = defineTask<Pick<Base, 'name' | 'digest' | 'importedMs'>>({
     kind: 'bases.forget',
     summary: ({ name }) => `Forget base ${name}`,
     pointOfNoReturn: true,
-    async do(_context, { name, digest }) {
-      await checkUnused(room, await readBase(room.store, name));
+    async do(_context, { name, digest, importedMs }) {
+      const base = await readBase(room.store, name);
+      // Another one, of somebody else even, may have taken the name while this change waited.
+      if (base.digest !== digest || base.importedMs !== importedMs)
+        throw new PersonaError('base-not-found', { base: name });
+      await checkUnused(room, base);
       return {
         record(tx) {
           // A persona for it that was committed since breaks NOT NULL here, and so undoes this change.

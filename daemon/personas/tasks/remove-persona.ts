@@ -9,7 +9,7 @@ import { checkUnused, removeKinds } from '../persona-rm.ts';
 import { deletePersona } from '../persona-rows.ts';
 import type { PersonasRoom } from '../room.ts';
 
-type ForgetParams = {
+type Removed = {
   name: string;
   digest: string;
   layers: { digest: string; bytes: number }[];
@@ -17,15 +17,16 @@ type ForgetParams = {
 
 /** The rows first: from that commit on the persona is gone, and what is left of its files is nobody's. */
 export function forgetPersona(room: PersonasRoom): AnyTask {
-  return defineTask<ForgetParams>({
+  return defineTask<Removed & { importedMs: number }>({
     kind: removeKinds.forget,
     summary: ({ name }) => `Forget persona ${name}`,
     pointOfNoReturn: true,
     undo: 'nothing-to-undo',
-    async do(_context, { name, digest, layers }) {
+    async do(_context, { name, digest, importedMs, layers }) {
       const persona = room.book.persona(name);
-      // Another one may have taken the name while this change waited.
-      if (persona.digest !== digest) throw new PersonaError('persona-not-found', { persona: name });
+      // Another one, or the same of somebody else, may have taken the name while this change waited.
+      if (persona.digest !== digest || persona.importedMs !== importedMs)
+        throw new PersonaError('persona-not-found', { persona: name });
       await checkUnused(room, persona);
       return {
         record(tx) {
@@ -41,7 +42,7 @@ export function forgetPersona(room: PersonasRoom): AnyTask {
 
 /** Removes the files that no row needs any more, and says how much space that gave back. */
 export function removePersonaFiles(room: PersonasRoom): AnyTask {
-  return defineTask<ForgetParams & { bytes: number }>({
+  return defineTask<Removed & { bytes: number }>({
     kind: removeKinds.removeFiles,
     summary: () => 'Remove the files that only it needed',
     forward: true,

@@ -407,6 +407,32 @@ when(test, needs)(
   },
 );
 
+when(test, needs)(
+  'a removal that waited leaves the base that has come to its name since',
+  async (t) => {
+    const machine = await machineIn(t);
+    const { room, folder, state } = machine;
+    const uploaded = (content: string): BaseSource => {
+      const path = join(state, 'staging', content);
+      writeFileSync(path, builtTar({ name: 'file', data: content }), { mode: 0o400 });
+      return { kind: 'upload', path };
+    };
+    const tar = join(folder, 'same');
+    writeFileSync(tar, builtTar({ name: 'file', data: 'same' }));
+    for (const name of ['one', 'again'])
+      t.is((await importBase(machine, name, { kind: 'path', path: tar })).status, 'done');
+    const { digest } = await readBase(room.store, 'one');
+    for (const content of ['same', 'other']) {
+      const plan = await planBaseRemoval(room, { base: 'one' }, 0);
+      t.is((await machine.run(planBaseRemoval(room, { base: 'one' }, 0))).status, 'done');
+      t.is((await importBase(machine, 'one', uploaded(content), 1000)).status, 'done');
+      t.is((await machine.run(plan)).error?.code, 'base-not-found', content);
+      const base = await readBase(room.store, 'one');
+      t.deepEqual([base.owner, base.digest === digest], [1000, content === 'same']);
+    }
+  },
+);
+
 for (const [name, subject] of [
   ['importing', importing],
   ['removing', removing],

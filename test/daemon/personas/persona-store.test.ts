@@ -257,6 +257,19 @@ whenRoot(
   },
 );
 
+whenRoot('a removal that waited leaves the persona that has come to its name since', async (t) => {
+  const { machine, wanted } = await ground(t);
+  await createPersona(t, machine, { name: 'work', base: 'one', tree: named(wanted) });
+  const bytes = await exported(machine, 'work');
+  await importPersona(t, machine, bytes, { name: 'twin' });
+  const plan = await planRemove(machine.room, 'twin', 0);
+  await machine.run(planRemove(machine.room, 'twin', 0));
+  await importPersona(t, machine, bytes, { name: 'twin', uid: 1000 });
+  t.is((await machine.run(plan)).error?.code, 'persona-not-found');
+  t.is(machine.room.book.persona('twin').owner, 1000);
+  t.deepEqual(await exported(machine, 'twin'), bytes);
+});
+
 whenRoot('two names for one persona share its file until the last is removed', async (t) => {
   const { machine, wanted } = await ground(t);
   await createPersona(t, machine, { name: 'work', base: 'one', tree: named(wanted) });
