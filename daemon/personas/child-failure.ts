@@ -8,10 +8,10 @@ export const noSpace = (): PersonaError =>
 /** The error that a child's end means: the one it reported, or that it could not even do that. */
 export function childFailure(error: unknown): unknown {
   if (!(error instanceof ProgramFailed)) return error;
+  const { timedOut, signal } = error.ended;
+  if (timedOut) return killedFailure(error);
   const wire = reported(error.stderr);
   if (wire === undefined) {
-    const { timedOut, signal } = error.ended;
-    if (timedOut) return new PersonaError('timed-out', { what: 'reading the image' });
     // The kernel ends a child that grows over its memory; the input made it do so.
     return signal === undefined ? workerFailed(lastLine(error.stderr)) : killedFailure(error);
   }
@@ -21,10 +21,12 @@ export function childFailure(error: unknown): unknown {
 }
 
 /**
- * The error of a child that was killed, and not by us. What it reported then is only what that did to it: its input is closed when the first of
- * its processes has gone, and the last one may still say that it ended too early.
+ * The error of a child that was killed, at its deadline or by others than us. What it reported then is only what that did to it: its input is
+ * closed when the first of its processes has gone, and the last one may still say that it ended too early.
  */
-export function killedFailure({ ended: { signal, status = 0 } }: ProgramFailed): PersonaError {
+export function killedFailure({ ended }: ProgramFailed): PersonaError {
+  const { timedOut, signal, status = 0 } = ended;
+  if (timedOut) return new PersonaError('timed-out', { what: 'reading the image' });
   return workerFailed(`it was ended by ${signal ?? `signal ${status - 128}`}`);
 }
 
