@@ -10,7 +10,7 @@ import type { Layer } from './layer.ts';
 import type { Persona, PersonaLayer } from './persona.ts';
 import type { Activatable, PersonaSource } from './persona-source.ts';
 import type { PersonasRoom } from './room.ts';
-import { checkTrust } from './trust.ts';
+import { checkTrust, isTrusted } from './trust.ts';
 import { rangeDigest } from './verified-range.ts';
 
 /**
@@ -52,16 +52,6 @@ function trusted({ book }: PersonasRoom, reference: string): Persona {
   const found = twins.find((one) => isTrusted(book, one)) ?? first;
   checkTrust(book, found);
   return found;
-}
-
-function isTrusted(book: PersonasRoom['book'], persona: Persona): boolean {
-  try {
-    checkTrust(book, persona);
-    return true;
-  } catch (error) {
-    if (error instanceof PersonaError) return false;
-    throw error;
-  }
 }
 
 function layerOf({ kind, digest, file, offset, bytes }: PersonaLayer): Layer {

@@ -3,6 +3,7 @@ import type { Plan } from '../changes/change.ts';
 import type { Persona } from './persona.ts';
 import { slotsByPersona } from './persona-use.ts';
 import type { PersonasRoom } from './room.ts';
+import { isTrusted } from './trust.ts';
 
 /** Kinds of the steps. */
 export const removeKinds = {
@@ -10,11 +11,12 @@ export const removeKinds = {
   removeFiles: 'personas.remove-files',
 } as const;
 
-/** Throws in-use when a slot needs the persona and no other name stands for it. */
+/** Throws in-use when a slot needs the persona and no other name stands for it: one that is not trusted does not for one that is. */
 export async function checkUnused(room: PersonasRoom, persona: Persona): Promise<void> {
   const twin = room.book
     .personas()
-    .some(({ name, digest }) => digest === persona.digest && name !== persona.name);
+    .filter(({ name, digest }) => digest === persona.digest && name !== persona.name)
+    .some((other) => isTrusted(room.book, other) || !isTrusted(room.book, persona));
   const slots = (await slotsByPersona(room.store)).get(persona.digest) ?? [];
   if (slots.length === 0 || twin) return;
   const by = `slot ${slots.join(', ')}`;

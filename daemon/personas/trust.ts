@@ -54,6 +54,17 @@ export function checkTrust(keys: KnownKeys, persona: Persona): void {
   throw new PersonaError('not-trusted', { what });
 }
 
+/** Whether `checkTrust` lets it pass. */
+export function isTrusted(keys: KnownKeys, persona: Persona): boolean {
+  try {
+    checkTrust(keys, persona);
+    return true;
+  } catch (error) {
+    if (error instanceof PersonaError) return false;
+    throw error;
+  }
+}
+
 /**
  * The domain of trust of what a file holds: layers made from it serve nobody outside (SECURITY 12). What this
  * machine made is one, each trusted author is one, and so is each user for what strangers made, also after this

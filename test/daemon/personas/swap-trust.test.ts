@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { pathsOf } from '../../../daemon/config/paths.ts';
 import { personaSource } from '../../../daemon/personas/activation.ts';
+import { planRemove } from '../../../daemon/personas/persona-rm.ts';
 import { insertPersona } from '../../../daemon/personas/persona-rows.ts';
 import { partner, scratchFolder } from '../../support/mount-scratch.ts';
 import { confinedNeeds, when } from '../../support/needs.ts';
@@ -81,4 +82,17 @@ rooted('what was chosen by digest is the one of its twins that is trusted', asyn
   const source = personaSource(room);
   t.is((await source.persona(good.digest)).persona?.name, 'good');
   await t.throwsAsync(source.persona('again'), { code: 'not-trusted' });
+
+  await store.commit((tx) => {
+    tx.run("INSERT INTO slots (name, owner, current, created) VALUES ('desk', 0, 1, 1)");
+    tx.run(
+      `INSERT INTO generations (slot, number, persona, persona_digest, upper, result, created)
+       VALUES ('desk', 1, 'good', ?, 'u', 'good', 1)`,
+      good.digest,
+    );
+  });
+  const error = await t.throwsAsync(planRemove(room, 'good', 0), { code: 'in-use' });
+  t.regex(error?.message ?? '', /slot desk/, 'the other name does not stand for it');
+  t.is((await author.run(planRemove(room, 'again', 0))).status, 'done');
+  t.is((await source.persona(good.digest)).persona?.name, 'good');
 });
