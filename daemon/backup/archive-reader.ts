@@ -48,7 +48,7 @@ export async function openArchive(handle: FileHandle, patience: FilePatience): P
   const facts = parseFacts(await text(file, first, factsBytesMax));
   const last = placed.at(-1);
   if (last?.name !== archiveNames.manifest) throw badBackup('it is not complete');
-  const manifest = parseManifest(await text(file, last, manifestBytesMax));
+  const manifest = parseManifest(await text(file, last, manifestBytesMax(placed)));
   placed.pop();
   for (const one of placed) {
     const listed = manifest.get(one.name);

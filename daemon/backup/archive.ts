@@ -22,9 +22,8 @@ export const archiveNames = {
 export const pieceBytes = 4 * 1024 * 1024;
 /** Members of one backup: layers, personas and pieces. */
 export const membersMax = 1_000_000;
-/** Bytes of the first and of the last member. */
+/** Bytes of the first member. */
 export const factsBytesMax = 1024 * 1024;
-export const manifestBytesMax = 256 * 1024 * 1024;
 
 /** A slot whose writable layer was in use: its files are each as they were when they were read. */
 export interface LiveSlot {
@@ -100,6 +99,19 @@ export function parseFacts(text: string): BackupFacts {
 export function manifestText(members: readonly Member[]): string {
   const lines = members.map((member) => `    ${JSON.stringify(member)}`);
   return `{\n  "members": [\n${lines.join(',\n')}\n  ]\n}\n`;
+}
+
+/** Most bytes of a line of the manifest beside a name, and of one byte of a name, which may be escaped. */
+const lineBytesMax = 256;
+const escapedBytesMax = 6;
+
+/** Most bytes that the manifest of these may have: it is taken into memory, and parsed, at once. */
+export function manifestBytesMax(members: readonly Pick<Member, 'name'>[]): number {
+  const needed = members.reduce(
+    (sum, { name }) => sum + lineBytesMax + escapedBytesMax * Buffer.byteLength(name),
+    0,
+  );
+  return Math.min(needed, 256 * 1024 * 1024);
 }
 
 /** Reads the last member. */

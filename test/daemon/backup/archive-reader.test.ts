@@ -15,8 +15,8 @@ const needs = { root: true, tools: ['bwrap', 'prlimit', 'setpriv'] };
 const rooted = when(test, needs);
 const hung = when(test, { ...needs, tools: [...needs.tools, 'mount'], other: hasFuse });
 
-/** A backup whose slots hold that many pieces of holes. */
-function largeBackup(path: string, pieces: number): void {
+/** A backup whose slots hold that many pieces of holes, and whose manifest ends so. */
+function largeBackup(path: string, pieces: number, manifestEnd = ''): void {
   const nothing = { bases: 0, personas: 0, slots: [], live: [] };
   const told = { madeMs: 0, host: 'desk', state: '/x', version: '9', schema: 1 };
   const facts = Buffer.from(factsText({ ...told, ...nothing }));
@@ -28,7 +28,7 @@ function largeBackup(path: string, pieces: number): void {
       bytes: pieceBytes,
       sha256: '0'.repeat(64),
     });
-  const manifest = Buffer.from(manifestText(members));
+  const manifest = Buffer.from(manifestText(members) + manifestEnd);
   const content: Record<string, Buffer> = { 'backup.json': facts, 'manifest.json': manifest };
   const last = { name: 'manifest.json', bytes: manifest.length };
   const file = openSync(path, 'wx');
@@ -61,6 +61,16 @@ async function planned(t: ExecutionContext, file: string, answerMs: number) {
     clearInterval(turning);
   }
 }
+
+rooted('a manifest that is longer than its members need is not read', async (t) => {
+  const folder = temporaryFolder(t);
+  largeBackup(join(folder, 'good'), 1, '\n');
+  t.is((await planned(t, join(folder, 'good'), 60_000)).error, undefined);
+  largeBackup(join(folder, 'long'), 1, ' '.repeat(1 << 20));
+  const { error } = await planned(t, join(folder, 'long'), 60_000);
+  t.like(error, { code: 'bad-archive' });
+  t.regex(String(error), /manifest\.json is too long/);
+});
 
 rooted('a backup of tens of thousands of members is looked through beside all else', async (t) => {
   const file = join(temporaryFolder(t), 'large.backup');
