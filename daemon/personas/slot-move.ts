@@ -2,14 +2,14 @@ import { PersonaError } from '../../ipc/errors.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Json, TaskSpec } from '../changes/task.ts';
+import { type AskedSlot, thereOf } from './asked-slot.ts';
 import type { Busy } from './busy.ts';
 import type { SlotRoom } from './slot-room.ts';
 import type { InVolume, Slot } from './slot-rows.ts';
 import type { SlotCaller } from './slots.ts';
 
 /** A slot on its way from one place of its uppers to another; absent: the state tree. */
-export interface MoveParams {
-  slot: string;
+export interface MoveParams extends AskedSlot {
   from?: InVolume;
   to?: InVolume;
 }
@@ -32,6 +32,20 @@ function checkMovable(room: SlotRoom, slot: Slot, to: string): void {
     throw new PersonaError('state-damaged', `slot ${slot.name}: ${problem}`);
 }
 
+/**
+ * The slot that is to be moved, which lies where it lay when this was asked for. Throws slot-not-found, and bad-value when it was
+ * moved since: where it is moved to may be where it lies.
+ */
+export function toMove(room: SlotRoom, move: MoveParams): Slot {
+  const slot = thereOf(room, move);
+  if (slot.volume?.folder !== move.from?.folder)
+    throw new PersonaError('bad-value', {
+      name: slot.name,
+      reason: `it was moved to ${wordsOf(slot.volume)} since this was asked for`,
+    });
+  return slot;
+}
+
 async function bytesOf(room: SlotRoom, slot: Slot): Promise<number> {
   let sum = SPARE_BYTES;
   for (const { id, state, bytes } of room.book.uppersOf(slot.name))
@@ -50,7 +64,7 @@ export async function planMove(
 ): Promise<Plan> {
   const slot = room.book.slot(params.slot);
   checkMovable(room, slot, params.to);
-  const { name, volume: from } = slot;
+  const { name, createdMs, volume: from } = slot;
   const to = params.to === 'state' ? undefined : room.places.fresh(name, params.to);
   const bytes = await bytesOf(room, slot);
   if (to !== undefined && room.places.freeBytes(to) < bytes)
@@ -59,7 +73,7 @@ export async function planMove(
       free: formatSize(room.places.freeBytes(to)),
       path: `volume ${to.name}`,
     });
-  const move: MoveParams = { slot: name, ...(from && { from }), ...(to && { to }) };
+  const move: MoveParams = { slot: name, createdMs, ...(from && { from }), ...(to && { to }) };
   return {
     kind: 'slot.move',
     summary: `move what is written in slot ${name} to ${wordsOf(to)}`,
@@ -73,7 +87,7 @@ export async function planMove(
     ],
     tasks: [
       task('slots.vacate-slot', { slot: name, busy: params.busy ?? 'refuse' }),
-      task('slots.freeze-slot', { slot: name }),
+      task('slots.freeze-slot', move),
       task('slots.copy-uppers', move),
       task('slots.prepare-moved', move),
       task('slots.commit-move', move),

@@ -2,7 +2,7 @@ import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask, type TaskContext } from '../../changes/task.ts';
 import { chainOf } from '../flatten.ts';
 import { showTree } from '../show.ts';
-import { type MoveParams, wordsOf } from '../slot-move.ts';
+import { type MoveParams, toMove, wordsOf } from '../slot-move.ts';
 import { restoreSlot } from '../slot-recovery.ts';
 import { type SlotRoom, warmUp } from '../slot-room.ts';
 import {
@@ -56,7 +56,7 @@ export function prepareMovedTask(room: SlotRoom): AnyTask {
     timeoutMs: 60_000,
     async do(context, params) {
       if (movedOf(context) !== undefined) return;
-      const moved = await prepare(room, params, room.book.slot(params.slot));
+      const moved = await prepare(room, params, toMove(room, params));
       if (moved !== undefined) context.live.set(KEY, moved);
     },
     async undo(context, params) {
@@ -75,14 +75,14 @@ export function commitMoveTask(room: SlotRoom): AnyTask {
     pointOfNoReturn: true,
     rowsOnly: true,
     undo: 'nothing-to-undo',
-    async do(context, { slot: name, to }) {
+    async do(context, move) {
       const moved = movedOf(context);
-      const slot = room.book.slot(name);
+      const slot = toMove(room, move);
       if (moved === undefined && slot.current !== undefined)
         throw new PersonaError('internal', 'no tree was prepared');
       return {
         record: (tx) => {
-          setSlotVolume(tx, slot, to);
+          setSlotVolume(tx, slot, move.to);
           if (moved === undefined) return;
           putUpper(tx, moved.ended);
           putUpper(tx, moved.tree.upper);

@@ -5,7 +5,7 @@ import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { ensureFolder, namesOf, syncFolder } from '../../kernel/files.ts';
 import { upperInUse } from '../../kernel/overlay.ts';
 import { copyTimeoutMs, copyUppers, emptyFolder } from '../copy-uppers.ts';
-import { type MoveParams, wordsOf } from '../slot-move.ts';
+import { type MoveParams, toMove, wordsOf } from '../slot-move.ts';
 import type { SlotRoom } from '../slot-room.ts';
 import { type InVolume, readSlot } from '../slot-rows.ts';
 
@@ -25,8 +25,14 @@ async function makeTarget(room: SlotRoom, slot: string, to: InVolume | undefined
   return folder;
 }
 
-/** Removes what the slot has at a place that its row does not name. */
+async function liesIn(room: SlotRoom, slot: string, place: InVolume | undefined): Promise<boolean> {
+  const now = await readSlot(room.store, slot);
+  return now !== undefined && now.volume?.folder === place?.folder;
+}
+
+/** Removes what the slot has at a place that its row does not name; where it lies nothing is removed. */
 async function clear(room: SlotRoom, slot: string, place: InVolume | undefined): Promise<void> {
+  if (await liesIn(room, slot, place)) return;
   if (place !== undefined) {
     await room.places.remove(slot, place);
     return;
@@ -43,7 +49,9 @@ export function copyUppersTask(room: SlotRoom): AnyTask {
     kind: 'slots.copy-uppers',
     summary: ({ slot, to }) => `copy what is written in slot ${slot} to ${wordsOf(to)}`,
     timeoutMs: copyTimeoutMs,
-    async do(context, { slot, from, to }) {
+    async do(context, move) {
+      const { slot, from, to } = move;
+      toMove(room, move);
       const target = await makeTarget(room, slot, to);
       await context.fault('slots:copying');
       const source = room.places.folder(slot, from);
@@ -80,8 +88,7 @@ export function removeMovedTask(room: SlotRoom): AnyTask {
       if (from !== undefined && room.places.problem({ name: slot, volume: from }) !== undefined)
         return;
       // Repeated long after: it was moved back meanwhile, or another slot of this name lies there.
-      const now = await readSlot(room.store, slot);
-      if (now !== undefined && now.volume?.folder === from?.folder) return;
+      if (await liesIn(room, slot, from)) return;
       await untilEnded(room, slot, room.places.folder(slot, from));
       await clear(room, slot, from);
     },

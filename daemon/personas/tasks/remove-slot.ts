@@ -4,15 +4,13 @@ import { syncFolder } from '../../kernel/files.ts';
 import { clearTree, shownTree } from '../../kernel/flip.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { closeAnchor } from '../anchor.ts';
+import { type AskedSlot, isTaken, thereOf } from '../asked-slot.ts';
 import { refuseHeld } from '../busy.ts';
 import { restoreSlot } from '../slot-recovery.ts';
 import { anchorOf, type SlotRoom } from '../slot-room.ts';
-import { deleteSlot, type InVolume } from '../slot-rows.ts';
+import { deleteSlot, type InVolume, type Slot } from '../slot-rows.ts';
 
-export interface RemoveSlotParams {
-  slot: string;
-  /** When it was made: another slot may have its name by now. Absent in journals of earlier versions. */
-  createdMs?: number;
+export interface RemoveSlotParams extends AskedSlot {
   /** Where its uppers lie; absent: in the state tree. */
   volume?: InVolume;
 }
@@ -20,20 +18,9 @@ export interface RemoveSlotParams {
 /** How long namespaces may keep a slot's tree once nobody is inside, and how long its trees may then take to end. */
 const END_MS = 10_000;
 
-/** True when the name is that of another slot by now. */
-function isTaken(room: SlotRoom, { slot, createdMs }: RemoveSlotParams): boolean {
-  const known = room.book.find(slot);
-  return known !== undefined && createdMs !== undefined && known.createdMs !== createdMs;
-}
-
-/** Throws slot-not-found when the slot went while this change waited, be there another one of its name. */
-function checkThere(room: SlotRoom, params: RemoveSlotParams): void {
-  if (isTaken(room, params)) throw new PersonaError('slot-not-found', { slot: params.slot });
-}
-
-async function endTrees(room: SlotRoom, name: string, stop: AbortSignal): Promise<void> {
+async function endTrees(room: SlotRoom, slot: Slot, stop: AbortSignal): Promise<void> {
+  const { name } = slot;
   await refuseHeld(room, name, END_MS, stop);
-  const slot = room.book.slot(name);
   const anchor = anchorOf(room, name);
   const shown = shownTree(anchor);
   const current = room.book.current(slot);
@@ -53,8 +40,7 @@ export function endSlotTask(room: SlotRoom): AnyTask {
     kind: 'slots.end-slot',
     summary: ({ slot }) => `take off the trees of slot ${slot}`,
     async do(context, params) {
-      checkThere(room, params);
-      await endTrees(room, params.slot, context.signal);
+      await endTrees(room, thereOf(room, params), context.signal);
     },
     async undo(_context, { slot }) {
       if (room.book.find(slot) === undefined) return undefined;
@@ -71,9 +57,8 @@ export function forgetSlotTask(room: SlotRoom): AnyTask {
     pointOfNoReturn: true,
     undo: 'nothing-to-undo',
     async do(_context, params) {
-      checkThere(room, params);
-      const { slot } = params;
-      return { record: (tx) => deleteSlot(tx, slot) };
+      const { name } = thereOf(room, params);
+      return { record: (tx) => deleteSlot(tx, name) };
     },
   });
 }

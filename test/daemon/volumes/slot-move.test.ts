@@ -187,6 +187,38 @@ rooted('a slot that shows nothing moves, too', async (t) => {
   );
 });
 
+/** Asks for a move a second time while the first has not ended. Returns how both ended. */
+async function moveTwice({ rooms, engine }: Daemon, to: 'user' | 'state') {
+  const methods = rooms.methods(engine);
+  const asked = [await moveTo(to)(methods), await moveTo(to)(methods)];
+  const given = await Promise.all(asked.map(({ plan }) => engine.submit(plan)));
+  const ends = await Promise.all(given.map(({ done }) => done));
+  return ends.map(({ status, error }) => error?.message ?? status);
+}
+
+rooted('a move that is asked for twice moves once, and nothing is lost', async (t) => {
+  const { daemon, root, shown } = await written(t);
+  // Nothing is written in what is shown: only earlier states can be lost, which nobody looks at now.
+  await mustDo(daemon, (m) => m['slot.rollback']({ slot: 'work', base: true }, rootRequest));
+  const moved = (place: string) => [
+    'done',
+    `cannot accept work: it was moved to ${place} since this was asked for`,
+  ];
+  t.deepEqual(await moveTwice(daemon, 'user'), moved('volume user'));
+  t.is(await volumeOf(daemon), 'user');
+  t.is(readdirSync(inVolumeOf(root)).length, 1);
+  await mustDo(daemon, swap('b'));
+  t.is(readFileSync(join(shown, 'odd/new'), 'utf8'), 'on top');
+  t.deepEqual(await moveTwice(daemon, 'state'), moved('the state tree'));
+  t.is(await volumeOf(daemon), undefined);
+  t.is(readFileSync(join(shown, 'odd/new'), 'utf8'), 'on top');
+  writeFileSync(join(shown, 'etc/later'), 'writable');
+  await mustDo(daemon, swap('a'));
+  t.is(readFileSync(join(shown, 'etc/mine'), 'utf8'), 'of a');
+  await mustDo(daemon, swap('b'));
+  t.is(readFileSync(join(shown, 'etc/later'), 'utf8'), 'writable');
+});
+
 rooted('a move that a start repeats leaves alone what was moved back since', async (t) => {
   const { daemon, stop, root, shown } = await written(t);
   await mustDo(daemon, moveTo('user'));
