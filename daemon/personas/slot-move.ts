@@ -86,7 +86,7 @@ export async function planMove(
       ),
     ],
     tasks: [
-      task('slots.vacate-slot', { slot: name, busy: params.busy ?? 'refuse' }),
+      task('slots.vacate-slot', { slot: name, createdMs, busy: params.busy ?? 'refuse' }),
       task('slots.freeze-slot', move),
       task('slots.copy-uppers', move),
       task('slots.prepare-moved', move),

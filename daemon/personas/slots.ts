@@ -3,6 +3,7 @@ import { checkName } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Json, TaskSpec } from '../changes/task.ts';
 import { accountOf } from '../kernel/accounts.ts';
+import type { AskedSlot } from './asked-slot.ts';
 import type { Busy } from './busy.ts';
 import { activatableOf, before, type Target } from './generation.ts';
 import { askedAgain } from './persona-source.ts';
@@ -95,7 +96,7 @@ export function planRemove(
   caller: SlotCaller,
 ): Plan {
   const { name, volume, createdMs } = room.book.slot(params.slot);
-  const going = { slot: name, createdMs };
+  const going: AskedSlot = { slot: name, createdMs };
   if (params.discard !== true && isWritten(room, name)) {
     throw new PersonaError('in-use', {
       what: `slot ${name}`,
@@ -108,7 +109,7 @@ export function planRemove(
     ownerUid: caller.uid,
     holds: [`slot:${name}`, 'shared:removal:all'],
     tasks: [
-      task('slots.vacate-slot', { slot: name, busy: params.busy ?? 'refuse' }),
+      task('slots.vacate-slot', { ...going, busy: params.busy ?? 'refuse' }),
       task('slots.end-slot', going),
       task('slots.forget-slot', going),
       task('slots.remove-slot', { ...going, ...(volume === undefined ? {} : { volume }) }),
@@ -134,6 +135,7 @@ function planTarget(
   const { persona, base } = target.what;
   const name = persona?.name ?? `the clean base ${base.name ?? base.digest}`;
   const rollback = target.reason === 'rollback';
+  const asked: AskedSlot = { slot: slot.name, createdMs: slot.createdMs };
   return {
     kind: rollback ? 'slot.rollback' : 'slot.swap',
     summary: rollback
@@ -146,9 +148,9 @@ function planTarget(
       ...(persona === undefined ? [] : [`shared:persona:${persona.digest}`]),
     ],
     tasks: [
-      ...(busy === undefined ? [] : [task('slots.vacate-slot', { slot: slot.name, busy })]),
-      task('slots.prepare-tree', { slot: slot.name, target }),
-      task('slots.commit-generation', { slot: slot.name }),
+      ...(busy === undefined ? [] : [task('slots.vacate-slot', { ...asked, busy })]),
+      task('slots.prepare-tree', { ...asked, target }),
+      task('slots.commit-generation', asked),
       task('slots.show-tree', { slot: slot.name }),
     ],
     needs: rollback ? { rescue: true } : { bytes: SWAP_BYTES },

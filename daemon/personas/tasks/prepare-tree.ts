@@ -1,5 +1,6 @@
 import { type AnyTask, defineTask, type TaskContext } from '../../changes/task.ts';
 import { statMount } from '../../kernel/stat-mount.ts';
+import { type AskedSlot, thereOf } from '../asked-slot.ts';
 import { continues, type Target } from '../generation.ts';
 import { askedAgain } from '../persona-source.ts';
 import { stackDigest } from '../slot-book.ts';
@@ -7,14 +8,13 @@ import type { SlotRoom } from '../slot-room.ts';
 import { discardTree, newTree, type Tree, treeAfter } from '../tree.ts';
 import { bagOf, dropBag, putBag } from './swap-bag.ts';
 
-export interface PrepareParams {
-  slot: string;
+export interface PrepareParams extends AskedSlot {
   target: Target;
 }
 
 async function prepare(room: SlotRoom, context: TaskContext, params: PrepareParams): Promise<void> {
   const startedMs = performance.now();
-  const slot = room.book.slot(params.slot);
+  const slot = thereOf(room, params);
   // The change may have waited for a day: for programs inside, or for another change.
   const { layers } = await askedAgain(room.source, params.target.what);
   const target: Target = { ...params.target, what: { ...params.target.what, layers } };

@@ -1,9 +1,9 @@
 import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { type AskedSlot, thereOf } from '../asked-slot.ts';
 import { type Busy, vacate } from '../busy.ts';
 import type { SlotRoom } from '../slot-room.ts';
 
-export interface VacateParams {
-  slot: string;
+export interface VacateParams extends AskedSlot {
   busy: Busy;
 }
 
@@ -24,10 +24,11 @@ export function vacateSlotTask(room: SlotRoom): AnyTask {
     ephemeral: true,
     undo: 'nothing-to-undo',
     timeoutMs: WAIT_MS,
-    async do(context, { slot, busy }) {
+    async do(context, params) {
+      const slot = thereOf(room, params);
       const told = (inside: { pid: number }[]) =>
         context.progress({ done: 0, note: `${inside.length} programs are still inside` });
-      await vacate(room, room.book.slot(slot), busy, context.ownerUid, context.signal, told);
+      await vacate(room, slot, params.busy, context.ownerUid, context.signal, told);
     },
   });
 }

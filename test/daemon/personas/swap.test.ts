@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { slotHistory } from '../../../daemon/personas/slot-pages.ts';
-import { planCreate, planRemove, planSwap } from '../../../daemon/personas/slots.ts';
+import { planCreate, planRemove, planRollback, planSwap } from '../../../daemon/personas/slots.ts';
 import { partner, scratchFolder } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
 import { type Bench, benchIn, layerFrom } from '../../support/slots.ts';
@@ -91,6 +91,31 @@ rooted('a slot is given only to a user whose group is known', async (t) => {
   t.throws(plan, { message: /uid 1999999 has no account/ });
   await bench.create('mine');
   await t.throwsAsync(bench.create('mine'), { message: /exists already/ });
+});
+
+rooted('what was asked of a slot is not done to a later one of its name', async (t) => {
+  const bench = await benchIn(t, scratchFolder(t));
+  const { room } = bench.slots;
+  const first = { uid: 1234, gid: 1234 };
+  await bench.create('work', { owner: 1234 });
+  await bench.swap('work', 'b');
+  await bench.swap('work', 'a');
+  // Made while the slot is the first user's, as those are that wait in the queue.
+  const waiting = [
+    await planSwap(room, { slot: 'work', persona: 'a' }, first),
+    await planSwap(room, { slot: 'work', persona: 'a', busy: 'kill' }, first),
+    await planRollback(room, { slot: 'work', base: true }, first),
+    planRemove(room, { slot: 'work', discard: true }, first),
+  ];
+  await bench.run(planRemove(room, { slot: 'work' }, first));
+  await bench.create('work', { owner: 4321 });
+  await bench.swap('work', 'b');
+  writeFileSync(mine(bench), 'of the second');
+  for (const plan of waiting)
+    await t.throwsAsync(bench.run(plan), { code: 'slot-not-found' }, plan.summary);
+  t.is(name(bench), 'b');
+  t.is(readFileSync(mine(bench), 'utf8'), 'of the second');
+  t.is(room.book.slot('work').current, 1);
 });
 
 rooted('several slots live side by side', async (t) => {
