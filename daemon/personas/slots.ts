@@ -10,7 +10,7 @@ import { askedAgain } from './persona-source.ts';
 import { freeRange } from './slot-ids.ts';
 import type { SlotRoom } from './slot-room.ts';
 import type { Slot } from './slot-rows.ts';
-import { isWritten } from './uppers-written.ts';
+import { refuseWritten } from './uppers-written.ts';
 
 /** Who asks, as the kernel recorded it. */
 export interface SlotCaller {
@@ -97,12 +97,8 @@ export function planRemove(
 ): Plan {
   const { name, volume, createdMs } = room.book.slot(params.slot);
   const going: AskedSlot = { slot: name, createdMs };
-  if (params.discard !== true && isWritten(room, name)) {
-    throw new PersonaError('in-use', {
-      what: `slot ${name}`,
-      by: 'data that programs wrote in it; say --discard to give it up',
-    });
-  }
+  const discard = params.discard === true;
+  if (!discard) refuseWritten(room, name);
   return {
     kind: 'slot.rm',
     summary: `remove slot ${name}`,
@@ -110,7 +106,7 @@ export function planRemove(
     holds: [`slot:${name}`, 'shared:removal:all'],
     tasks: [
       task('slots.vacate-slot', { ...going, busy: params.busy ?? 'refuse' }),
-      task('slots.end-slot', going),
+      task('slots.end-slot', { ...going, discard }),
       task('slots.forget-slot', going),
       task('slots.remove-slot', { ...going, ...(volume === undefined ? {} : { volume }) }),
     ],

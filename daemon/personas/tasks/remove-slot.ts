@@ -9,18 +9,23 @@ import { refuseHeld } from '../busy.ts';
 import { restoreSlot } from '../slot-recovery.ts';
 import { anchorOf, type SlotRoom } from '../slot-room.ts';
 import { deleteSlot, type InVolume, type Slot } from '../slot-rows.ts';
+import { refuseWritten } from '../uppers-written.ts';
 
 export interface RemoveSlotParams extends AskedSlot {
   /** Where its uppers lie; absent: in the state tree. */
   volume?: InVolume;
 }
 
+export interface EndSlotParams extends AskedSlot {
+  /** What is written in it may go. Absent in journals of earlier versions, where it only was asked before. */
+  discard?: boolean;
+}
+
 /** How long namespaces may keep a slot's tree once nobody is inside, and how long its trees may then take to end. */
 const END_MS = 10_000;
 
-async function endTrees(room: SlotRoom, slot: Slot, stop: AbortSignal): Promise<void> {
+async function endTrees(room: SlotRoom, slot: Slot): Promise<void> {
   const { name } = slot;
-  await refuseHeld(room, name, END_MS, stop);
   const anchor = anchorOf(room, name);
   const shown = shownTree(anchor);
   const current = room.book.current(slot);
@@ -36,11 +41,16 @@ async function endTrees(room: SlotRoom, slot: Slot, stop: AbortSignal): Promise<
 
 /** Takes the slot's trees off and waits until the kernel has ended them: nothing may write to what is then removed. */
 export function endSlotTask(room: SlotRoom): AnyTask {
-  return defineTask<RemoveSlotParams>({
+  return defineTask<EndSlotParams>({
     kind: 'slots.end-slot',
     summary: ({ slot }) => `take off the trees of slot ${slot}`,
     async do(context, params) {
-      await endTrees(room, thereOf(room, params), context.signal);
+      const slot = thereOf(room, params);
+      await refuseHeld(room, slot.name, END_MS, context.signal);
+      if (!params.discard) refuseWritten(room, slot.name);
+      await endTrees(room, slot);
+      // Those in earlier trees, and who came in at the last moment, wrote until now.
+      if (!params.discard) refuseWritten(room, slot.name);
     },
     async undo(_context, { slot }) {
       if (room.book.find(slot) === undefined) return undefined;
