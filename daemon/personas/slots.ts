@@ -95,7 +95,7 @@ export function planRemove(
   params: { slot: string; discard?: boolean | undefined; busy?: Busy | undefined },
   caller: SlotCaller,
 ): Plan {
-  const { name, volume, createdMs } = room.book.slot(params.slot);
+  const { name, createdMs } = room.book.slot(params.slot);
   const going: AskedSlot = { slot: name, createdMs };
   const discard = params.discard === true;
   if (!discard) refuseWritten(room, name);
@@ -108,7 +108,7 @@ export function planRemove(
       task('slots.vacate-slot', { ...going, busy: params.busy ?? 'refuse' }),
       task('slots.end-slot', { ...going, discard }),
       task('slots.forget-slot', going),
-      task('slots.remove-slot', { ...going, ...(volume === undefined ? {} : { volume }) }),
+      task('slots.remove-slot', going),
     ],
     needs: { rescue: true },
   };

@@ -1,5 +1,5 @@
 import { PersonaError } from '../../../ipc/errors.ts';
-import { type AnyTask, defineTask } from '../../changes/task.ts';
+import { type AnyTask, defineTask, type Json } from '../../changes/task.ts';
 import { syncFolder } from '../../kernel/files.ts';
 import { clearTree, shownTree } from '../../kernel/flip.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
@@ -12,7 +12,7 @@ import { deleteSlot, type InVolume, type Slot } from '../slot-rows.ts';
 import { refuseWritten } from '../uppers-written.ts';
 
 export interface RemoveSlotParams extends AskedSlot {
-  /** Where its uppers lie; absent: in the state tree. */
+  /** Where its uppers lay when this was asked for: only in journals of earlier versions, whose `forget-slot` hands nothing over. */
   volume?: InVolume;
 }
 
@@ -59,16 +59,22 @@ export function endSlotTask(room: SlotRoom): AnyTask {
   });
 }
 
+const forgetKind = 'slots.forget-slot';
+
+/** What `forget-slot` hands over: where the slot's uppers lay in the end. Absent: in the state tree. */
+type Forgotten = Pick<Slot, 'volume'>;
+
 /** Forgets the slot and all its generations. */
 export function forgetSlotTask(room: SlotRoom): AnyTask {
-  return defineTask<RemoveSlotParams>({
-    kind: 'slots.forget-slot',
+  return defineTask<AskedSlot, Json>({
+    kind: forgetKind,
     summary: ({ slot }) => `forget slot ${slot} and its history`,
     pointOfNoReturn: true,
     undo: 'nothing-to-undo',
     async do(_context, params) {
-      const { name } = thereOf(room, params);
-      return { record: (tx) => deleteSlot(tx, name) };
+      const { name, volume } = thereOf(room, params);
+      const saved: Forgotten = volume === undefined ? {} : { volume };
+      return { saved: saved as Json, record: (tx) => deleteSlot(tx, name) };
     },
   });
 }
@@ -82,7 +88,8 @@ export function removeSlotTask(room: SlotRoom): AnyTask {
     undo: 'nothing-to-undo',
     timeoutMs: 3_600_000,
     async do(context, params) {
-      const { slot, volume } = params;
+      const { slot } = params;
+      const { volume } = (context.earlier(forgetKind) as Forgotten | undefined) ?? params;
       if (isTaken(room, params)) {
         // Repeated long after: all but a place in a volume, which no two slots share, is the other one's.
         if (volume !== undefined) await room.places.remove(slot, volume);

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { readSlot } from '../../../daemon/personas/slot-rows.ts';
 import type { Daemon, Hooks } from '../../../daemon/wiring.ts';
 import { treeOfFolder } from '../../support/folder-tree.ts';
 import { loseEnd } from '../../support/lost-end.ts';
@@ -218,6 +219,55 @@ rooted('a move that is asked for twice moves once, and nothing is lost', async (
   await mustDo(daemon, swap('b'));
   t.is(readFileSync(join(shown, 'etc/later'), 'utf8'), 'writable');
 });
+
+rooted('a removal behind a move leaves nothing in the volume', async (t) => {
+  const { daemon, root } = await written(t);
+  const { rooms, engine } = daemon;
+  const methods = rooms.methods(engine);
+  // Both are asked for while the slot lies in the state tree.
+  const moved = await moveTo('user')(methods);
+  const removed = await methods['slot.rm']({ slot: 'work', discard: true }, rootRequest);
+  const given = await Promise.all([moved, removed].map(({ plan }) => engine.submit(plan)));
+  for (const { done } of given) t.is((await done).status, 'done');
+  t.deepEqual(readdirSync(inVolumeOf(root)), []);
+  t.false(existsSync(join(root, 'state/slots/work')));
+  await mustDo(daemon, (m) => m['volume.rm']({ name: 'user' }, rootRequest));
+});
+
+/** Rewrites the journal of the removal as an earlier version wrote it: where the slot lay stood in the plan. */
+async function asEarlier({ store }: Daemon, volume: unknown): Promise<void> {
+  const { id, plan } =
+    (await store.get("SELECT id, plan FROM changes WHERE kind = 'slot.rm'")) ?? {};
+  const { tasks, ...rest } = JSON.parse(String(plan)) as { tasks: { params: object }[] };
+  const [last, ...others] = tasks.reverse();
+  Object.assign(last?.params ?? {}, { volume });
+  const earlier = { ...rest, tasks: [last, ...others].reverse() };
+  await store.commit((tx) => {
+    tx.run('UPDATE changes SET plan = ? WHERE id = ?', JSON.stringify(earlier), Number(id));
+    tx.run('UPDATE events SET detail = NULL WHERE change = ?', Number(id));
+  });
+}
+
+for (const version of ['this', 'an earlier'])
+  rooted(`a removal of ${version} version that a start ends removes from the volume`, async (t) => {
+    const at = async (point: string) => {
+      if (point === 'do:slots.remove-slot') throw new Error('cut off');
+    };
+    const { daemon, stop, root } = await written(t, { hooks: { faults: { at } } });
+    await mustDo(daemon, moveTo('user'));
+    const { volume } = (await readSlot(daemon.store, 'work')) ?? {};
+    const removed = await ask(daemon, (m) =>
+      m['slot.rm']({ slot: 'work', discard: true }, rootRequest),
+    );
+    t.regex(removed.status, /stuck/);
+    if (version === 'an earlier') await asEarlier(daemon, volume);
+    await stop();
+    t.is(readdirSync(inVolumeOf(root)).length, 1);
+    const again = await startSilent(root);
+    t.teardown(() => again.stop());
+    t.deepEqual(again.engine.open(), []);
+    t.deepEqual(readdirSync(inVolumeOf(root)), []);
+  });
 
 rooted('a move that a start repeats leaves alone what was moved back since', async (t) => {
   const { daemon, stop, root, shown } = await written(t);
