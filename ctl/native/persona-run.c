@@ -385,7 +385,7 @@ int main(int count, char **words) {
   if (why == NULL && plan.code != NULL) why = plan.message;
   closed = closed || (why != NULL && plan.code != NULL && strcmp(plan.code, "profile-unavailable") == 0);
   // `secure` fails closed: what was not asked for is not started.
-  if (why == NULL && secure && strcmp(plan.profile, "secure") != 0) why = "the daemon answered with another profile";
+  if (why == NULL && closed && strcmp(plan.profile, "secure") != 0) why = "the daemon answered with another profile";
   if (why != NULL && closed) {
     if (plan.code == NULL) say("cannot start ", app, " as secure:");
     say(why, "", "");

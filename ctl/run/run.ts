@@ -64,7 +64,7 @@ async function planOf(call: Call, asked: Asked): Promise<Omit<LaunchPlan, 'app'>
     const plan = await ask(call, asked);
     if (!isFollowable(plan))
       throw new PersonaError('bad-value', { name: 'plan', reason: 'it makes no sense' });
-    if (asked.profile !== 'secure' || plan.profile === 'secure') return plan;
+    if (!failsClosed(asked) || plan.profile === 'secure') return plan;
     const reason = 'the daemon answered with another profile';
     throw new PersonaError('profile-unavailable', { app: asked.app, profile: 'secure', reason });
   } catch (error) {

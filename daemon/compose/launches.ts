@@ -81,17 +81,19 @@ async function plannedFor(
   { app, enclave, grants = [] }: Asked,
   caller: Request['caller'],
 ): Promise<LaunchPlan> {
-  const plan = planLaunch(launch);
-  // Who grants something counts on everything else being kept from the program.
+  let plan = planLaunch(launch);
+  if (plan.profile === 'secure') {
+    const obstacles = await failingClosed(app, () => secure.obstacles(caller, enclave));
+    plan = planLaunch({ ...launch, obstacles });
+  }
+  // Who grants something counts on everything else being kept from the program, whatever it was to be at first.
   if (plan.profile !== 'secure' && (enclave !== undefined || grants.length > 0))
     throw new PersonaError('profile-unavailable', {
       app,
       profile: 'secure',
       reason: `grants and enclaves are for what runs apart, and it would start as ${plan.profile}: ${plan.reason}`,
     });
-  if (plan.profile !== 'secure') return plan;
-  const obstacles = await failingClosed(app, () => secure.obstacles(caller, enclave));
-  return planLaunch({ ...launch, obstacles });
+  return plan;
 }
 
 type Answered = Answer<'launch.plan'>;

@@ -184,7 +184,7 @@ built('a plan of the greatest size is followed, and one that is larger is none',
 
 built('both ask the same, with the file that is started', async (t) => {
   const daemon = await rawDaemon(t);
-  daemon.say = { pieces: [frame({ result: plan() })] };
+  daemon.say = { pieces: [frame({ result: plan({ profile: 'secure' }) })] };
   const place = join(temporaryFolder(t), 'odd "name"\twith \\ and \u00e4');
   mkdirSync(place);
   symlinkSync('/bin/sh', join(place, 'shell'));
@@ -279,7 +279,8 @@ built('a refusal of secure starts nothing, any other starts as standard', async 
   for (const { err } of closed) t.regex(err, /cannot do it: so\n.*do that\n/);
   // A daemon that has another word than secure for what was to be secure.
   daemon.say = { pieces: [frame({ result: plan() })] };
-  same(t, await both(daemon.root, ['--profile', 'secure', ...line]), 125, '');
+  for (const words of [['--profile', 'secure'], ['--net'], ['--enclave', 'vault']])
+    same(t, await both(daemon.root, [...words, ...line]), 125, '');
   daemon.say = { pieces: [frame({ result: plan({ profile: 'secure' }) })] };
   same(t, await both(daemon.root, ['--profile', 'secure', ...line]), 0, 'started\n');
 });

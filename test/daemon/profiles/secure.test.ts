@@ -437,6 +437,36 @@ real('who grants something, and gets a program that is not kept apart, gets none
   }
 });
 
+real('nor does who grants something get less for what is only sensitive', async (t) => {
+  const path = '/usr/bin/nl';
+  const set = async (more: object) => {
+    const asked = { app: 'chest', everybody: true, wait: true, ...more };
+    t.is((await ground.ask(0, 'app.set', asked)).error, undefined);
+  };
+  await set({ set: { executables: [path], security: 'sensitive' } });
+  const { dev, ino } = statSync(path, { bigint: true });
+  const executable = { path, device: `${dev}`, inode: `${ino}` };
+  const plan = (uid: number, more: object) =>
+    ground.ask(uid, 'launch.plan', { app: 'chest', executable, ...more });
+  // A user without an enclave, and one who mistypes his.
+  for (const [uid, more, why] of [
+    [users.user, { grants: ['net'] }, /this user has none/],
+    [me, { enclave: 'vaults' }, /none called vaults/],
+  ] as const) {
+    const { error } = await plan(uid, more);
+    t.is(error?.code, 'profile-unavailable');
+    t.regex(error?.message ?? '', why);
+  }
+  const line = ['chest', '--', 'nl', '/dev/null'];
+  t.is((await ground.run(users.user, ['--net', ...line])).status, 125);
+  t.is((await ground.run(me, ['--enclave', 'vaults', ...line])).status, 125);
+  // Without a word it starts, as it may.
+  const { result } = await plan(users.user, {});
+  t.like(result, { profile: 'standard', rule: 'sensitive' });
+  t.is((await ground.run(users.user, line)).status, 0);
+  await set({ unset: ['executables', 'security'] });
+});
+
 test('a list that would be too long for an answer is cut, and says so', (t) => {
   const run = temporaryFolder(t);
   const secure = new SecureLaunches(machineWithout(run));
