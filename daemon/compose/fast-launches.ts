@@ -188,16 +188,16 @@ export class FastLaunches {
     });
   }
 
-  /** Lets the caller's process work in the memory of the session; undefined when its launcher has no time left for that. */
+  /** Lets the caller's process work in the memory of the session, or says why its launcher has to start it without. */
   async serve(
     session: Session,
     { pid }: Caller,
     placed: Placed,
     beganMs: number,
-  ): Promise<InMemory | undefined> {
+  ): Promise<InMemory | { standard: string }> {
     if (performance.now() > beganMs + LAUNCH_MS) {
       session.decline();
-      return undefined;
+      return { standard: 'there was no time left to put it into memory' };
     }
     const launcher = processStat(pid);
     const beside = this.#freezable;
@@ -209,17 +209,24 @@ export class FastLaunches {
       session.decline();
       throw error;
     }
-    await session.serve(group);
-    const binds = session.binds.flatMap(({ from, to }) => ['--bind', from, to]);
-    return {
-      argv: [BWRAP, '--dev-bind', '/', '/', ...binds, '--'],
-      withdraw: async () => {
-        const isOwn = group.folder === placed.folder;
+    const withdraw = async () => {
+      const isOwn = group.folder === placed.folder;
+      try {
         await session.withdraw(isOwn ? group : undefined);
+      } finally {
         if (!isOwn && beside !== undefined && before !== undefined && launcher !== undefined)
           await placeProcess(before, beside, launcher);
-      },
+      }
     };
+    try {
+      await session.serve(group);
+    } catch (error) {
+      // Why it could not be noted says more than that this could not be noted either.
+      await withdraw().catch(() => undefined);
+      throw error;
+    }
+    const binds = session.binds.flatMap(({ from, to }) => ['--bind', from, to]);
+    return { argv: [BWRAP, '--dev-bind', '/', '/', ...binds, '--'], withdraw };
   }
 
   /** The group by which the program is stopped: that of its launch, or one beside it. */

@@ -159,8 +159,15 @@ async function inMemory(
     if (placement.state === 'follows') placements.tell(placement.group, { profile, reason });
     return { ...plan, placement };
   };
-  const placed = await fast.serve(entered.session, caller, { folder, version }, beganMs);
-  if (placed === undefined) return standardNow('there was no time left to put it into memory');
+  const placed = await fast
+    .serve(entered.session, caller, { folder, version }, beganMs)
+    .catch((err: unknown) => {
+      // Its launcher starts it on the disk: whoever counts on the list must not take it for one in memory.
+      ground.log.warn({ err, app }, 'cannot put a launch into memory');
+      const why = err instanceof Error ? err.message : String(err);
+      return { standard: `it could not be put into memory: ${why}` };
+    });
+  if ('standard' in placed) return standardNow(placed.standard);
   unlessTaken(request.gone, () => {
     standardNow('its launcher did not wait for the answer');
     placed.withdraw().catch((err) => ground.log.warn({ err, app }, 'cannot take a launch back'));

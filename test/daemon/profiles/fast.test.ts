@@ -24,6 +24,7 @@ import { partitionName, topFolders } from '../../../daemon/compose/fast-launches
 import { moveProcess, readHierarchies } from '../../../daemon/kernel/cgroups.ts';
 import { freezableIn } from '../../../daemon/kernel/freezer.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
+import { openDriver } from '../../../daemon/store/database.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { launcherNeeds } from '../../ctl/launch-plans.ts';
 import { asUser, privateTree, startLive } from '../../security/live-daemon.ts';
@@ -409,6 +410,47 @@ live('while one instance works on the disk, no other one begins in memory', asyn
   const three = await startFast(t, machine);
   t.is(await three.write('newer'), 'done old');
   t.is(readFileSync(`${disk}/file`, 'latin1'), 'new\n');
+});
+
+/** No application can be noted as one in memory, as on a disk that is full. */
+async function refuseNotes(state: string): Promise<void> {
+  const driver = await openDriver(join(state, 'personad.db'));
+  await driver.exec(
+    "CREATE TRIGGER full BEFORE INSERT ON served BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
+  );
+  await driver.close();
+}
+
+live('a launch that cannot be noted is told as one that works on the disk', async (t) => {
+  const before = await paintMachine(t);
+  await before.daemon.end('SIGTERM');
+  await refuseNotes(before.daemon.state);
+  const daemon = await startLive(t, before.root);
+  const client = await daemon.client();
+  const pages = async () => (await client.call('daemon.status', {})).inMemory ?? [];
+  const machine = { ...before, daemon, client, pages };
+  const listed = async () => (await client.call('launch.list', {})).applications;
+  const isFilled = async () => (await pages()).some(({ state }) => state === 'filled');
+  // A daemon that has just begun may not have been asked.
+  await until(async () => {
+    await (await start(t, machine.root, machine.program)).end();
+    return (await isFilled()) || undefined;
+  });
+  await until(async () => (await listed()).length === 0 || undefined);
+  const one = await startInTime(t, machine, isFilled);
+  t.regex(one.said(), /starts as standard: it could not be put into memory: .*the disk is full/);
+  const [found, ...more] = await listed();
+  t.deepEqual(more, []);
+  t.like(found, { app: 'paint', profile: 'standard' });
+  t.regex(found?.reason ?? '', /it could not be put into memory/);
+  t.is((await pages())[0]?.instances, 0);
+  t.regex(daemon.output(), /cannot put a launch into memory/);
+  const two = await startInTime(t, machine, isFilled);
+  t.regex(two.said(), /another instance of it works on the disk/);
+  await two.end();
+  t.is(await one.write('new'), 'done old');
+  t.is(readFileSync(`${machine.disk}/file`, 'latin1'), 'new\n');
+  await one.end();
 });
 
 live('memory that a program is in keeps no daemon from starting', async (t) => {
