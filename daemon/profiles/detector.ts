@@ -87,12 +87,11 @@ export class Detector implements ScopeListener {
 
   async #look(scope: UserScope, look: number): Promise<void> {
     const timer = this.#looks.get(scope.group);
+    const hasEnded = () => this.#looks.get(scope.group) !== timer;
     const found = await this.#find(scope);
-    // It has ended meanwhile.
-    if (this.#looks.get(scope.group) !== timer) return;
+    if (hasEnded()) return;
     if (found === undefined) return this.#later(scope, look + 1);
-    this.#looks.delete(scope.group);
-    await this.#take(scope, found);
+    await this.#take(scope, found, hasEnded);
   }
 
   /** The application that runs in a group: the first that one of its processes is. */
@@ -111,10 +110,13 @@ export class Detector implements ScopeListener {
     return undefined;
   }
 
-  async #take(scope: UserScope, found: Found): Promise<void> {
+  async #take(scope: UserScope, found: Found, hasEnded: () => boolean): Promise<void> {
     const { running, now, at } = this.#parts;
     const choice = choose({ ...found, obstacles: {} });
     const violation = await stopViolation(`${at}/${scope.group}`, choice, this.#parts);
+    // What was ended is often told of before this is over, and is told of once.
+    if (hasEnded()) return;
+    this.#looks.delete(scope.group);
     const weights = violation === undefined ? weightsOf(choice.cpu, undefined) : {};
     running.begin({
       app: found.application.id,

@@ -33,6 +33,7 @@ import { scopeLimits, UserScopes } from '../../../daemon/profiles/user-scopes.ts
 import type { ViolationPolicy } from '../../../daemon/profiles/violation.ts';
 import { removeGroup } from '../../support/container-life.ts';
 import { when } from '../../support/needs.ts';
+import { sideGroup } from './side-group.ts';
 
 // Programs in groups as desktops make them: real groups and processes, below a group of the test's own.
 
@@ -196,6 +197,41 @@ for (const policy of ['warn', 'freeze', 'kill'] as const)
     await until(() => running.list().length === 1);
     t.regex(running.list()[0]?.violation ?? '', /must be kept apart .* past personad/);
     t.is(readKnob(group, 'cgroup.freeze'), policy === 'freeze' ? '1' : '0');
+  });
+
+for (const policy of ['freeze', 'kill'] as const)
+  grouped(`what ends while ${policy} is done is not told as running`, async (t) => {
+    const vault = programFile(`ends-${policy}`);
+    const scope = sideGroup(t, `ends-${policy}`, { at, version: 2, controllers: [] });
+    const { pid } = await start(t, vault);
+    await moveProcess(scope.at, pid);
+    const told = { group: scope.side, account: 0 };
+    const running = new Running();
+    const stopped = Promise.withResolvers<void>();
+    const detector = new Detector({
+      at,
+      applications: {
+        forLaunch: async () => catalogueOf(vault, { security: 'required' }),
+        fileAt: () => undefined,
+      },
+      ...{ running, policy, accountOf: (uid) => uid, isLaunched: () => false, now: () => 1 },
+      log: {
+        ...silentLog,
+        // It is said just before anything is done: what the kernel tells of the end comes before that is over.
+        warn: () =>
+          queueMicrotask(() => {
+            detector.ended(told);
+            stopped.resolve();
+          }),
+      },
+    });
+    t.teardown(() => detector.close());
+    detector.began(told);
+    await stopped.promise;
+    await until(
+      () => readKnob(scope.at, 'cgroup.freeze') === '1' || processesOf(scope.at).length === 0,
+    );
+    t.deepEqual(running.list(), []);
   });
 
 grouped('who was started through the daemon is left to it', async (t) => {
