@@ -69,6 +69,8 @@ export async function pinFiles(
     await ended;
   };
   try {
+    // Who has given up before is not heard again.
+    signal?.throwIfAborted();
     const process = processStat(child.pid as number);
     if (process === undefined || !(await place(process)))
       throw new KernelError('file-pins', 'ESRCH', 'it has no control group');

@@ -142,6 +142,16 @@ live('files are locked in memory as far as they fit, by a child that may do noth
   await t.throwsAsync(pinFiles(files(t, 1), ended), { message: /says nothing/ });
 });
 
+live('what was given up before it could be heard of is not begun', async (t) => {
+  const ending = new AbortController();
+  const place = async () => t.fail('nothing is to be read') === undefined;
+  const asked = { bytesMax: MiB, place, signal: ending.signal };
+  const starting = pinFiles(files(t, 1), asked);
+  ending.abort();
+  await t.throwsAsync(starting, { name: 'AbortError' });
+  await t.throwsAsync(pinFiles(files(t, 1), asked), { name: 'AbortError' });
+});
+
 live('with who started it, it ends, and nothing is locked any more', async (t) => {
   const folder = mkdtempSync('/var/tmp/personad-pins-');
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
