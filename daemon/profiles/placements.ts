@@ -142,29 +142,41 @@ export class Placements {
 
   #begin(
     app: string,
-    { pid, uid }: { pid: number; uid: number },
+    caller: { pid: number; uid: number },
     start: Start,
   ): { placement: Placement; placed(): Promise<void> } {
-    const none = (reason: string) => ({
-      placement: { state: 'none' as const, reason },
-      placed: async () => undefined,
-    });
-    const { groups } = this.#parts;
-    const account = this.#parts.accountOf(uid);
-    const refused = this.obstacle ?? this.#full(account);
-    if (refused !== undefined) return none(refused);
-    const found = processStat(pid);
-    if (found?.uid !== uid) return none('the caller is not to be seen');
-    const stays = groups.refusal(found, account);
-    if (stays !== undefined) return none(stays);
-    const group = groups.name(app, account);
+    const allowed = this.#allowed(caller);
+    if ('reason' in allowed)
+      return { placement: { state: 'none', ...allowed }, placed: async () => undefined };
+    const { account, process } = allowed;
+    const group = this.#parts.groups.name(app, account);
     this.#groups.set(group, account);
     this.#coming.add(group);
-    this.#placing.add(pid);
+    this.#placing.add(process.pid);
     return {
       placement: { state: 'follows', group },
-      placed: () => this.#next(() => this.#place({ group, account }, found, start)),
+      placed: () => this.#next(() => this.#place({ group, account }, process, start)),
     };
+  }
+
+  /** Who is to be placed, or why he is not. Never throws: what is expected behind a launch would wait for it for ever. */
+  #allowed(
+    caller: Pick<OwnedProcess, 'pid' | 'uid'>,
+  ): { account: number; process: OwnedProcess } | { reason: string } {
+    const { pid, uid } = caller;
+    try {
+      const account = this.#parts.accountOf(uid);
+      const refused = this.obstacle ?? this.#full(account);
+      if (refused !== undefined) return { reason: refused };
+      const process = processStat(pid);
+      if (process?.uid !== uid) return { reason: 'the caller is not to be seen' };
+      const stays = this.#parts.groups.refusal(process, account);
+      return stays === undefined ? { account, process } : { reason: stays };
+    } catch (error) {
+      this.#problem(error);
+      const why = error instanceof Error ? error.message : String(error);
+      return { reason: `it cannot be put into a group of its own: ${why}` };
+    }
   }
 
   /** This process is about to be put into a group of ours. */

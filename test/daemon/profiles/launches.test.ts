@@ -122,6 +122,8 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   t.is(follow(next, third).state, 'none');
   for (const child of children) await endOf(child);
   await until(() => readdirSync(at, { withFileTypes: true }).every((one) => !one.isDirectory()));
+  // The last folder goes before who has removed it goes on.
+  await next.settled();
   t.is(next.count, 0);
   await next.close();
 });
@@ -166,6 +168,36 @@ grouped('a group that is still to be made is not taken for an empty one', async 
   );
   t.is(leavesOf(at).flatMap(processesOf).length, 3);
 });
+
+grouped(
+  'a launch of which nothing can be told is left where it is, and nothing waits',
+  async (t) => {
+    const { hierarchy, side } = sideGroup(t, 'untold');
+    const groups = ownGroups(hierarchy, side);
+    let isTold = false;
+    const refusal: typeof groups.refusal = (...one) => {
+      if (!isTold) throw new Error('too many open files');
+      return groups.refusal(...one);
+    };
+    const warned: object[] = [];
+    const placements = new Placements({
+      ...{ groups: { ...groups, refusal }, running: new Running(), limits: { waitingMax: 1 } },
+      ...{ accountOf: (uid: number) => uid, now: () => 0 },
+      log: { ...silentLog, warn: (facts: object) => void warned.push(facts) },
+    });
+    t.teardown(() => placements.close());
+    const { pid = 0 } = await running(t, ...waits);
+    const reason = 'it cannot be put into a group of its own: too many open files';
+    const untold = { state: 'none' as const, reason };
+    t.deepEqual(await placements.place('x', { pid, uid: 0 }, start), untold);
+    t.deepEqual(placements.follow('x', { pid, uid: 0 }, start), untold);
+    t.is(warned.length, 1);
+    t.is(placements.count, 0);
+    t.false(placements.isPlacing(pid));
+    isTold = true;
+    t.like(await placements.place('x', { pid, uid: 0 }, start), { state: 'follows' });
+  },
+);
 
 test('nothing is made where nothing may be', (t) => {
   const running = new Running();
