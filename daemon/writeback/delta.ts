@@ -58,6 +58,15 @@ export interface Contents {
 const isUntouched = (base: Base | undefined, now: Now, { changed }: Contents): boolean =>
   base?.type === 'file' && base.copy === now.inode && !changed.has(now.inode);
 
+/** Forgets, in what is known of files by their inodes, those that have no name any more. */
+export function forgetGone(
+  now: ReadonlyMap<string, Now>,
+  ...known: readonly { keys(): Iterable<string>; delete(inode: string): boolean }[]
+): void {
+  const there = new Set([...now.values()].map(({ inode }) => inode));
+  for (const one of known) for (const inode of one.keys()) if (!there.has(inode)) one.delete(inode);
+}
+
 /** Files in memory of which neither the disk nor what was saved has the content. Pure. */
 export function toTake(
   base: ReadonlyMap<string, Base>,

@@ -5,7 +5,7 @@ import { copyContent, copyMetadata } from '../kernel/file-copy.ts';
 import { isOpenForWriting } from '../kernel/file-writers.ts';
 import { chmodIn, namesIn, OPEN, openBeneath, unlinkIn } from '../kernel/openat.ts';
 import { TreeWatch } from '../kernel/tree-watch.ts';
-import type { Now } from './delta.ts';
+import { forgetGone, type Now } from './delta.ts';
 import { seenIn } from './folder-disk.ts';
 
 /** A folder with more names is not served from memory. */
@@ -144,6 +144,11 @@ export class MemoryFolder {
   settle(): void {
     this.#watch.read();
     this.dirty.clear();
+  }
+
+  /** Forgets files that have no name any more, in `saved` too: one that comes to a name again counts as written then. */
+  forgetGone(saved: Map<string, unknown>): void {
+    forgetGone(this.now, saved, this.changed, this.#paths);
   }
 
   /** Takes note of what has happened since it was asked last. False when nothing has. */

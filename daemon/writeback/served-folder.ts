@@ -230,6 +230,8 @@ export class ServedFolder {
       throw error;
     }
     this.#number += 1;
+    // Who saves by rename makes a new file each time: the box keeps none that is not needed.
+    this.#memory.forgetGone(this.#saved);
     pruneBox(this.#disk, new Set([...this.#saved.values()].map(({ blob }) => blob)));
     return { generation: this.#number, files, bytes };
   }

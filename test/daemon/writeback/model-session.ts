@@ -1,11 +1,13 @@
 import {
   type Base,
+  forgetGone,
   type Now,
   planDelta,
   type Saved,
   toTake,
 } from '../../../daemon/writeback/delta.ts';
 import { commitGeneration, pruneBox, recoverBox } from '../../../daemon/writeback/generations.ts';
+import { blobsOf, numberOf, readGeneration } from '../../../daemon/writeback/manifest.ts';
 import { type Broken, Crash, ModelDisk } from './model-disk.ts';
 
 /** Numbers from a seed, the same every time (mulberry32). */
@@ -154,6 +156,18 @@ export interface Round {
   torn: number;
   /** A generation that had been reported as written was not there any more. */
   lost: number;
+  /** Files in the box after a write-back that no record there names, and that are of no file in memory. */
+  useless: number;
+}
+
+/** Files in the box that no record there names, and that are of no file in memory. */
+function uselessIn(disk: ModelDisk, memory: Memory, saved: ReadonlyMap<string, Saved>): number {
+  const names = disk.boxNames() ?? [];
+  const records = names.filter((name) => numberOf(name) !== undefined);
+  const named = blobsOf(records.flatMap((name) => readGeneration(disk.readBox(name)) ?? []));
+  const there = new Set([...memory.now.values()].map(({ inode }) => saved.get(inode)?.blob));
+  const isUseless = (name: string) => !named.has(name) && !there.has(name);
+  return names.filter((name) => name.startsWith('file-') && isUseless(name)).length;
 }
 
 /**
@@ -168,7 +182,7 @@ export function crashRound(seed: number, broken?: Broken): Round {
   disk.plant('d/a', { type: 'file', data: 'old d/a' });
   disk.plant('d/l', { type: 'symlink', target: 'a' });
   disk.plantLink('c', 'a');
-  const round: Round = { crashes: 0, torn: 0, lost: 0 };
+  const round: Round = { crashes: 0, torn: 0, lost: 0, useless: 0 };
   const states = [disk.content()];
   let promised = 0;
   /** Works with stops after `steps` steps at most; true when the machine has stopped. */
@@ -207,7 +221,9 @@ export function crashRound(seed: number, broken?: Broken): Round {
       const changes = planDelta(base, memory.now, { changed, saved });
       commitGeneration(disk, { number, takenMs: number, changes });
       promised = number;
+      forgetGone(memory.now, saved, changed);
       pruneBox(disk, new Set([...saved.values()].map((one) => one.blob)));
+      round.useless += uselessIn(disk, memory, saved);
     }
     recoverBox(disk);
   };

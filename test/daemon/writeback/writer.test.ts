@@ -19,7 +19,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import test from 'ava';
-import { readGeneration } from '../../../daemon/writeback/manifest.ts';
+import { blobsOf, readGeneration } from '../../../daemon/writeback/manifest.ts';
 import { sync } from '../../../daemon/writeback/sync.ts';
 import { type WriterChild, WriterFailed } from '../../../daemon/writeback/writer-child.ts';
 import { partner } from '../../support/mount-scratch.ts';
@@ -32,16 +32,20 @@ const boxOf = ({ home }: ServedHome): string => `${home}/.persona-app`;
 
 const open = ({ partition: memory }: ServedHome, writer: WriterChild, fill = true) =>
   writer.ask({ do: 'open', memory, fill }, 'opened', deadline);
-/** What a generation has of a file. */
-function savedAs(home: ServedHome, takenMs: number, path: string): string {
+/** The generations in the box. */
+function generationsOf(home: ServedHome) {
   const box = boxOf(home);
   const all = readdirSync(box).filter((name) => name.endsWith('.generation'));
-  const read = all.map((name) => readGeneration(readFileSync(`${box}/${name}`, 'latin1')));
-  const change = read
-    .find((one) => one?.takenMs === takenMs)
+  return all.flatMap((name) => readGeneration(readFileSync(`${box}/${name}`, 'latin1')) ?? []);
+}
+
+/** What a generation has of a file. */
+function savedAs(home: ServedHome, takenMs: number, path: string): string {
+  const change = generationsOf(home)
+    .find((one) => one.takenMs === takenMs)
     ?.changes.find((one) => one.path === path);
   if (change?.type !== 'file') throw new Error(`${path} is not in it`);
-  return readFileSync(`${box}/${change.blob}`, 'latin1');
+  return readFileSync(`${boxOf(home)}/${change.blob}`, 'latin1');
 }
 const finish = (writer: WriterChild) => writer.ask({ do: 'finish' }, 'finished', deadline);
 const save = (writer: WriterChild) => sync(writer, idle, () => 1000);
@@ -142,6 +146,35 @@ root('two generations are kept, and no more', async (t) => {
     ['4.generation', '5.generation'],
   );
   t.is(names.length, 4);
+});
+
+root('the box keeps no file that a program has replaced, or removed, for good', async (t) => {
+  const home = await servedHome(t);
+  const { disk, memory } = home;
+  for (const name of ['state', 'away']) writeFileSync(`${disk}/${name}`, 'old');
+  const writer = await home.writer();
+  await open(home, writer);
+  const blobs = () => readdirSync(boxOf(home)).filter((name) => name.startsWith('file-'));
+  writeFileSync(`${memory}/away`, 'changed');
+  for (let n = 1; n <= 40; n += 1) {
+    writeFileSync(`${memory}/state.part`, `state ${n}`);
+    renameSync(`${memory}/state.part`, `${memory}/state`);
+    await save(writer);
+    t.deepEqual(blobs().sort(), [...blobsOf(generationsOf(home)).keys()].sort());
+  }
+  rmSync(`${memory}/state`);
+  // Out of the folder, and back: it is taken anew.
+  renameSync(`${memory}/away`, `${home.partition}/away`);
+  for (const name of ['one', 'two']) {
+    mkdirSync(`${memory}/${name}`);
+    await save(writer);
+  }
+  t.deepEqual(blobs(), []);
+  renameSync(`${home.partition}/away`, `${memory}/back`);
+  await save(writer);
+  await finish(writer);
+  t.deepEqual(readdirSync(disk), ['back', 'one', 'two']);
+  t.is(readFileSync(`${disk}/back`, 'latin1'), 'changed');
 });
 
 root('a writer that is killed is followed by one that takes up what memory has', async (t) => {
