@@ -73,6 +73,8 @@ export class Session {
   readonly #parts: SessionParts;
   #served: Served;
   #memory: string | undefined;
+  /** It is known whether memory is there. Before that nothing ends: what is there would be removed unsaved. */
+  #isTakenUp = true;
   readonly #room: RoomLeft;
   #writer: WriterChild | undefined;
   #queue: Promise<unknown> = Promise.resolve();
@@ -294,15 +296,24 @@ export class Session {
     this.#parts.log.warn({ app, owner, problem: this.problem }, 'cannot write back, trying again');
   }
 
-  /** Takes up what an earlier daemon has left, or what a boot has. */
+  /** Takes up what an earlier daemon has left, or what a boot has. What fails is tried again by `tick`. */
   resume(): Promise<void> {
+    this.state = 'ending';
+    this.#isTakenUp = false;
+    return this.#takeUp();
+  }
+
+  #takeUp(): Promise<void> {
     return this.#next(async () => {
+      if (this.#isTakenUp) return;
       try {
         // Whoever was writing back may have been killed in the moment in which they stood still.
         letGo(freezeOf(this.#groups) ?? []);
         const memory = await this.#parts.partitionOf(this.#served);
-        this.state = memory === undefined ? 'ending' : 'serving';
         this.#memory = memory;
+        this.#isTakenUp = true;
+        this.problem = undefined;
+        if (memory !== undefined) this.state = 'serving';
         if (memory === undefined) await this.#end();
         else await this.#writing();
       } catch (error) {
@@ -354,6 +365,7 @@ export class Session {
   async tick(): Promise<void> {
     if (this.state === 'ending' || this.state === 'serving') {
       if (this.problem !== undefined && this.#elapsedMs() - this.#triedMs < AGAIN_MS) return;
+      if (!this.#isTakenUp) return await this.#takeUp();
       const isOver = this.state === 'ending' || (await this.#isOver().catch(() => true));
       if (isOver) await this.finish().catch(() => undefined);
       else if (this.unsavedMs >= SYNC_EVERY_MS) await this.syncNow().catch(() => undefined);
@@ -364,7 +376,8 @@ export class Session {
   finish(): Promise<void> {
     return this.#next(async () => {
       const isOver = this.state === 'serving' ? await this.#isOver() : this.instances === 0;
-      if (!isOver || this.state === 'gone' || this.#expected > 0) return;
+      const isDue = isOver && this.#isTakenUp && this.state !== 'gone';
+      if (!isDue || this.#expected > 0) return;
       if (this.state === 'serving') {
         this.state = 'ending';
         try {

@@ -194,7 +194,6 @@ export class Sessions {
   async recover(): Promise<void> {
     for (const row of await readServed(this.#parts.store)) {
       const session = new Session(this.#parts, row, row);
-      session.state = 'ending';
       this.#all.set(row.name, session);
       void session.resume();
     }

@@ -218,6 +218,48 @@ when(test, { root: true })(
 );
 
 when(test, { root: true })(
+  'memory that could not be found once is saved before it goes',
+  async (t) => {
+    const { home, disk, memory, partition, writer } = await servedHome(t);
+    const store = await openStore(join(temporaryFolder(t), 'test.db'));
+    t.teardown(() => store.close());
+    const alive = setInterval(() => undefined, HOUR_MS);
+    t.teardown(() => clearInterval(alive));
+    const first = await writer();
+    await first.ask({ do: 'open', memory: partition, fill: true }, 'opened', 60_000);
+    await first.end();
+    writeFileSync(join(memory, 'file'), 'in memory only');
+    chownSync(join(memory, 'file'), uid, uid);
+    const wanted = { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home };
+    const served = { ...wanted, folders: ['app'], boot: 'now', sinceMs: 0, programs: [] };
+    await store.commit((tx) => putServed(tx, served));
+    const removed = Promise.withResolvers<string[]>();
+    const told: unknown[] = [];
+    const warn = (facts: { problem?: string }) => void told.push(facts.problem);
+    let asked = 0;
+    let elapsedMs = 0;
+    const sessions = new Sessions({
+      ...{ store, log: { ...silentLog, warn }, now: () => Date.now() },
+      elapsedMs: () => (elapsedMs += HOUR_MS),
+      makePartition: async () => partition,
+      growPartition: async () => undefined,
+      partitionOf: async () => {
+        asked += 1;
+        if (asked === 1) throw new Error('too many open files');
+        return partition;
+      },
+      removePartition: async () => removed.resolve(readdirSync(disk)),
+    });
+    t.teardown(() => sessions.close());
+    await sessions.recover();
+    t.deepEqual(await removed.promise, ['file']);
+    t.is(readFileSync(join(disk, 'file'), 'latin1'), 'in memory only');
+    t.deepEqual(told, ['too many open files']);
+    t.is(asked, 2);
+  },
+);
+
+when(test, { root: true })(
   'a launch never gets folders that may not be in memory any more',
   async (t) => {
     const { home, partition } = await servedHome(t, { folders: ['app', 'more'] });
