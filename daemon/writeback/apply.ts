@@ -42,9 +42,9 @@ const OPEN_MODE = 0o700;
 
 const mayNot = (error: unknown): boolean => failedWith(error, 'EACCES', 'EPERM');
 
-/** Others have something at a name that is not to be replaced, or on the way there, or have taken away what was needed. */
+/** Others have something at a name that is not to be replaced, or on the way there (a mount, a file, a link), or have taken away what was needed. */
 const isInTheWay = (error: unknown): boolean =>
-  failedWith(error, 'EXDEV', 'EBUSY', 'EEXIST', 'ENOENT');
+  failedWith(error, 'EXDEV', 'EBUSY', 'EEXIST', 'ENOENT', 'ENOTDIR', 'ELOOP');
 
 /** What is at a name, as far as it is ours to change. */
 function lookFor(disk: Disk, path: string): Seen | undefined {

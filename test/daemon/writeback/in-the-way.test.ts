@@ -6,8 +6,10 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
@@ -40,7 +42,58 @@ const write = (folder: string, ...names: string[]): void => {
 };
 const text = (path: string): string => readFileSync(path, 'latin1');
 
+/** A program has worked in a folder that it has left alone itself, and beside it. */
+const workInSub = (memory: string): void => {
+  write(memory, 'sub/file', 'sub/in/deep', 'other');
+  rmSync(`${memory}/sub/going`);
+  mkdirSync(`${memory}/sub/fresh`);
+};
+
 const cases: Case[] = [
+  {
+    called: 'a file where a folder was',
+    work: workInSub,
+    others(disk) {
+      renameSync(`${disk}/sub`, `${disk}/was`);
+      writeFileSync(`${disk}/sub`, 'theirs');
+    },
+    kept: { file: 'new sub/file', deep: 'new sub/in/deep' },
+    stayed: 1,
+    look(t, disk) {
+      t.is(text(`${disk}/sub`), 'theirs');
+      t.is(text(`${disk}/other`), 'new other');
+    },
+  },
+  {
+    called: 'a link where a folder was',
+    work: workInSub,
+    others(disk) {
+      renameSync(`${disk}/sub`, `${disk}/was`);
+      symlinkSync('was', `${disk}/sub`);
+    },
+    kept: { file: 'new sub/file', deep: 'new sub/in/deep' },
+    stayed: 1,
+    look(t, disk) {
+      t.deepEqual(readdirSync(`${disk}/was`), ['file', 'going', 'in']);
+      for (const name of ['file', 'in/deep']) t.is(text(`${disk}/was/${name}`), `old sub/${name}`);
+      t.is(text(`${disk}/other`), 'new other');
+    },
+  },
+  {
+    called: 'a link where a folder below was',
+    work: workInSub,
+    others(disk) {
+      renameSync(`${disk}/sub/in`, `${disk}/was`);
+      symlinkSync('../was', `${disk}/sub/in`);
+    },
+    kept: { deep: 'new sub/in/deep' },
+    stayed: 0,
+    look(t, disk) {
+      t.is(text(`${disk}/was/deep`), 'old sub/in/deep');
+      t.deepEqual(readdirSync(`${disk}/sub`), ['file', 'fresh', 'in']);
+      for (const name of ['other', 'sub/file']) t.is(text(`${disk}/${name}`), `new ${name}`);
+    },
+  },
   {
     called: 'a mount over a folder',
     work(memory) {
@@ -114,8 +167,8 @@ for (const { called, work, others, kept, stayed, look } of cases)
   root(`a write-back comes to its end where it finds ${called}`, async (t) => {
     const home = await servedHome(t);
     const { disk, memory, partition } = home;
-    for (const name of ['sub', 'theirs']) mkdirSync(`${disk}/${name}`);
-    for (const name of ['other', 'sub/file', 'sub/going'])
+    for (const name of ['sub', 'sub/in', 'theirs']) mkdirSync(`${disk}/${name}`);
+    for (const name of ['other', 'sub/file', 'sub/going', 'sub/in/deep'])
       writeFileSync(`${disk}/${name}`, `old ${name}`);
     execFileSync('chown', ['-R', `${uid}:${uid}`, disk]);
     chownSync(`${disk}/theirs`, 0, 0);
