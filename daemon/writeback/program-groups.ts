@@ -33,10 +33,16 @@ export function isPopulated({ version, folder }: ProgramGroup): boolean {
 /** More are not stopped together. */
 const STOPPED_MAX = PASSED_MAX / 2;
 
+/** The files of those that can be stopped. */
+export const freezableOf = (groups: readonly ProgramGroup[]): FreezeFiles[] =>
+  groups
+    .filter(({ freezable }) => freezable)
+    .map(({ version, folder }) => freezeFilesOf(version, folder));
+
 /** The files by which all of these are stopped; undefined where one would go on. */
 export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles[] | undefined {
-  if (groups.length > STOPPED_MAX || !groups.every(({ freezable }) => freezable)) return undefined;
-  return groups.map(({ version, folder }) => freezeFilesOf(version, folder));
+  const stops = freezableOf(groups);
+  return groups.length > STOPPED_MAX || stops.length < groups.length ? undefined : stops;
 }
 
 /** The very process has not ended. */

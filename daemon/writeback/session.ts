@@ -7,6 +7,7 @@ import type { ProcessId } from '../kernel/processes.ts';
 import { deviceOf } from '../kernel/walked.ts';
 import type { Store } from '../store/store.ts';
 import {
+  freezableOf,
   freezeOf,
   isPopulated,
   isThere,
@@ -307,8 +308,8 @@ export class Session {
     return this.#next(async () => {
       if (this.#isTakenUp) return;
       try {
-        // Whoever was writing back may have been killed in the moment in which they stood still.
-        letGo(freezeOf(this.#groups) ?? []);
+        // Whoever was writing back may have been killed while they stood still, and one that cannot be stopped may have begun in that moment.
+        letGo(freezableOf(this.#groups));
         const memory = await this.#parts.partitionOf(this.#served);
         this.#memory = memory;
         this.#isTakenUp = true;

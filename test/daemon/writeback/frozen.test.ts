@@ -1,46 +1,13 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
-import {
-  createGroup,
-  type Hierarchy,
-  moveProcess,
-  readHierarchies,
-  removeGroup,
-} from '../../../daemon/kernel/cgroups.ts';
-import { Freezer, freezableIn, freezeFilesOf, letGo } from '../../../daemon/kernel/freezer.ts';
+import { type Hierarchy, removeGroup } from '../../../daemon/kernel/cgroups.ts';
+import { Freezer, letGo } from '../../../daemon/kernel/freezer.ts';
 import { sharedIn } from '../../../daemon/kernel/shared-maps.ts';
 import { sync } from '../../../daemon/writeback/sync.ts';
 import { WriterFailed } from '../../../daemon/writeback/writer-child.ts';
-import { partner } from '../../support/mount-scratch.ts';
 import { when } from '../../support/needs.ts';
+import { grouped, stopped, untilWritten, ways } from './grouped-program.ts';
 import { servedHome } from './served-home.ts';
-
-const hierarchies = process.getuid?.() === 0 ? readHierarchies() : [];
-const ways: [string, Hierarchy | undefined][] = [
-  ['version 2', freezableIn(hierarchies.filter(({ version }) => version === 2))],
-  ['version 1', freezableIn(hierarchies.filter(({ version }) => version === 1))],
-];
-
-/** Writes a number into one file and then into the other, as fast as it can. */
-const writer = `const fs=require('fs');const [,a,b]=process.argv;
-const put=(f,n)=>fs.writeSync(f,String(n).padStart(12),0);
-const x=fs.openSync(a,'w'),y=fs.openSync(b,'w');put(x,0);put(y,0);console.log('begun');
-for(let n=1;;n++){put(x,n);put(y,n)}`;
-
-/** A group that can be stopped, with a program in it that writes into two files. */
-async function grouped(t: ExecutionContext, hierarchy: Hierarchy, name: string, files: string[]) {
-  const { at, version } = hierarchy;
-  const group = `${at}/personad-test-${process.pid}-${name}`;
-  createGroup(group);
-  t.teardown(() => void removeGroup(group));
-  const program = partner(t, process.execPath, '-e', writer, ...files);
-  t.is(await program.line(), 'begun');
-  await moveProcess(group, program.process.pid!);
-  const stop = freezeFilesOf(version, group);
-  // What is stopped cannot be ended.
-  t.teardown(() => letGo([stop]));
-  return { group, stop, program, files };
-}
 
 /** A folder in memory that a writer keeps, and two files in it for each of these programs. */
 async function servedFiles(t: ExecutionContext, programs: string[], limits = {}) {
@@ -61,14 +28,6 @@ async function writing(t: ExecutionContext, hierarchy: Hierarchy, limits = {}) {
 
 const mapped = async () => new Set<string>();
 const running = async () => ({ populated: true, freezable: true, mapped });
-
-/** Returns when a file has changed. */
-function untilWritten(file: string): void {
-  const before = readFileSync(file, 'latin1');
-  while (readFileSync(file, 'latin1') === before);
-}
-const stopped = (state: string): boolean =>
-  /^frozen 1$|^FROZEN/m.test(readFileSync(state, 'latin1'));
 
 for (const [name, hierarchy] of ways) {
   const other = () => (hierarchy === undefined ? `no freezer of cgroup ${name}` : undefined);

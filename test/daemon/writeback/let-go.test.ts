@@ -1,0 +1,66 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { silentLog } from '../../../daemon/changes/log.ts';
+import type { Hierarchy } from '../../../daemon/kernel/cgroups.ts';
+import { openStore } from '../../../daemon/store/database.ts';
+import type { ProgramGroup } from '../../../daemon/writeback/program-groups.ts';
+import { Session } from '../../../daemon/writeback/session.ts';
+import { when } from '../../support/needs.ts';
+import { temporaryFolder } from '../../support/temp.ts';
+import { grouped, untilWritten, ways } from './grouped-program.ts';
+import { servedHome, uid } from './served-home.ts';
+
+const STOP = { 1: 'FROZEN', 2: '1' } as const;
+const GOES = { 1: 'THAWED', 2: '0' } as const;
+
+/** A session that an earlier daemon has left, and a program of it that writes into memory, in a group that can be stopped. */
+async function left(t: ExecutionContext, hierarchy: Hierarchy, others: ProgramGroup[] = []) {
+  const { home, memory, partition, writer } = await servedHome(t);
+  const store = await openStore(join(temporaryFolder(t), 'test.db'));
+  t.teardown(() => store.close());
+  const first = await writer();
+  await first.ask({ do: 'open', memory: partition, fill: true }, 'opened', 60_000);
+  await first.end();
+  const { version } = hierarchy;
+  const program = await grouped(t, hierarchy, 'left', [`${memory}/a`, `${memory}/b`]);
+  const programs = [{ version, folder: program.group, freezable: true }, ...others];
+  const wanted = { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home };
+  const served = { ...wanted, folders: ['app'], boot: 'now', sinceMs: 0, programs };
+  const session = new Session(
+    {
+      ...{ store, log: silentLog, now: () => Date.now() },
+      makePartition: async () => partition,
+      growPartition: async () => undefined,
+      partitionOf: async () => partition,
+      removePartition: async () => undefined,
+    },
+    served,
+    served,
+  );
+  t.teardown(() => session.close());
+  const { control } = program.stop;
+  const stop = () => writeFileSync(control, STOP[version]);
+  const goes = () => readFileSync(control, 'latin1').trim() === GOES[version];
+  return { session, stop, goes, file: `${memory}/a` };
+}
+
+for (const [name, hierarchy] of ways) {
+  const other = () => (hierarchy === undefined ? `no freezer of cgroup ${name}` : undefined);
+  when(test, { root: true, other })(
+    `cgroup ${name}: who stood still at a kill goes on, also beside one that cannot be stopped`,
+    async (t) => {
+      const folder = join(temporaryFolder(t), 'group');
+      mkdirSync(folder);
+      writeFileSync(join(folder, 'cgroup.procs'), `${process.pid}\n`);
+      const beside = { version: 1 as const, folder, freezable: false };
+      const { session, stop, goes, file } = await left(t, hierarchy!, [beside]);
+      stop();
+      t.false(goes());
+      await session.resume();
+      t.is(session.problem, undefined);
+      t.true(goes());
+      untilWritten(file);
+    },
+  );
+}
