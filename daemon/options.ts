@@ -31,7 +31,9 @@ const options: Readonly<Record<string, (argument: string, paths: Paths) => Promi
   '--restore': async (_, paths) => {
     const { removeOrphanGroups } = await import('./kernel/child-group.ts');
     const { restoreKnobs } = await import('./partitions/restore.ts');
+    const { letStoppedGo } = await import('./writeback/stop-notes.ts');
     return print([
+      ...(await letStoppedGo(paths)),
       ...(await restoreKnobs(paths)),
       ...removeOrphanGroups().map((group) => `removed the group ${group}`),
     ]);

@@ -24,6 +24,7 @@ import { homeSpeed } from '../writeback/home-speed.ts';
 import type { ProgramGroup } from '../writeback/program-groups.ts';
 import type { Session, SessionParts, Wanted } from '../writeback/session.ts';
 import { Sessions } from '../writeback/sessions.ts';
+import { StopNotes } from '../writeback/stop-notes.ts';
 
 const BWRAP = '/usr/bin/bwrap';
 /** A launch has 250 ms for everything: memory that is not there by then is for a later one. */
@@ -91,14 +92,18 @@ export class FastLaunches {
   constructor(
     room: FastRoom,
     machine: string,
-    { paths, ...parts }: { paths: Pick<Paths, 'state'>; store: Store; log: Log; now(): number },
+    {
+      paths,
+      ...parts
+    }: { paths: Pick<Paths, 'state' | 'run'>; store: Store; log: Log; now(): number },
   ) {
     this.#room = room;
     this.#log = parts.log;
     this.#machine = machine;
     this.#mark = treeMark(paths.state);
     this.#freezable = freezableIn(readHierarchies());
-    this.sessions = new Sessions({ ...parts, ...this.#ground() });
+    const stops = new StopNotes(paths.run);
+    this.sessions = new Sessions({ ...parts, ...this.#ground(), stops });
   }
 
   readonly methods: Pick<Rooms, 'app.sync'> = {

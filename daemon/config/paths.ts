@@ -77,6 +77,8 @@ export const runPlaces = {
   apart: 'apart',
   /** What they are shown of /etc. */
   applicationSettings: 'settings',
+  /** Groups of programs that a writer may have stopped: a file for each session. */
+  stops: 'stops',
   /** Knobs of the machine that are ours for now, and how they go back. */
   leases: 'leases.json',
 } as const;

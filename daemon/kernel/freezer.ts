@@ -1,4 +1,4 @@
-import { constants, openSync, readSync, writeSync } from 'node:fs';
+import { constants, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import type { Hierarchy } from './cgroups.ts';
 import { failedWith, KernelError } from './errno.ts';
 import { Fd } from './fd.ts';
@@ -124,6 +124,16 @@ function isStill({ state, words }: Stop): boolean {
     );
   } catch (error) {
     if (hasGone(error)) return true;
+    throw error;
+  }
+}
+
+/** The group stands still by its own file, or is about to. */
+export function isStopped({ version, control }: FreezeFiles): boolean {
+  try {
+    return readFileSync(control, 'latin1').trim() !== WORDS[version].go;
+  } catch (error) {
+    if (hasGone(error)) return false;
     throw error;
   }
 }

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { PersonaError } from '../../ipc/errors.ts';
 import { type Paths, runPlaces, statePlaces } from '../config/paths.ts';
 import type { Fd } from '../kernel/fd.ts';
-import { ensureFolder, lockFile } from '../kernel/files.ts';
+import { ensureFolder, lockFile, namesOf } from '../kernel/files.ts';
 
 /** Folders of the state tree: root's alone, for ever. What users may see appears below `run`. */
 const stateFolders = [
@@ -64,10 +64,13 @@ export async function lockState({ state, run }: Paths): Promise<Fd> {
   await settle(run, 0o755);
   // On the state tree itself: two run folders must not make two daemons of one state.
   const file = join(state, statePlaces.lock);
+  // What a killed daemon has left may be on its way back, under this very lock, which is let go of last.
+  const isLeft =
+    existsSync(join(run, runPlaces.leases)) ||
+    namesOf(join(run, runPlaces.stops), 'file').length > 0;
   let lock = await lockFile(file);
-  // What a killed daemon has left may be on its way back, under this very lock.
   const end = performance.now() + restoreMs;
-  while (lock === undefined && existsSync(join(run, runPlaces.leases)) && performance.now() < end) {
+  while (lock === undefined && isLeft && performance.now() < end) {
     await pause(restoreEveryMs);
     lock = await lockFile(file);
   }

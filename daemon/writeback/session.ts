@@ -17,6 +17,7 @@ import {
 } from './program-groups.ts';
 import { BYTES_MAX, RoomLeft } from './room-left.ts';
 import { deleteServed, putServed, type Served } from './served-rows.ts';
+import type { StopNotes } from './stop-notes.ts';
 import { deadlines, type Running, sync } from './sync.ts';
 import type { Task } from './talk.ts';
 import { WriterChild } from './writer-child.ts';
@@ -39,6 +40,8 @@ export interface SessionParts {
   partitionOf(one: Served): Promise<string | undefined>;
   /** Removes it, if it is there. */
   removePartition(one: Wanted): Promise<void>;
+  /** Where it is written down who may be stopped, for whoever comes after a kill. */
+  stops?: Pick<StopNotes, 'write'>;
   /** An instance of the application works on the disk. */
   isOnDisk?(one: Wanted): boolean;
 }
@@ -283,11 +286,20 @@ export class Session {
     this.#strays = await straysOf(groups, device, this.wanted.owner);
     // Groups of others are not stopped.
     const stops = this.#strays.length > 0 ? undefined : freezeOf(groups);
+    this.#noteStops(stops === undefined ? [] : groups);
     await writer.mayStop(stops ?? []);
     return {
       ...runningIn(groups, this.#strays, device, stops !== undefined),
       hasGrown: () => this.#served.programs !== programs,
     };
+  }
+
+  #noteStops(groups: readonly ProgramGroup[]): void {
+    try {
+      this.#parts.stops?.write(this.wanted.name, groups);
+    } catch {
+      // No room in the run tree: that the bytes come to the disk counts for more, and the next daemon knows the groups, too.
+    }
   }
 
   #failed(error: unknown): void {
@@ -416,6 +428,7 @@ export class Session {
   async #leave(): Promise<void> {
     this.state = 'gone';
     await this.#writer?.end();
+    this.#noteStops([]);
     this.#writer = undefined;
     try {
       await this.#parts.removePartition(this.wanted);
@@ -444,6 +457,7 @@ export class Session {
     }
     await this.#next(async () => {
       await this.#writer?.end();
+      this.#noteStops([]);
     });
   }
 }

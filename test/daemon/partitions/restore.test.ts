@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -23,12 +23,18 @@ test('a start waits for whoever gives back what a killed daemon has left, and fo
   const lock = join(paths.state, statePlaces.lock);
   const other = await lockFile(lock);
   await t.throwsAsync(lockState(paths), { message: /another daemon uses/ });
-  writeFileSync(join(paths.run, runPlaces.leases), '[]');
-  const starting = lockState(paths);
-  const first = await Promise.race([starting.then(() => 'started'), nextTurn('waiting')]);
-  t.is(first, 'waiting');
   other?.close();
-  (await starting).close();
+  mkdirSync(join(paths.run, runPlaces.stops));
+  for (const left of [runPlaces.leases, `${runPlaces.stops}/app`]) {
+    const restoring = await lockFile(lock);
+    writeFileSync(join(paths.run, left), '[]');
+    const starting = lockState(paths);
+    const first = await Promise.race([starting.then(() => 'started'), nextTurn('waiting')]);
+    t.is(first, 'waiting');
+    rmSync(join(paths.run, left));
+    restoring?.close();
+    (await starting).close();
+  }
 });
 
 const program = fileURLToPath(new URL('../../../daemon/main.ts', import.meta.url));

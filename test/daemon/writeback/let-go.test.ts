@@ -1,15 +1,29 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import type { Hierarchy } from '../../../daemon/kernel/cgroups.ts';
+import { lockFile } from '../../../daemon/kernel/files.ts';
 import { openStore } from '../../../daemon/store/database.ts';
 import type { ProgramGroup } from '../../../daemon/writeback/program-groups.ts';
 import { Session } from '../../../daemon/writeback/session.ts';
+import { StopNotes } from '../../../daemon/writeback/stop-notes.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 import { grouped, untilWritten, ways } from './grouped-program.ts';
 import { servedHome, uid } from './served-home.ts';
+
+const program = fileURLToPath(new URL('../../../daemon/main.ts', import.meta.url));
+
+/** What `personad --restore` says of the daemon of this tree. */
+async function restore(tree: string): Promise<string> {
+  const env = { PATH: process.env.PATH, PERSONA_ROOT: tree };
+  const args = ['--no-warnings', program, '--restore'];
+  return (await promisify(execFile)(process.execPath, args, { env })).stdout;
+}
 
 const STOP = { 1: 'FROZEN', 2: '1' } as const;
 const GOES = { 1: 'THAWED', 2: '0' } as const;
@@ -27,8 +41,11 @@ async function left(t: ExecutionContext, hierarchy: Hierarchy, others: ProgramGr
   const programs = [{ version, folder: program.group, freezable: true }, ...others];
   const wanted = { name: 'app', owner: uid, gid: uid, groups: [], app: 'app', home };
   const served = { ...wanted, folders: ['app'], boot: 'now', sinceMs: 0, programs };
+  const tree = temporaryFolder(t);
+  for (const name of ['run', 'state']) mkdirSync(join(tree, name));
   const session = new Session(
     {
+      stops: new StopNotes(join(tree, 'run')),
       ...{ store, log: silentLog, now: () => Date.now() },
       makePartition: async () => partition,
       growPartition: async () => undefined,
@@ -42,7 +59,7 @@ async function left(t: ExecutionContext, hierarchy: Hierarchy, others: ProgramGr
   const { control } = program.stop;
   const stop = () => writeFileSync(control, STOP[version]);
   const goes = () => readFileSync(control, 'latin1').trim() === GOES[version];
-  return { session, stop, goes, file: `${memory}/a` };
+  return { session, tree, group: program.group, stop, goes, file: `${memory}/a` };
 }
 
 for (const [name, hierarchy] of ways) {
@@ -61,6 +78,42 @@ for (const [name, hierarchy] of ways) {
       t.is(session.problem, undefined);
       t.true(goes());
       untilWritten(file);
+    },
+  );
+
+  when(test, { root: true, other })(
+    `cgroup ${name}: who stood still at a kill goes on by --restore, but not while a daemon runs`,
+    async (t) => {
+      const { session, tree, group, stop, goes, file } = await left(t, hierarchy!);
+      const notes = () => readdirSync(join(tree, 'run/stops'));
+      await session.resume();
+      t.is(session.problem, undefined);
+      await session.syncNow();
+      t.deepEqual(notes(), ['app']);
+      t.is(statSync(join(tree, 'run/stops')).mode & 0o777, 0o700);
+      stop();
+      const lock = await lockFile(join(tree, 'state/.lock'));
+      t.regex(await restore(tree), /a daemon runs/);
+      t.false(goes());
+      lock?.close();
+      const note = join(tree, 'run/stops/app');
+      const written = readFileSync(note, 'latin1');
+      t.true((await restore(tree)).includes(`${group}, which was stopped`));
+      t.true(goes());
+      untilWritten(file);
+      t.deepEqual(notes(), []);
+      // Another group of that name is not the one that was stopped, and what is half written names none.
+      stop();
+      for (const other of [written.replace(/"id":"\d+"/, '"id":"1"'), written.slice(0, -2)]) {
+        t.not(other, written);
+        writeFileSync(note, other);
+        t.false((await restore(tree)).includes('goes on'));
+        t.false(goes());
+        t.deepEqual(notes(), []);
+      }
+      writeFileSync(note, written);
+      await session.close();
+      t.deepEqual(notes(), []);
     },
   );
 }
