@@ -68,31 +68,29 @@ function secretOf(
   return request.secret(secret);
 }
 
-/** Closes an enclave as its owner would. True when a program still holds a file of it. */
+/**
+ * Closes an enclave. True when a program still holds a file of it. A change of root: one of its owner would wait for a place, and he and
+ * others can keep those taken for long.
+ */
 async function closeNow(
   room: EnclaveRoom,
   engine: Engine,
   params: { enclave: string; force?: boolean },
-  uid: number,
 ): Promise<boolean> {
-  const { done } = await engine.submit(await planClose(room, params, { uid }));
+  const { done } = await engine.submit(await planClose(room, params, { uid: 0 }));
   const { error, result } = await done;
   if (error !== undefined) throw new Error(error.message);
   return (result as { held?: boolean } | undefined)?.held === true;
 }
 
-/** What is being opened, and is to be closed before the machine sleeps. */
+/** What is being opened, and is to be closed before the machine sleeps. What has yet to start is refused when it does. */
 function openingsOf(engine: Engine): Asked[] {
   return engine
     .open()
-    .filter(({ kind }) => kind === 'enclave.open')
-    .map(({ id, ownerUid, tasks }) => ({ id, ownerUid, params: tasks[0]?.params as OpenParams }))
+    .filter(({ kind, status }) => kind === 'enclave.open' && status !== 'queued')
+    .map(({ id, tasks }) => ({ id, params: tasks[0]?.params as OpenParams }))
     .filter(({ params }) => params.beforeSleep === true)
-    .map(({ id, ownerUid, params: { enclave } }) => ({
-      enclave,
-      owner: ownerUid,
-      ended: endOf(engine, id),
-    }));
+    .map(({ id, params: { enclave } }) => ({ enclave, ended: endOf(engine, id) }));
 }
 
 /** Resolves when a change has ended, however. Throws when it is stuck. */
@@ -143,7 +141,7 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
       closeForSleep({
         room,
         openings: () => openingsOf(engine),
-        close: (enclave, owner) => closeNow(room, engine, { enclave, force: true }, owner),
+        close: (enclave) => closeNow(room, engine, { enclave, force: true }),
       }),
     'enclave.passwd': async ({ new: next, ...params }, request) => {
       const { key } = await enclaveOf(room, params.enclave);
@@ -189,8 +187,8 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
       watch ??= new IdleWatch({
         room,
         clock: boottimeMs,
-        async close(enclave, owner) {
-          await closeNow(room, engine, { enclave }, owner);
+        async close(enclave) {
+          await closeNow(room, engine, { enclave });
         },
       });
       watch.start();

@@ -20,8 +20,8 @@ export interface IdleParts {
   room: EnclaveRoom;
   /** Milliseconds of a clock that is never set. */
   clock(): number;
-  /** Closes an enclave as its owner would. */
-  close(name: string, owner: number): Promise<void>;
+  /** Closes an enclave that nobody uses. */
+  close(name: string): Promise<void>;
 }
 
 /** Closes enclaves that were opened with an idle time once nobody has a file of them open and their volume has rested for so long. */
@@ -52,11 +52,11 @@ export class IdleWatch {
     const names = new Set(open.map(({ name }) => name));
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
     for (const enclave of open) {
-      const { name, owner, opened } = enclave;
+      const { name, opened } = enclave;
       const restedMs = await this.#rest(enclave, clock());
       if (restedMs < (opened?.idleMs ?? 0)) continue;
       try {
-        await close(name, owner);
+        await close(name);
       } catch (err) {
         room.log.warn({ err, enclave: name }, 'cannot close an idle enclave, trying again');
       }

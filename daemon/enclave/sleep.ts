@@ -16,7 +16,6 @@ export interface Closings {
 /** An enclave that is to be closed before the machine sleeps. */
 export interface Asked {
   enclave: string;
-  owner: number;
   /** Of one that is being opened: resolves when it is open, or the opening undone. */
   ended?: Promise<void>;
 }
@@ -27,7 +26,7 @@ export interface SleepParts {
   /** Those that are being opened now. */
   openings(): Asked[];
   /** Closes an enclave, whoever uses it. True when a program still holds a file of it. */
-  close(name: string, owner: number): Promise<boolean>;
+  close(name: string): Promise<boolean>;
   /** How long to wait; for the tests. */
   deadlineMs?: number;
 }
@@ -38,7 +37,7 @@ async function askedToClose({ room, openings }: SleepParts): Promise<Asked[]> {
   const names = new Set(opening.map(({ enclave }) => enclave));
   const open = (await readEnclaves(room.store))
     .filter(({ name, opened }) => opened?.beforeSleep === true && !names.has(name))
-    .map(({ name, owner }) => ({ enclave: name, owner }));
+    .map(({ name }) => ({ enclave: name }));
   return [...opening, ...open];
 }
 
@@ -58,12 +57,12 @@ export async function closeForSleep(parts: SleepParts): Promise<Closings> {
   );
   const isOpen = async (name: string) =>
     (await readEnclave(room.store, name))?.opened !== undefined;
-  const one = async ({ enclave, owner, ended }: Asked) => {
+  const one = async ({ enclave, ended }: Asked) => {
     let beingOpened = ended !== undefined;
     const closing = async () => {
       await ended;
       beingOpened = false;
-      return (await isOpen(enclave)) ? await close(enclave, owner) : undefined;
+      return (await isOpen(enclave)) ? await close(enclave) : undefined;
     };
     try {
       const held = await Promise.race([closing(), late.promise]);

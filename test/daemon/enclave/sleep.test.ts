@@ -8,8 +8,8 @@ import { closeForSleep } from '../../../daemon/enclave/sleep.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { fscryptNeeds } from '../../support/fscrypt.ts';
 import { when } from '../../support/needs.ts';
-import { ask, mustDo, rootRequest } from '../../support/silent-daemon.ts';
-import { close, closeByForce, create, holder, open, page, place } from './vault.ts';
+import { type Asked, ask, mustDo, rootRequest } from '../../support/silent-daemon.ts';
+import { close, closeByForce, create, holder, MiB, member, open, page, place } from './vault.ts';
 
 const works = when(test, fscryptNeeds);
 
@@ -27,6 +27,36 @@ async function openingHeldAt(t: ExecutionContext, point: string, more: { beforeS
   const opening = ask(daemon, open(undefined, more));
   await reached.promise;
   return { root, daemon, opening, goOn: gate.resolve };
+}
+
+/** Hands a change to the engine, and waits for no more. */
+async function submit(daemon: Daemon, asked: Asked) {
+  const { plan } = await asked(daemon.rooms.methods(daemon.engine), daemon);
+  return await daemon.engine.submit(plan);
+}
+
+/** A daemon with the closed enclave of a user, `fill`, which begins other changes of his, and `goOn`: until then those that run stand still. */
+async function withBusyOwner(t: ExecutionContext) {
+  const gate = Promise.withResolvers<void>();
+  let filling = false;
+  const at = async (point: string) => {
+    if (filling && point === 'do:enclaves.make-volume') await gate.promise;
+  };
+  const { daemon } = await place(t, undefined, { faults: { at } });
+  t.teardown(gate.resolve);
+  await mustDo(daemon, create(member));
+  const fill = async (count: number) => {
+    filling = true;
+    const others = [];
+    for (let n = 0; n < count; n += 1)
+      others.push(await submit(daemon, create(member, 16 * MiB, 'passphrase', `other${n}`)));
+    return others;
+  };
+  return { daemon, fill, goOn: gate.resolve };
+}
+
+async function statusOf({ engine }: Daemon, { changeId }: { changeId: number }) {
+  return (await engine.show(changeId)).status;
 }
 
 async function sleep(daemon: Daemon) {
@@ -118,6 +148,35 @@ works('sleep does not wait for what is not closed in time, and says so', async (
   t.deepEqual(await closeForSleep(raced), { closed: ['vault'], held: [], left: [] });
 });
 
+works('however much its owner has under way, an enclave is closed before the sleep', async (t) => {
+  const { daemon, fill, goOn } = await withBusyOwner(t);
+  await mustDo(daemon, open(member, { beforeSleep: true }));
+  const others = await fill(8);
+  const closing: Asked = (m) => m['enclave.close']({ enclave: 'vault' }, member);
+  await t.throwsAsync(submit(daemon, closing), { code: 'too-many-requests' });
+  const [running, queued] = [others.slice(0, 3), others.slice(3)];
+  for (const one of running) t.is(await statusOf(daemon, one), 'doing');
+  for (const one of queued) t.is(await statusOf(daemon, one), 'queued');
+  t.deepEqual(await sleep(daemon), { closed: ['vault'], held: [], left: [] });
+  t.like(await page(daemon), { state: 'closed' });
+  for (const { changeId } of queued) await daemon.engine.abort(changeId);
+  goOn();
+  for (const { done } of running) t.is((await done).status, 'done');
+});
+
+works('an opening that waits for a place is not waited for by the sleep', async (t) => {
+  const { daemon, fill, goOn } = await withBusyOwner(t);
+  const others = await fill(3);
+  const opening = await submit(daemon, open(member, { beforeSleep: true }));
+  t.is(await statusOf(daemon, opening), 'queued');
+  t.deepEqual(await sleep(daemon), { closed: [], held: [], left: [] });
+  t.is(await statusOf(daemon, opening), 'queued');
+  t.is((await page(daemon)).problem, undefined);
+  goOn();
+  for (const { done } of [...others, opening]) t.is((await done).status, 'done');
+  await mustDo(daemon, close);
+});
+
 works('what is being opened while the machine goes to sleep stays closed', async (t) => {
   const { daemon, opening, goOn } = await openingHeldAt(t, 'unwrapped', { beforeSleep: true });
   const asleep = sleep(daemon);
@@ -156,7 +215,7 @@ works('an opening that does not end in time is named, and closed all the same', 
   const closed = Promise.withResolvers<void>();
   const parts = {
     room: enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now }),
-    openings: () => [{ enclave: 'vault', owner: 0, ended: opening.then(() => undefined) }],
+    openings: () => [{ enclave: 'vault', ended: opening.then(() => undefined) }],
     close: async () => {
       await mustDo(daemon, closeByForce);
       closed.resolve();

@@ -15,12 +15,19 @@ const secret = 'x'.repeat(32);
 /** Root with the right passphrase, and with another one. */
 export const right = requestWith('the right one');
 export const wrong = requestWith('the wrong one');
+/** A user with the right passphrase. */
+export const member: Request = { ...right, caller: { ...right.caller, uid: 1000, gid: 1000 } };
 
 /** The changes of it. */
 export const create =
-  (request: Request = right, bytes = 16 * MiB, key: 'passphrase' | 'file' = 'passphrase'): Asked =>
+  (
+    request: Request = right,
+    bytes = 16 * MiB,
+    key: 'passphrase' | 'file' = 'passphrase',
+    name = 'vault',
+  ): Asked =>
   (methods) =>
-    methods['enclave.create']({ name: 'vault', bytes, key, secret, type: 'fscrypt' }, request);
+    methods['enclave.create']({ name, bytes, key, secret, type: 'fscrypt' }, request);
 export const open =
   (request: Request = right, more: { idleMs?: number; beforeSleep?: true } = {}): Asked =>
   (methods) =>
