@@ -22,14 +22,18 @@ export interface IdleParts {
   clock(): number;
   /** Closes an enclave that nobody uses. */
   close(name: string): Promise<void>;
+  /** Time between two looks; for the tests. */
+  everyMs?: number;
 }
 
 /** Closes enclaves that were opened with an idle time once nobody has a file of them open and their volume has rested for so long. */
 export class IdleWatch {
   readonly #parts: IdleParts;
   readonly #seen = new Map<string, Seen>();
+  /** Owners of those that are being closed. */
+  readonly #closing = new Set<number>();
   #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> = Promise.resolve();
+  #looking: Promise<void> | undefined;
 
   constructor(parts: IdleParts) {
     this.#parts = parts;
@@ -37,30 +41,46 @@ export class IdleWatch {
 
   /** Looks again and again, until `stop`. */
   start(): void {
-    const { log } = this.#parts.room;
+    const { room, everyMs = lookEveryMs } = this.#parts;
     this.#timer ??= setInterval(() => {
-      this.#looking = this.#looking
-        .then(() => this.look())
-        .catch((err: unknown) => log.warn({ err }, 'cannot look after idle enclaves'));
-    }, lookEveryMs).unref();
+      this.#looking ??= this.look()
+        .catch((err: unknown) => room.log.warn({ err }, 'cannot look after idle enclaves'))
+        .finally(() => {
+          this.#looking = undefined;
+        });
+    }, everyMs).unref();
   }
 
-  /** Looks once, and closes what has been idle for long enough. */
+  /** Looks once, and begins to close what has been idle for long enough. */
   async look(): Promise<void> {
-    const { room, clock, close } = this.#parts;
+    const { room, clock } = this.#parts;
+    // Before the rows are read: what is closed by then has none that says open.
+    const closing = new Set(this.#closing);
     const open = (await readEnclaves(room.store)).filter(({ opened }) => opened?.idleMs);
     const names = new Set(open.map(({ name }) => name));
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
-    for (const enclave of open) {
-      const { name, opened } = enclave;
+    const due: Enclave[] = [];
+    for (const enclave of open.filter(({ owner }) => !closing.has(owner))) {
       const restedMs = await this.#rest(enclave, clock());
-      if (restedMs < (opened?.idleMs ?? 0)) continue;
+      if (restedMs >= (enclave.opened?.idleMs ?? 0)) due.push(enclave);
+    }
+    for (const [owner, his] of Map.groupBy(due, (one) => one.owner)) void this.#close(owner, his);
+  }
+
+  /**
+   * Closes enclaves of one user, one after the other, so that he takes one place of all changes. Nobody waits for it: it may take long, and
+   * the changes are the engine's.
+   */
+  async #close(owner: number, enclaves: Enclave[]): Promise<void> {
+    const { room, close } = this.#parts;
+    this.#closing.add(owner);
+    for (const { name } of enclaves)
       try {
         await close(name);
       } catch (err) {
         room.log.warn({ err, enclave: name }, 'cannot close an idle enclave, trying again');
       }
-    }
+    this.#closing.delete(owner);
   }
 
   /** How long it has not been used, by this look and those before. */
@@ -78,7 +98,7 @@ export class IdleWatch {
     return nowMs - sinceMs;
   }
 
-  /** Ends the looking. */
+  /** Ends the looking. What is being closed goes on. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#looking;

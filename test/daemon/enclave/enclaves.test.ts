@@ -433,26 +433,33 @@ works('idle is closed, used is not', async (t) => {
     now: Date.now,
   });
   let now = 0;
+  const closings: Promise<void>[] = [];
+  const closeNow = async (enclave: string) => {
+    const { done } = await daemon.engine.submit(await planClose(room, { enclave }, { uid: 0 }));
+    t.is((await done).status, 'done');
+  };
   const watch = new IdleWatch({
     room,
     clock: () => now,
     async close(name) {
-      const { done } = await daemon.engine.submit(
-        await planClose(room, { enclave: name }, { uid: 0 }),
-      );
-      t.is((await done).status, 'done');
+      closings.push(closeNow(name));
+      await closings.at(-1);
     },
   });
+  const look = async () => {
+    await watch.look();
+    await Promise.all(closings);
+  };
   const isOpen = () => statMount(path).isMountRoot;
-  await watch.look();
+  await look();
   now = 9_000;
-  await watch.look();
+  await look();
   t.true(isOpen());
   // Written to meanwhile: the rest begins anew.
   writeFileSync(join(path, 'note'), 'x');
   run('sync', '-f', path);
   now = 11_000;
-  await watch.look();
+  await look();
   t.true(isOpen());
   // Somebody is inside.
   const inside = spawn('sleep', ['60'], { cwd: path, stdio: 'ignore' });
@@ -460,15 +467,15 @@ works('idle is closed, used is not', async (t) => {
   t.teardown(() => inside.kill('SIGKILL'));
   await new Promise((resolve) => inside.once('spawn', resolve));
   now = 40_000;
-  await watch.look();
+  await look();
   t.true(isOpen());
   inside.kill('SIGKILL');
   await gone;
   now = 45_000;
-  await watch.look();
+  await look();
   t.true(isOpen());
   now = 55_000;
-  await watch.look();
+  await look();
   t.false(isOpen());
   await watch.stop();
 });

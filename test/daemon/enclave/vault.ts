@@ -29,9 +29,13 @@ export const create =
   (methods) =>
     methods['enclave.create']({ name, bytes, key, secret, type: 'fscrypt' }, request);
 export const open =
-  (request: Request = right, more: { idleMs?: number; beforeSleep?: true } = {}): Asked =>
+  (
+    request: Request = right,
+    more: { idleMs?: number; beforeSleep?: true } = {},
+    enclave = 'vault',
+  ): Asked =>
   (methods) =>
-    methods['enclave.open']({ enclave: 'vault', secret, ...more }, request);
+    methods['enclave.open']({ enclave, secret, ...more }, request);
 export const close: Asked = (methods) => methods['enclave.close']({ enclave: 'vault' }, right);
 export const closeByForce: Asked = (methods) =>
   methods['enclave.close']({ enclave: 'vault', force: true }, right);
