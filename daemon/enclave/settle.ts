@@ -78,12 +78,17 @@ async function settleKey(room: EnclaveRoom, { name, id, gid, way, ...row }: Encl
   room.log.warn({ enclave: name, key: record.key }, 'what opens an enclave was told by its record');
 }
 
+/** Takes it off; who still held a file of it when an earlier daemon closed it is found out by that. */
+async function hide(room: EnclaveRoom, enclave: Enclave): Promise<void> {
+  if (await hideVolume(room, enclave)) room.held.add(enclave.name);
+}
+
 async function settleOne(room: EnclaveRoom, enclave: Enclave): Promise<void> {
   const { name, opened } = enclave;
   const shown = isShown(room, name);
   if (opened !== undefined && (opened.boot !== bootId() || !shown))
     await room.store.commit((tx) => markOpened(tx, name, undefined));
-  if (opened === undefined || !shown) await hideVolume(room, enclave);
+  if (opened === undefined || !shown) await hide(room, enclave);
   await settleKey(room, enclave);
 }
 
@@ -108,6 +113,6 @@ async function takeUp(room: EnclaveRoom, id: string, busy: ReadonlySet<string>):
     return;
   }
   await store.commit((tx) => putEnclave(tx, record, null));
-  if (!isShown(room, name)) await hideVolume(room, record);
+  if (!isShown(room, name)) await hide(room, record);
   log.warn({ enclave: name }, 'an enclave without a row was taken up by its own record');
 }

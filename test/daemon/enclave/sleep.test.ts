@@ -121,6 +121,29 @@ works(
   },
 );
 
+works(
+  'a later daemon tells as well that a program still reads a file of a closed enclave',
+  async (t) => {
+    const here = await place(t);
+    await mustDo(here.daemon, create());
+    await mustDo(here.daemon, open());
+    writeFileSync(join(here.path, 'note'), 'kept');
+    const { end } = await holder(t, join(here.path, 'note'));
+    await mustDo(here.daemon, closeByForce);
+    const told = /still holds a file/;
+    t.regex((await page(await here.again())).problem ?? '', told);
+    // So does one that has lost the row.
+    await here.daemon.store.commit((tx) => tx.run('DELETE FROM enclaves'));
+    const daemon = await here.again();
+    t.regex((await page(daemon)).problem ?? '', told);
+    await end();
+    // The kernel gives the device back a moment after the last file.
+    while ((await page(daemon)).problem !== undefined) t.is((await page(daemon)).state, 'closed');
+    await mustDo(daemon, open());
+    await mustDo(daemon, close);
+  },
+);
+
 works('sleep does not wait for what is not closed in time, and says so', async (t) => {
   const { daemon, root } = await place(t);
   await mustDo(daemon, create());
