@@ -167,6 +167,11 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
     const room = { ...parts, ...trouble, store, space, machine, uppers, accountOf };
     const rooms = await openRooms({ ...room, takenUp: restart.wish });
     let stopBy = Number.POSITIVE_INFINITY;
+    // After the rooms: a disk of the state that hangs does not hold up homes on other ones.
+    undo.defer(async () => {
+      const hasServed = Number.isFinite(stopBy) && degraded === undefined;
+      if (hasServed) await tryMark(paths.state, store, log);
+    });
     undo.defer(() => rooms.close(stopBy - performance.now()));
     const mark = markSoon(() => afterChanges(paths.state, store, space, log), markEveryMs);
     const quiet = whenQuiet(() => {
@@ -202,7 +207,6 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
         rooms.phase('stopping');
         await stopWork(engine, api);
         mark.stop();
-        if (degraded === undefined) await writeMark(paths.state, store);
         await all.disposeAsync();
       },
     };
@@ -261,11 +265,15 @@ async function recoverAll(
   if (engine.open().length === 0) await clearStaging(paths.state);
   for (const { name, path } of await quarantineUnknown(paths.state, store, wallMs()))
     log.warn({ name, path }, 'no row names this file: it was put aside');
+  await tryMark(paths.state, store, log);
+}
+
+/** Writes the mark where that can be done: an older one says less and nothing wrong. */
+async function tryMark(state: string, store: Store, log: Log): Promise<void> {
   try {
-    await writeMark(paths.state, store);
+    await writeMark(state, store);
   } catch (err) {
-    // An older mark says less and nothing wrong.
-    log.warn({ err }, 'cannot write the mark, trying after the next change');
+    log.warn({ err }, 'cannot write the mark, leaving the one before');
   }
 }
 

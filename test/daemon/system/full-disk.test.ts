@@ -12,6 +12,7 @@ import {
   smallDisk,
   smallTree,
   startSilent,
+  stoppable,
 } from '../../support/silent-daemon.ts';
 
 // SECURITY 24, on a real file system that is really full.
@@ -78,6 +79,19 @@ when(test, needs)('on a full disk new work is refused; rollback and removal succ
     t.is(result.status, 'done', JSON.stringify(result));
   }
   t.is(daemon.engine.refusing(), undefined, 'the journal was written all the time');
+});
+
+when(test, needs)('a daemon stops on a full disk, and lets go of all it has', async (t) => {
+  const { root } = smallDisk(t, 64);
+  const daemon = await startSilent(root);
+  const stop = stoppable(t, daemon);
+  await done(daemon, (m) => m['slot.create']({ name: 'work' }, request));
+  fill(root);
+  await t.notThrowsAsync(stop());
+  const next = await startSilent(root);
+  t.teardown(() => next.stop());
+  t.is(next.degraded, undefined);
+  t.truthy(next.rooms.methods(next.engine).status.slots);
 });
 
 when(test, needs)('a swap while the disk fills up, at each of its points', async (t) => {
