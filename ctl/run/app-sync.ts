@@ -9,8 +9,10 @@ function lines(applications: readonly ServedPage[], { out, io }: Call): Safe[] {
   const rows = applications.map((one) => servedCells(one, io.now()));
   return [
     ...columns(servedTitles, rows, out.style),
-    ...applications.flatMap(({ app, problem }) =>
-      problem === undefined ? [] : [say`${out.style.yellow('!')} ${app}: ${problem}`],
+    ...applications.flatMap(({ app, problem, shortage }) =>
+      [problem, shortage]
+        .filter((text) => text !== undefined)
+        .map((text) => say`${out.style.yellow('!')} ${app}: ${text}`),
     ),
   ];
 }

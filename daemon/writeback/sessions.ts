@@ -40,7 +40,10 @@ export interface SessionPage {
   state: Session['state'];
   instances: number;
   takenMs: number;
+  /** Why it was not written back. */
   problem?: string;
+  /** Why its programs may soon be told that their disk is full. */
+  shortage?: string;
 }
 
 /** False where others may be in memory by now: what may be lost was stated anew, or there are more folders. */
@@ -276,8 +279,7 @@ export class Sessions {
 
   pages(owner?: number, app?: string): SessionPage[] {
     return this.#of(owner, app).map((one) => {
-      const { wanted, state, instances, takenMs } = one;
-      const problem = one.problem ?? one.shortage;
+      const { wanted, state, instances, takenMs, problem, shortage } = one;
       return {
         app: wanted.app,
         owner: wanted.owner,
@@ -285,6 +287,7 @@ export class Sessions {
         instances,
         takenMs,
         ...(problem === undefined ? {} : { problem }),
+        ...(shortage === undefined ? {} : { shortage }),
       };
     });
   }

@@ -129,6 +129,8 @@ export const servedPage = v.strictObject({
   savedMs: count,
   /** Why it was not written back when it was last tried. */
   problem: v.optional(v.string()),
+  /** It has little room left, and why it gets no more. What it has written is on the disk all the same. */
+  shortage: v.optional(v.string()),
 });
 
 const slow = { timeoutMs: 40_000 };
