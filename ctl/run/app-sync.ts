@@ -1,20 +1,11 @@
 import type { ServedPage } from '../../ipc/methods/shapes.ts';
 import type { Call } from '../call.ts';
-import { columns } from '../print/columns.ts';
-import { type Safe, say } from '../print/safe.ts';
-import { servedCells, servedTitles } from '../print/served-cells.ts';
+import type { Safe } from '../print/safe.ts';
+import { servedLines } from '../print/served-lines.ts';
 
 function lines(applications: readonly ServedPage[], { out, io }: Call): Safe[] {
   if (applications.length === 0) return [out.style.dim('no application works in memory')];
-  const rows = applications.map((one) => servedCells(one, io.now()));
-  return [
-    ...columns(servedTitles, rows, out.style),
-    ...applications.flatMap(({ app, problem, shortage }) =>
-      [problem, shortage]
-        .filter((text) => text !== undefined)
-        .map((text) => say`${out.style.yellow('!')} ${app}: ${text}`),
-    ),
-  ];
+  return servedLines(applications, out, io.now());
 }
 
 /** `personactl app sync`: exit status 1 when something stays in memory only. */

@@ -4,10 +4,10 @@ import type { Call } from '../call.ts';
 import { bar, percent } from '../print/bar.ts';
 import { changeLineText } from '../print/change-lines.ts';
 import { columns, indented } from '../print/columns.ts';
+import { remark } from '../print/remark.ts';
 import { joined, padded, type Safe, say } from '../print/safe.ts';
-import { servedCells, servedTitles } from '../print/served-cells.ts';
+import { servedLines } from '../print/served-lines.ts';
 import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
-import { wrapped } from '../print/wrap.ts';
 import { scrubText } from './integrity.ts';
 import { choiceText, memoryBar } from './partitions.ts';
 
@@ -101,25 +101,15 @@ function changeLines({ changes }: Status, call: Call): Safe[] {
   return changes.map((change) => changeLineText(change, call.out, call.io.now()));
 }
 
-/** A long text goes on below its first line. */
-function remark(name: Safe, text: string, { out }: Call): Safe[] {
-  const before = say`${out.style.yellow('!')} ${name}`;
-  const [first = '', ...more] = wrapped(text, Math.max(30, out.columns - before.width - 3));
-  const rest = more.map((line) => say`${padded('', before.width)}${line}`);
-  return [say`${before}${first}`, ...rest];
-}
-
-function fallbackLines({ fallbacks }: Status, call: Call): Safe[] {
+function fallbackLines({ fallbacks }: Status, { out }: Call): Safe[] {
   const width = Math.max(0, ...fallbacks.map(({ capability }) => capability.length));
   return fallbacks.flatMap(({ capability, using, reason }) =>
-    remark(padded(capability, width + 2), `${using} (${reason})`, call),
+    remark(padded(capability, width + 2), `${using} (${reason})`, out),
   );
 }
 
 function inMemoryLines({ inMemory = [] }: Status, { out, io }: Call): Safe[] {
-  if (inMemory.length === 0) return [];
-  const rows = inMemory.map((one) => servedCells(one, io.now()));
-  return columns(servedTitles, rows, out.style);
+  return inMemory.length === 0 ? [] : servedLines(inMemory, out, io.now());
 }
 
 function pinnedLines({ pinned = [] }: Status, { out }: Call): Safe[] {
@@ -156,10 +146,10 @@ function runningLines({ running }: Status, { out, io }: Call): Safe[] {
     : [...lines, style.dim(say`and ${running.more} more: personactl app running`)];
 }
 
-function noticeLines({ notices }: Status, call: Call): Safe[] {
+function noticeLines({ notices }: Status, { out }: Call): Safe[] {
   return notices.flatMap(({ text, command }) => [
-    ...remark(say``, text, call),
-    ...(command === undefined ? [] : [say`    ${call.out.style.cyan(command)}`]),
+    ...remark(say``, text, out),
+    ...(command === undefined ? [] : [say`    ${out.style.cyan(command)}`]),
   ]);
 }
 

@@ -174,16 +174,7 @@ const answers: Partial<Record<MethodName, Answerer>> = {
   'launch.verify': () => ({ applications: samples.verifiedApplications, more: 1 }),
   'launch.list': () => ({ applications: samples.runningApplications, more: 0 }),
   'app.sync': () => ({
-    applications: [
-      samples.served,
-      {
-        ...samples.served,
-        app: 'paint',
-        state: 'ending' as const,
-        instances: 0,
-        problem: 'no space',
-      },
-    ],
+    applications: [samples.served, samples.short],
   }),
   'app.import': () => ({
     counts: [

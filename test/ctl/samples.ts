@@ -128,6 +128,17 @@ export const served: ServedPage = {
   savedMs: nowMs - 3 * minute,
 };
 
+/** One with a problem, and little room. */
+export const short: ServedPage = {
+  ...served,
+  app: 'paint \x1b[2J',
+  state: 'ending',
+  instances: 0,
+  problem: 'no space',
+  shortage:
+    'only 3 MiB of 64 MiB are left, and it could not be given more: your fast partitions together are over 2 GiB; when nothing is left it is told that its disk is full',
+};
+
 export const status: Answer<'daemon.status'> = {
   apiVersion: 1,
   daemon: {
@@ -159,7 +170,7 @@ export const status: Answer<'daemon.status'> = {
     systemBytes: 2_147_483_648,
     waiting: 0.021,
   },
-  inMemory: [served],
+  inMemory: [served, short],
   pinned: [{ app: served.app, owner: served.owner, files: 61, bytes: 188_743_680 }],
   running: {
     applications: [
