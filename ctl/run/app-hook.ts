@@ -167,7 +167,8 @@ async function printShell(call: Call, shell: HookShell): Promise<undefined> {
   const all: HookedCommand[] = [];
   try {
     const client = await call.client();
-    const { applications } = await client.call('app.list', {});
+    const { applications, more } = await client.call('app.list', { stated: true });
+    if (more > 0) call.out.note(say`There are ${more} more applications, which are not hooked.`);
     all.push(...hookedCommands(applications.filter(({ rule }) => decided.has(rule))));
   } catch (error) {
     if (!(error instanceof PersonaError)) throw error;

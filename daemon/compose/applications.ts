@@ -8,7 +8,7 @@ import { factNames } from '../profiles/fact-values.ts';
 import type { Obstacles } from '../profiles/launch-plan.ts';
 import { launched, startedAs } from '../profiles/launched.ts';
 import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
-import { choose } from '../profiles/selection.ts';
+import { choose, isStated } from '../profiles/selection.ts';
 import { applicationTasks, planState } from '../profiles/state-facts.ts';
 
 type AppMethods = Pick<Rooms, Exclude<Extract<keyof Rooms, `app.${string}`>, 'app.sync'>>;
@@ -55,10 +55,11 @@ function listed(
   catalogue: Catalogue,
   fileAt: FileAt,
   obstacles: Obstacles,
-  match: string | undefined,
+  { match, stated = false }: Checked<'app.list'>,
 ) {
   const wanted = match?.toLowerCase();
   const fitting = catalogue.ids().filter((id) => {
+    if (stated && !isStated(catalogue.application(id))) return false;
     if (wanted === undefined || id.toLowerCase().includes(wanted)) return true;
     const name = factOf(catalogue.application(id), 'name')?.value;
     return name?.toLowerCase().includes(wanted) === true;
@@ -108,8 +109,8 @@ function applicationMethods(
   { obstacles, kept }: Pick<ApplicationParts, 'obstacles' | 'kept'>,
 ): AppMethods {
   return {
-    'app.list': async ({ match }, { caller }) =>
-      listed(await room.catalogue(caller), room.fileAt, await obstacles(caller), match),
+    'app.list': async (params, { caller }) =>
+      listed(await room.catalogue(caller), room.fileAt, await obstacles(caller), params),
     'app.show': async ({ app }, { caller }) => ({
       application: pageOf(mustBeKnown(await room.catalogue(caller), app)),
     }),

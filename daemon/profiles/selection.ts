@@ -101,6 +101,10 @@ export function evidenceOf(fact: FactName, known: Known<unknown>): Evidence {
 const mayDecide = (known: Origin | undefined): boolean =>
   known !== undefined && atLeast(known.source, 'user');
 
+/** Whether somebody who may decide says how it is to run. */
+export const isStated = (application: Application): boolean =>
+  mayDecide(factOf(application, 'profile')) || mayDecide(factOf(application, 'security'));
+
 /** Who requires that it is kept apart, and who says that it is; undefined where nobody does who may decide. */
 function keptApartBy(application: Application): { required?: Source; said?: Source } {
   const security = factOf(application, 'security');

@@ -143,6 +143,8 @@ export const appMethods = {
     {
       /** Only those whose id or name has this in it. */
       match: v.optional(text),
+      /** Only those of which an administrator or the caller says how they are to run. */
+      stated: v.optional(v.boolean()),
     },
     {
       applications: v.array(applicationLine),

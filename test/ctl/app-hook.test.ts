@@ -302,6 +302,16 @@ test('without a daemon a shell starts with no functions, and says why', async (t
   t.is(wrong.status, 2);
 });
 
+test('a shell is told of applications that did not find room in the answer', async (t) => {
+  const { root, calls } = await fakeDaemon(t, {
+    'app.list': () => ({ applications: [line('a', 'stated', '/usr/bin/a')], more: 2 }),
+  });
+  const { out, err } = await personactl({ root }, 'app', 'hook', '--shell', 'bash');
+  t.deepEqual(calls, [{ method: 'app.list', params: { stated: true } }]);
+  t.regex(err, /2 more applications, which are not hooked/);
+  t.regex(out, /persona-run a -- a /);
+});
+
 test('nothing that an application is called reaches a shell as more than a word', (t) => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), (id, name) => {

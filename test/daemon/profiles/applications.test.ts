@@ -113,6 +113,23 @@ rooted('an import tells what it read, and what it did not understand, with its l
   );
 });
 
+rooted('who asks for what is stated gets it, however many applications are known', async (t) => {
+  const { root, write } = paintMachine(t);
+  const many = Array.from({ length: 1001 }, (_, n) => `[app${n}]\nmemory = "1G"\n`).join('');
+  write('share/apps.d/many.toml', many);
+  write('etc/apps.d/zoom.toml', '[zoom]\nprofile = "secure"\nexecutables = ["/usr/bin/paint"]\n');
+  const { 'app.list': list } = methodsOf(await daemonOn(t, root));
+  const { applications, more } = await list({}, rootRequest);
+  t.is(applications.length, 1000);
+  t.true(more > 0 && applications.every(({ id }) => id !== 'zoom'));
+  const stated = await list({ stated: true }, rootRequest);
+  t.deepEqual(
+    stated.applications.map(({ id }) => id),
+    ['zoom'],
+  );
+  t.is(stated.more, 0);
+});
+
 rooted('files of apps.d: the administrator outvotes the user, and he the lists', async (t) => {
   const { root, write } = paintMachine(t);
   write('share/apps.d/paint.toml', `["${paint}"]\nmemory = "1G"\ncpu = "normal"\n`);
