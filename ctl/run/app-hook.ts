@@ -15,6 +15,7 @@ import { isAbsolute, join } from 'node:path';
 import { PersonaError } from '../../ipc/errors.ts';
 import { applicationIdPattern } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
+import { inTime } from '../deadline.ts';
 import { findProgram } from '../launch/become.ts';
 import { hookEntry, hookOf } from '../launch/desktop-entry.ts';
 import {
@@ -162,12 +163,25 @@ function list(call: Call): undefined {
 /** Rules by which somebody has decided how an application is to run. */
 const decided = new Set(['required', 'stated', 'sensitive']);
 
+/** A shell waits so many moments as it starts: without functions everything typed in it has no walls around it. */
+const SHELL_MOMENTS = 4;
+
+async function statedApplications(call: Call) {
+  const client = await call.client();
+  return await client.call('app.list', { stated: true });
+}
+
 /** Prints functions for a shell. Without a daemon there are none: a shell that starts must not fail. */
 async function printShell(call: Call, shell: HookShell): Promise<undefined> {
   const all: HookedCommand[] = [];
   try {
-    const client = await call.client();
-    const { applications, more } = await client.call('app.list', { stated: true });
+    // The manager takes connections while the daemon starts, which may take minutes.
+    const late = SHELL_MOMENTS * call.io.momentMs;
+    const { applications, more } = await inTime(
+      statedApplications(call),
+      late,
+      'asking the daemon',
+    );
     if (more > 0) call.out.note(say`There are ${more} more applications, which are not hooked.`);
     all.push(...hookedCommands(applications.filter(({ rule }) => decided.has(rule))));
   } catch (error) {

@@ -17,6 +17,7 @@ import { hookedCommands, hookShells } from '../../ctl/launch/shell-hook.ts';
 import { when } from '../support/needs.ts';
 import { temporaryFolder } from '../support/temp.ts';
 import { fakeDaemon } from './fake-daemon.ts';
+import { rawDaemon } from './launch-plans.ts';
 import { personactl } from './tool.ts';
 
 const entry = `# A comment
@@ -310,6 +311,15 @@ test('a shell is told of applications that did not find room in the answer', asy
   t.deepEqual(calls, [{ method: 'app.list', params: { stated: true } }]);
   t.regex(err, /2 more applications, which are not hooked/);
   t.regex(out, /persona-run a -- a /);
+});
+
+test('a daemon that does not answer holds up no shell', async (t) => {
+  const { root } = await rawDaemon(t);
+  const words = ['app', 'hook', '--shell', 'bash'];
+  const { out, err, status } = await personactl({ root, momentMs: 1 }, ...words);
+  t.is(status, 0);
+  t.regex(err, /Nothing is hooked: cannot finish asking the daemon in time/);
+  t.regex(out, /personad_unhook/);
 });
 
 test('nothing that an application is called reaches a shell as more than a word', (t) => {
