@@ -98,6 +98,7 @@ async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
   // Other managers than systemd have no word for what is to follow every end.
   const service = underManager(env) && managerRuns();
   const { startDaemon } = await import('./wiring.ts');
+  let told: Told | undefined;
   for (;;) {
     const daemon = await startDaemon({
       ...{ paths, settings, log, version, passed, service, hooks },
@@ -105,7 +106,10 @@ async function runDaemon(env: Environment, hooks: Hooks): Promise<number> {
       credentials: underManager(env) ? env.CREDENTIALS_DIRECTORY : undefined,
     });
     const watchdogMs = Number(env.WATCHDOG_USEC ?? 0) / 1_000;
-    if ((await runUntilTold(daemon, log, notify, watchdogMs)) === 'told') return 0;
+    // A signal ends the first start at once.
+    told ??= hearSignals();
+    await runUntilTold(daemon, log, notify, { watchdogMs, told });
+    if (told.by !== undefined) return 0;
     // The manager starts us with sockets and a group as they belong.
     if (underManager(env)) return restartStatus;
   }
@@ -123,18 +127,36 @@ async function takeGroup(log: Log): Promise<void> {
   }
 }
 
+/** What this process was told. */
+interface Told {
+  /** The signal to stop, once it has come: also while the daemon starts anew. */
+  by?: string;
+  /** Resolves when it comes. */
+  stop: Promise<void>;
+}
+
+/** Hears signals, from now to the end of this process. */
+function hearSignals(): Told {
+  const stop = Promise.withResolvers<void>();
+  const told: Told = { stop: stop.promise };
+  // `on`, not `once`: the library that starts children ends the process when it is the last to listen.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.on(signal, () => {
+      told.by ??= signal;
+      stop.resolve();
+    });
+  // A peer that closed its pipe, or the terminal that started us, is no reason to stop.
+  for (const signal of ['SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+  return told;
+}
+
+/** Until a signal, or a change that wants the daemon to start anew. */
 async function runUntilTold(
   daemon: Daemon,
   log: Log,
   notify: (state: string) => void,
-  watchdogMs: number,
-): Promise<'told' | 'restart'> {
-  const told = Promise.withResolvers<string>();
-  // `on`, not `once`: the library that starts children ends the process when it is the last to listen.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.on(signal, () => told.resolve(signal));
-  // A peer that closed its pipe, or the terminal that started us, is no reason to stop.
-  for (const signal of ['SIGHUP', 'SIGPIPE'] as const) process.on(signal, () => undefined);
+  { watchdogMs, told }: { watchdogMs: number; told: Told },
+): Promise<void> {
   const { degraded } = daemon;
   const watchdog = startWatchdog(
     () => daemon.alive(),
@@ -146,11 +168,10 @@ async function runUntilTold(
     `READY=1\nSTATUS=${degraded === undefined ? 'ready' : `degraded: ${escapeText(degraded)}`}`,
   );
   log.info({ pid: process.pid, version, degraded }, 'ready');
-  const signal = await Promise.race([told.promise, daemon.restart.then(() => 'restart')]);
-  log.info({ signal }, 'stopping');
+  await Promise.race([told.stop, daemon.restart]);
+  log.info({ signal: told.by ?? 'restart' }, 'stopping');
   notify('STOPPING=1\nSTATUS=stopping');
   clearInterval(watchdog);
   await daemon.stop();
   log.info({}, 'stopped');
-  return signal === 'restart' ? 'restart' : 'told';
 }

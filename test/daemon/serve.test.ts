@@ -16,6 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { personactl } from '../ctl/tool.ts';
 import { run, when } from '../support/needs.ts';
 
 const program = fileURLToPath(new URL('../../daemon/main.ts', import.meta.url));
@@ -67,10 +68,10 @@ function start(t: ExecutionContext, root: string, more: Record<string, string> =
   return { child, output: () => output, ended };
 }
 
-/** Resolves when the daemon says that it is ready; throws when it ends before. */
-async function ready({ child, output, ended }: Running): Promise<void> {
+/** Resolves when the daemon says that it is ready, or something else; throws when it ends before. */
+async function ready({ child, output, ended }: Running, what = 'ready'): Promise<void> {
   const said = new Promise<void>((resolve) => {
-    const look = () => output().includes('"msg":"ready"') && resolve();
+    const look = () => output().includes(`"msg":"${what}"`) && resolve();
     child.stdout?.on('data', look);
     look();
   });
@@ -167,6 +168,20 @@ when(test, { ...needs, tools: ['bwrap'] })('told to stop it ends running work fi
   t.false(second.output().includes('recovering'), 'nothing was left to recover');
   const { result } = await call(root, 'change.show', { change: 1 });
   t.true(['done', 'aborted'].includes((result as { change: { status: string } }).change.status));
+});
+
+when(test, needs)('told to stop while it starts anew for a restore it stops', async (t) => {
+  const root = rootOf(t);
+  const daemon = start(t, root);
+  await ready(daemon);
+  const file = join(root, 'backup');
+  const made = await personactl({ root }, 'backup', file);
+  t.is(made.status, 0, made.err);
+  const restored = call(root, 'system.restore', { file, replace: true, wait: true });
+  await ready(daemon, 'stopping');
+  daemon.child.kill('SIGTERM');
+  t.deepEqual(await daemon.ended, { code: 0, signal: null }, daemon.output());
+  t.is((await restored).error, undefined);
 });
 
 when(test, needs)('with its database gone it shows and changes nothing', async (t) => {
