@@ -28,7 +28,7 @@ export function failed(error: unknown, out: Output): number {
 }
 
 /** What the system said about a file or stream, in the words of the error table. */
-function known(error: unknown): unknown {
+export function known(error: unknown): unknown {
   if (error instanceof PersonaError) return error;
   const { code, path, message, syscall } = (error ?? {}) as NodeJS.ErrnoException;
   if (code === 'ENOENT' && path !== undefined) return new PersonaError('file-not-found', { path });

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
-import { PersonaError } from '../../ipc/errors.ts';
+import { fromWire, PersonaError, toWire } from '../../ipc/errors.ts';
 import type { Grants } from '../../ipc/methods/shapes.ts';
 import { grantWords } from '../../ipc/values.ts';
 import { type Call, runFolder } from '../call.ts';
@@ -10,6 +10,7 @@ import { wrapping } from '../launch/env-program.ts';
 import { cannotExecute, notThere, ownFailure } from '../launch/exit-status.ts';
 import { type Ended, runPlan } from '../launch/sandbox.ts';
 import { namespacesOff } from '../launch/user-namespaces.ts';
+import { known } from '../perform.ts';
 import { say } from '../print/safe.ts';
 
 /** Without a command: bash where the persona has it. */
@@ -78,7 +79,13 @@ async function launch(call: Call): Promise<number> {
 /** Whether a tree has a program of this name; links are not followed. */
 function isThere(root: string, name: string, path = '/usr/local/bin:/usr/bin:/bin'): boolean {
   const folders = name.includes('/') ? [''] : path.split(':');
-  return folders.some((folder) => lstatSync(`${root}${folder}/${name}`, { throwIfNoEntry: false }));
+  return folders.some((folder) => {
+    try {
+      return lstatSync(`${root}${folder}/${name}`, { throwIfNoEntry: false });
+    } catch {
+      return false; // in a folder that we may not enter, say
+    }
+  });
 }
 
 /** `personactl exec`: the status of the program, or 125 to 127. */
@@ -86,7 +93,6 @@ export async function exec(call: Call): Promise<number> {
   try {
     return await launch(call);
   } catch (error) {
-    if (error instanceof PersonaError) error.exit = ownFailure;
-    throw error;
+    throw fromWire({ ...toWire(known(error)), exit: ownFailure });
   }
 }

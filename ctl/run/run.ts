@@ -1,12 +1,13 @@
 import { resolve } from 'node:path';
 import { type Client, connect, socketPaths } from '../../ipc/client.ts';
-import { PersonaError } from '../../ipc/errors.ts';
+import { fromWire, PersonaError, toWire } from '../../ipc/errors.ts';
 import type { Answer, Params } from '../../ipc/methods/index.ts';
 import { grantWords } from '../../ipc/values.ts';
 import { type Call, runFolder } from '../call.ts';
 import { inTime } from '../deadline.ts';
 import { become, type FoundProgram, findProgram, isFollowable } from '../launch/become.ts';
 import { cannotExecute, notThere, ownFailure } from '../launch/exit-status.ts';
+import { known } from '../perform.ts';
 import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { assuranceLines } from './apart.ts';
@@ -145,8 +146,8 @@ export async function run(call: Call): Promise<undefined> {
   try {
     return await launch(call);
   } catch (error) {
-    if (error instanceof PersonaError && ![notThere, cannotExecute].includes(error.exit))
-      error.exit = ownFailure;
-    throw error;
+    const wire = toWire(known(error));
+    const isOfProgram = [notThere, cannotExecute].includes(wire.exit);
+    throw fromWire({ ...wire, exit: isOfProgram ? wire.exit : ownFailure });
   }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { launchWords } from '../../ctl/launch/sandbox.ts';
 import { when } from '../support/needs.ts';
+import { temporaryFolder } from '../support/temp.ts';
 import { fakeDaemon } from './fake-daemon.ts';
 
 const main = join(import.meta.dirname, '../../ctl/main.ts');
@@ -117,6 +118,34 @@ when(test, needs)('the exit status is that of the program', async (t) => {
   t.is(await statusOf('no-such-program'), 127);
   t.is(await statusOf('/etc/passwd'), 126);
   t.is(await statusOf('A=1'), 127);
+});
+
+when(test, needs)('what cannot be looked for is not there', async (t) => {
+  const { root } = await slotDaemon(t);
+  const loop = join(temporaryFolder(t), 'loop');
+  symlinkSync('loop', loop);
+  for (const command of [`${loop}/A=1`, `A=${'1'.repeat(300)}`]) {
+    const { status } = await ended(start(t, root, 'exec', 'desk', '-q', '--', command));
+    t.is(status, 127, command);
+  }
+});
+
+when(test, needs)('what the machine refuses to the tool is status 125', async (t) => {
+  const { root } = await slotDaemon(t);
+  const script = 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$@"';
+  for (const words of [
+    ['exec', 'desk'],
+    ['run', 'desk'],
+  ]) {
+    const tool = [process.execPath, '--no-warnings', main, ...words, '--show', 'x', '--', 'true'];
+    const child = spawn('sh', ['-c', script, 'sh', ...tool], {
+      env: { PERSONA_ROOT: root, PATH: process.env.PATH },
+      timeout: 60_000,
+    });
+    const { status, err } = await ended(child);
+    t.regex(err, /cannot find the current folder/);
+    t.is(status, 125);
+  }
 });
 
 when(test, needs)('a sandbox that cannot be made is status 125', async (t) => {
