@@ -12,6 +12,9 @@ export const keyIdPattern = /^(ed25519:)?[0-9a-f]{8,64}$/;
 /** Ids of changes, generations' uppers, tickets: made by the daemon, never by a user. */
 export const tokenPattern = /^[a-z0-9]{8,64}$/;
 
+/** So many things one `system gc` removes; the next one goes on. */
+export const collectedMax = 1_000;
+
 /** What a launcher follows: in each list of a plan so many texts, and this much in all. */
 export const planListMax = 512;
 export const planBytesMax = 60 * 1024;

@@ -42,6 +42,9 @@ export const machineCommands = (): readonly Command[] => [
     aliases: ['gc'],
     group: 'Machine',
     summary: 'Remove what nothing uses any more (root only).',
+    about: [
+      'A thousand things go at a time. Where that many went it says so, and the next one goes on.',
+    ],
     operands: [],
     flags: [...changeFlags],
     examples: [['personactl gc --dry-run', 'what would be removed']],

@@ -1,5 +1,5 @@
 import type { Answer } from '../../ipc/methods/index.ts';
-import { formatSize } from '../../ipc/values.ts';
+import { collectedMax, formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
 import { bar, percent } from '../print/bar.ts';
@@ -51,6 +51,8 @@ export async function gc(call: Call): Promise<number | undefined> {
     const { removed, more, bytes } = outcome.result;
     call.out.done(outcome, () => {
       if (removed.length === 0) return [say`Nothing to remove: all is in use.`];
+      if (removed.length >= collectedMax)
+        call.out.note(say`No more go at a time: \`personactl gc\` again removes what is left.`);
       const rows = removed.map((one) => [one.kind, one.name, formatSize(one.bytes)]);
       const heads = [
         { title: 'KIND' },

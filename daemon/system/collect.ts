@@ -1,4 +1,4 @@
-import { formatSize } from '../../ipc/values.ts';
+import { collectedMax, formatSize } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../changes/task.ts';
 import type { Tx } from '../store/store.ts';
@@ -26,12 +26,6 @@ export interface Collector {
 }
 
 type Params = Record<string, Json>;
-
-/**
- * Things of one collection, of all collectors together: plan and answer name each, and the journal takes no long values. The next one
- * goes on.
- */
-const thingsMax = 1_000;
 
 /** Things of one collector that are counted for `system df`. */
 const countedMax = 10_000;
@@ -79,7 +73,7 @@ function removeTask(collectors: readonly Collector[]): AnyTask {
         removed.push(...(await one.remove(context, params[one.key] ?? null)));
       const bytes = removed.reduce((sum, thing) => sum + thing.bytes, 0);
       // The plan of an earlier version may name more.
-      const told = removed.slice(0, thingsMax).map((thing) => ({ ...thing }));
+      const told = removed.slice(0, collectedMax).map((thing) => ({ ...thing }));
       const more = removed.length - told.length;
       return { result: { removed: told, ...(more > 0 && { more }), bytes } };
     },
@@ -106,8 +100,9 @@ export async function planCollect(
   // A backup that is being written needs what its rows name.
   const holds = new Set(['shared:removal:all']);
   const things: Collectable[] = [];
+  // Of all together: plan and answer name each, and the journal takes no long values.
   for (const one of collectors) {
-    const found = await one.find(thingsMax - things.length);
+    const found = await one.find(collectedMax - things.length);
     params[one.key] = found.params;
     things.push(...found.things);
     for (const hold of found.holds) holds.add(hold);

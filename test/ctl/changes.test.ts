@@ -1,6 +1,7 @@
 import test from 'ava';
 import { PersonaError } from '../../ipc/errors.ts';
 import type { ChangeEvent } from '../../ipc/methods/shapes.ts';
+import { collectedMax } from '../../ipc/values.ts';
 import { fakeDaemon } from './fake-daemon.ts';
 import { golden } from './golden.ts';
 import * as samples from './samples.ts';
@@ -96,6 +97,20 @@ test('a failed change ends with its error and status', async (t) => {
   });
   golden(t, 'swap-busy', await personactl({ root, terminal: true }, 'swap', 'desk', 'writing'));
   golden(t, 'swap-busy.json', await personactl({ root }, 'swap', 'desk', 'writing', '--json'));
+});
+
+test('a collection that took all that one may says that another goes on', async (t) => {
+  const one = { kind: 'layers', name: 'sha256:00', bytes: 1 };
+  for (const [count, said] of [
+    [collectedMax - 1, /^$/],
+    [collectedMax, /`personactl gc` again/],
+  ] as const) {
+    const removed = Array.from({ length: count }, () => one);
+    const { root } = await fakeDaemon(t, {
+      'system.gc': () => ({ changeId: 12, result: { removed, bytes: count } }),
+    });
+    t.regex((await personactl({ root }, 'gc')).err, said);
+  }
 });
 
 test('progress is drawn on a terminal only, on stderr, and taken away at the end', async (t) => {
