@@ -31,7 +31,11 @@ const above = (path: string): string => path.slice(0, Math.max(path.lastIndexOf(
 const last = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** What is at a name of an open folder; undefined: nothing, or neither a file nor a folder nor a link. Byte strings. */
-export function seenIn(folder: Fd, name: string): (Seen & { links: number }) | undefined {
+export function seenIn(
+  folder: Fd,
+  name: string,
+  looks = 8,
+): (Seen & { links: number }) | undefined {
   const place = Buffer.from(`${folder.path}/${name}`, 'latin1');
   try {
     const stats = lstatSync(place, { bigint: true });
@@ -54,6 +58,8 @@ export function seenIn(folder: Fd, name: string): (Seen & { links: number }) | u
     };
   } catch (error) {
     if (failedWith(error, 'ENOENT')) return undefined;
+    // A link that became something else between the two looks.
+    if (failedWith(error, 'EINVAL') && looks > 1) return seenIn(folder, name, looks - 1);
     throw error;
   }
 }

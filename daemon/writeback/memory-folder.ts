@@ -4,7 +4,7 @@ import type { Fd } from '../kernel/fd.ts';
 import { copyContent, copyMetadata } from '../kernel/file-copy.ts';
 import { isOpenForWriting } from '../kernel/file-writers.ts';
 import { chmodIn, namesIn, OPEN, openBeneath, unlinkIn } from '../kernel/openat.ts';
-import { TreeWatch } from '../kernel/tree-watch.ts';
+import { type TreeEvent, TreeWatch } from '../kernel/tree-watch.ts';
 import { forgetGone, type Now } from './delta.ts';
 import { seenIn } from './folder-disk.ts';
 
@@ -28,6 +28,27 @@ export const isGone = (error: unknown): boolean =>
 
 /** When something of an open file was changed; nobody can set it. What is written through a mapping shows there late, or never. */
 const changedAt = (file: Fd): bigint => fstatSync(file.number, { bigint: true }).ctimeNs;
+
+/** A folder of an open one; undefined when it is not there any more. */
+function folderIn(folder: Fd, name: string): Fd | undefined {
+  try {
+    return openBeneath(folder, name, { flags: OPEN.folder, sameMount: true });
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** False when there is nothing of that name any more. */
+function madeReadable(folder: Fd, name: string, mode: number): boolean {
+  try {
+    chmodIn(folder, name, mode);
+    return true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw error;
+  }
+}
 
 /** Watches a folder more. Throws what to do where there may be no more of them. */
 export function addWatch(watch: TreeWatch, folder: Fd): number {
@@ -58,6 +79,9 @@ export class MemoryFolder {
   readonly #doubtful = new Set<string>();
   /** Those of them that are open for writing, and the time of the last change that was copied. */
   readonly #unseen = new Map<string, bigint | undefined>();
+
+  /** Events were read, and not all of them looked at: they are told of once. */
+  #isTorn = false;
 
   constructor(root: Fd) {
     this.root = root;
@@ -100,7 +124,10 @@ export class MemoryFolder {
     const { type, inode, target } = seen;
     // What the program hides from its own user would be hidden from us, and never come to the disk.
     const mode = seen.mode | READABLE[type];
-    if (mode !== seen.mode) chmodIn(folder, last(path), mode);
+    if (mode !== seen.mode && !madeReadable(folder, last(path), mode)) {
+      this.#forget(path);
+      return;
+    }
     const isKnown = before?.type === type && before.inode === inode;
     if (before !== undefined && !isKnown) this.#forget(path);
     this.set(path, { type, inode, mode, ...(target === undefined ? {} : { target }) });
@@ -109,12 +136,8 @@ export class MemoryFolder {
       if (!isKnown) this.#doubtful.add(inode);
     }
     if (type !== 'folder' || isKnown) return;
-    try {
-      using below = openBeneath(folder, last(path), { flags: OPEN.folder, sameMount: true });
-      this.#scan(below, path, depth + 1, dirty);
-    } catch (error) {
-      if (!isGone(error)) throw error;
-    }
+    using below = folderIn(folder, last(path));
+    if (below !== undefined) this.#scan(below, path, depth + 1, dirty);
   }
 
   #write(inode: string): void {
@@ -151,15 +174,22 @@ export class MemoryFolder {
     forgetGone(this.now, saved, this.changed, this.#paths);
   }
 
-  /** Takes note of what has happened since it was asked last. False when nothing has. */
+  /** Takes note of what has happened since it was asked last. False when nothing has. What fails is done by the next call. */
   drain(): boolean {
     const events = this.#watch.read();
-    if (events === undefined) {
+    const isWhole = events !== undefined && !this.#isTorn;
+    this.#isTorn = true;
+    if (isWhole) this.#follow(events);
+    else {
       // Nobody knows any more what was not written.
       this.moved = true;
       this.scan(true);
-      return true;
     }
+    this.#isTorn = false;
+    return !isWhole || events.length > 0;
+  }
+
+  #follow(events: readonly TreeEvent[]): void {
     const seen = new Set<string>();
     for (const { watch, name } of events) {
       const path = this.#folders.get(watch);
@@ -177,7 +207,6 @@ export class MemoryFolder {
         this.#forget(path);
       }
     }
-    return events.length > 0;
   }
 
   /** What names came and went until now is not known: any file that is open for writing may be so under one that has gone. */

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { KernelError } from '../../../daemon/kernel/errno.ts';
 import { openFolder } from '../../../daemon/kernel/openat.ts';
 import { TreeWatch } from '../../../daemon/kernel/tree-watch.ts';
 import { FolderDisk } from '../../../daemon/writeback/folder-disk.ts';
@@ -137,6 +138,58 @@ test.serial('what is moved while it is looked at is taken where it is then', (t)
   served.finish();
   t.deepEqual(readdirSync(join(home, 'app')), ['packed']);
 });
+
+for (const isFlooded of [false, true])
+  test.serial(
+    `what could not be looked at is taken by the next write-back${isFlooded ? ', also when news was lost' : ''}`,
+    (t) => {
+      const home = temporaryFolder(t);
+      for (const folder of ['app/sub', 'memory/data', 'memory/taken'])
+        mkdirSync(join(home, folder), { recursive: true });
+      for (const name of ['file', 'sub/file', 'zero'])
+        writeFileSync(join(home, 'app', name), 'old');
+      const memory = join(home, 'memory/data');
+      using parent = openFolder(home);
+      const served = new ServedFolder({
+        ...{ parent, name: 'app' },
+        place: openFolder(join(home, 'memory')),
+      });
+      t.teardown(() => served.close());
+      served.fill();
+      const { add, read } = TreeWatch.prototype;
+      t.teardown(() => Object.assign(TreeWatch.prototype, { add, read }));
+      const save = () => {
+        served.prepare();
+        served.take([], Number.POSITIVE_INFINITY);
+        takeQuiet([served]);
+        served.save(1);
+      };
+      mkdirSync(join(memory, 'new'));
+      for (const name of ['new/file', 'zero']) writeFileSync(join(memory, name), 'new');
+      // The user has as many watches as he may have.
+      TreeWatch.prototype.add = () => {
+        throw new KernelError('inotify_add_watch', 'ENOSPC');
+      };
+      if (isFlooded)
+        TreeWatch.prototype.read = function (this: TreeWatch) {
+          read.call(this);
+          TreeWatch.prototype.read = read;
+          return undefined;
+        };
+      t.throws(save, { message: /cannot be watched/ });
+      TreeWatch.prototype.add = add;
+      save();
+      served.finish();
+      const texts = ['file', 'new/file', 'sub/file', 'zero'].map((name) => [
+        name,
+        readFileSync(join(home, 'app', name), 'latin1'),
+      ]);
+      t.deepEqual(Object.fromEntries(texts), {
+        ...{ file: 'old', 'new/file': 'new' },
+        ...{ 'sub/file': 'old', zero: 'new' },
+      });
+    },
+  );
 
 test.serial(
   'what goes or turns into something else while memory is compared is taken as it is then',
