@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { type ChildGroup, childGroup, endTogether, joinGroup } from './child-group.ts';
 import { type Child, startProgram } from './exec.ts';
+import { readProcText } from './proc-text.ts';
+import { processIds } from './process-ids.ts';
+import { uidOf } from './processes.ts';
 import { confinedFilter } from './seccomp.ts';
 
 const PRLIMIT = '/usr/bin/prlimit';
@@ -129,17 +132,22 @@ function argumentsOf(
   ];
 }
 
+/** Of a command line of ours: the words of bwrap, of the rights that are dropped, and of the program. */
+const WORDS_BYTES_MAX = 1 << 20;
+
 /**
  * Ends what bwrap has left that was killed itself: between its fork and the moment in which it has told its child to go on
  * the child waits for it for ever, holds the streams, and is in no group yet.
  */
 function endStrays(name: string): void {
-  for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+  for (const pid of processIds()) {
     try {
-      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-      if (words.includes(name)) process.kill(Number(pid), 'SIGKILL');
+      // It has all rights until it goes on; what others say of themselves may be without end, or be told by nobody.
+      if (uidOf(pid) !== 0) continue;
+      const words = readProcText(`/proc/${pid}/cmdline`, WORDS_BYTES_MAX).split('\0');
+      if (words.includes(name)) process.kill(pid, 'SIGKILL');
     } catch {
-      // it has ended meanwhile
+      // it has ended meanwhile, or says more than it was started with
     }
   }
 }

@@ -1,5 +1,5 @@
 import { processesOf, readKnob, writeKnob } from './cgroups.ts';
-import { openProcess, processStat, signalProcess } from './processes.ts';
+import { openNumber, signalProcess } from './processes.ts';
 
 /** Rounds in which processes are ended one by one: more are forked meanwhile. */
 const ROUNDS_MAX = 32;
@@ -15,9 +15,8 @@ export async function killGroup(folder: string): Promise<void> {
     if (left.length === 0) return;
     for (const pid of left) {
       seen.add(pid);
-      const stat = processStat(pid);
-      using handle = stat && openProcess(stat);
-      // It may have left the group meanwhile; its number then names another one, which is asked for again.
+      using handle = openNumber(pid);
+      // It may have left the group before, and its number name another one: who is in it now is asked for again.
       if (handle !== undefined && processesOf(folder).includes(pid))
         signalProcess(handle, 'SIGKILL');
     }

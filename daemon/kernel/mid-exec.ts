@@ -26,8 +26,9 @@ export function isMidExec(pid: number): boolean {
 }
 
 /**
- * True when a process or thread stays on its way to another program, so that whatever looks at it would stay too; to be asked just before. It may
- * begin to hang in between: then a service manager misses our sign of life, and the next daemon is asked this first.
+ * True when a process or thread stays on its way to another program, so that whatever looks at it would stay too; to be asked just before. Who makes
+ * every effort is not seen: he begins to hang in between, or before the old memory is left, which another process keeps locked. Then a service manager
+ * misses our sign of life.
  */
 export function hangsInExec(pid: number): boolean {
   const end = performance.now() + WAIT_MS;

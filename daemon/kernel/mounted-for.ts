@@ -3,7 +3,7 @@ import { MountNamespaces } from './mount-namespaces.ts';
 import { MOUNTS_BYTES_MAX, parseMountinfo } from './mountinfo.ts';
 import { PacedLook } from './paced-look.ts';
 import { processIds } from './process-ids.ts';
-import { isNobody, type ProcessId, processStat, statOf, UNTOLD } from './processes.ts';
+import { isNobody, type ProcessId, statOf, UNTOLD } from './processes.ts';
 
 /** Looks for processes that were forked meanwhile: on a busy machine there are always some. */
 const LOOKS_MAX = 8;
@@ -47,8 +47,7 @@ export async function mountedFor(device: string, owner: number): Promise<Process
       const has = await namespaces
         .of(pid)
         .catch((error: unknown) => failedWith(error, 'ETIMEDOUT') && ('unsure' as const));
-      const stat =
-        has === false ? undefined : (processStat(pid) ?? statOf({ pid, startTime: UNTOLD }));
+      const stat = has === false ? undefined : statOf({ pid, startTime: UNTOLD });
       if (stat === undefined || (has === 'unsure' && stat.uid !== owner)) return;
       found.push({ pid: stat.pid, startTime: stat.startTime });
     });

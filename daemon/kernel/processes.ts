@@ -19,7 +19,7 @@ const pidfdSendSignal = declareInt('pidfd_send_signal', ['int', 'int', 'bytes', 
 const FDS_LIMIT = 4_096;
 /** Descriptors that are listed at once. */
 const FDS_PIECE = 256;
-/** The start of a process that does not tell it: that of no process that does. */
+/** The start of a process that did not tell it: whoever has its number counts as that one, and is never ended for it. */
 export const UNTOLD = -1;
 /** More of those that could not be told are not named. */
 const UNSURE_MAX = 1_000;
@@ -70,15 +70,22 @@ export function processStat(pid: number): ProcessStat | undefined {
   }
 }
 
-const uidOf = (pid: number): number => Number(readStatusField(pid, 'Uid')?.split('\t')[1] ?? -1);
+/** Who a process is to the kernel: its effective id. Throws when it has ended. */
+export const uidOf = (pid: number): number =>
+  Number(readStatusField(pid, 'Uid')?.split('\t')[1] ?? -1);
 
 /**
  * The same of one that was seen before, or undefined when it is gone. One that hangs on its way to another program has not ended, and does not tell
  * when it began: it is taken at its number.
  */
-export function statOf({ pid, startTime }: ProcessId): ProcessStat | undefined {
-  const stat = processStat(pid);
-  if (stat !== undefined) return stat.startTime === startTime ? stat : undefined;
+export function statOf(process: ProcessId): ProcessStat | undefined {
+  const { pid, startTime } = process;
+  // Once more, as it may have become the other program in between.
+  const stat = processStat(pid) ?? hungStat(process) ?? processStat(pid);
+  return startTime === UNTOLD || stat?.startTime === startTime ? stat : undefined;
+}
+
+function hungStat({ pid, startTime }: ProcessId): ProcessStat | undefined {
   if (!hangsInExec(pid)) return undefined;
   try {
     return { pid, startTime, name: readStatusField(pid, 'Name') ?? '', uid: uidOf(pid) };
@@ -238,7 +245,7 @@ export async function whoIsInside(devices: Devices, closely: Look = 'all'): Prom
   const all = processIds().filter((pid) => pid !== process.pid && !kernel.has(pid));
   await look.each(all, async (pid) => {
     const held = await heldBy(pid);
-    const stat = held && (processStat(pid) ?? statOf({ pid, startTime: UNTOLD }));
+    const stat = held && statOf({ pid, startTime: UNTOLD });
     if (held === undefined || stat === undefined) return;
     const [by, device] = held;
     if (device !== undefined) found.push({ ...stat, by, device });
@@ -250,16 +257,21 @@ export async function whoIsInside(devices: Devices, closely: Look = 'all'): Prom
 
 /** A handle on a process that a reused number cannot redirect; undefined when it is gone or is another one by now. */
 export function openProcess(id: ProcessId): Fd | undefined {
-  let handle: Fd;
+  const handle = openNumber(id.pid);
+  if (handle === undefined) return undefined;
+  if (processStat(id.pid)?.startTime === id.startTime) return handle;
+  handle.close();
+  return undefined;
+}
+
+/** The same for whoever has a number now; undefined when nobody has. */
+export function openNumber(pid: number): Fd | undefined {
   try {
-    handle = new Fd(pidfdOpen(id.pid, 0), `process ${id.pid}`);
+    return new Fd(pidfdOpen(pid, 0), `process ${pid}`);
   } catch (error) {
     if (failedWith(error, 'ESRCH', 'EINVAL')) return undefined;
     throw error;
   }
-  if (processStat(id.pid)?.startTime === id.startTime) return handle;
-  handle.close();
-  return undefined;
 }
 
 /** Sends a signal through a handle. False when the process has ended and was reaped. */

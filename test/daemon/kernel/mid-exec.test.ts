@@ -1,6 +1,8 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { killGroup } from '../../../daemon/kernel/end-group.ts';
 import { mappedPrograms } from '../../../daemon/kernel/mapped-programs.ts';
 import { hangsInExec } from '../../../daemon/kernel/mid-exec.ts';
 import { mountedFor } from '../../../daemon/kernel/mounted-for.ts';
@@ -8,7 +10,13 @@ import { isStill } from '../../../daemon/kernel/placed-process.ts';
 import { sharesProcessIds } from '../../../daemon/kernel/process-ids.ts';
 import { ProcessNotes } from '../../../daemon/kernel/process-notes.ts';
 import { readWalls } from '../../../daemon/kernel/process-walls.ts';
-import { openProcess, processStat, statOf, whoIsInside } from '../../../daemon/kernel/processes.ts';
+import {
+  openProcess,
+  processStat,
+  statOf,
+  UNTOLD,
+  whoIsInside,
+} from '../../../daemon/kernel/processes.ts';
 import { runningProgram } from '../../../daemon/kernel/running-program.ts';
 import { sharedMappings } from '../../../daemon/kernel/shared-maps.ts';
 import { countSyncs } from '../../../daemon/kernel/sync-count.ts';
@@ -41,6 +49,7 @@ async function hanging(t: ExecutionContext) {
   t.is(await child.line(), 'begun');
   return {
     pid: child.process.pid!,
+    process: child.process,
     hang: async () => {
       child.say('on');
       t.is(await files.line(), 'hangs');
@@ -91,5 +100,18 @@ rooted('nobody who looks at a process that hangs in an exec hangs with it', asyn
   say('it goes on');
   t.is(await line(), 'it goes on');
   t.like(processStat(pid), { startTime: known.startTime, name: 'cat' });
+  t.like(statOf({ pid, startTime: UNTOLD }), { startTime: known.startTime }, 'it can be told now');
   t.false((await whoIsInside(new Set([device]))).some((one) => one.pid === pid));
+});
+
+rooted('who hangs in an exec is ended with its group, and becomes nothing any more', async (t) => {
+  const { pid, process: child, hang, goOn } = await hanging(t);
+  // As a group of version 1 names its processes, which are ended one by one.
+  const group = temporaryFolder(t);
+  writeFileSync(join(group, 'cgroup.procs'), `${pid}\n`);
+  await hang();
+  await killGroup(group);
+  const ended = once(child, 'exit');
+  await goOn();
+  t.deepEqual(await ended, [null, 'SIGKILL']);
 });
