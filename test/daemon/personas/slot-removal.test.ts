@@ -74,3 +74,14 @@ rooted('where nothing was written a removal that waited removes', async (t) => {
   t.like(await end, { status: 'done' });
   t.false(existsSync(`${bench.root}/state/slots/work`));
 });
+
+rooted(
+  'where nothing was written a removal that did not come to its end is asked for again',
+  async (t) => {
+    const { bench, program } = await occupied(t, 'echo ready; read w');
+    await bench.swap('work', 'b');
+    t.like(await remove(bench, 'refuse'), { status: 'failed', error: { code: 'slot-busy' } });
+    await program.end();
+    t.like(await remove(bench, 'refuse'), { status: 'done' });
+  },
+);
