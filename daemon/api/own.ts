@@ -3,9 +3,10 @@ import { PersonaError } from '../../ipc/errors.ts';
 import { apiVersion } from '../../ipc/methods/daemon.ts';
 import type { Answer } from '../../ipc/methods/index.ts';
 import type { ChangeLine, SlotPage } from '../../ipc/methods/shapes.ts';
-import type { ChangeView } from '../changes/change.ts';
+import type { ChangeView, Result } from '../changes/change.ts';
 import type { Engine } from '../changes/engine.ts';
 import { isEnded, isStuck } from '../changes/status.ts';
+import { failureError } from './changes.ts';
 import type { Checked, OwnMethod, Request, Rooms } from './rooms.ts';
 import type { Tickets } from './tickets.ts';
 
@@ -88,6 +89,12 @@ async function statusFor({ rooms, engine, version }: OwnParts, request: Request)
   } satisfies Answer<'daemon.status'>;
 }
 
+/** Throws why a change has neither ended nor goes on: the journal cannot be written. */
+function throwIfRests({ changeId, status, error }: Result): void {
+  if (error !== undefined && !isEnded(status) && !isStuck(status))
+    throw failureError(error, changeId);
+}
+
 async function followFor(
   { engine }: OwnParts,
   change: number,
@@ -95,6 +102,10 @@ async function followFor(
 ): Promise<Answer<'change.follow'>> {
   const page = pageOf(await engine.show(change));
   if (isEnded(page.status) || isStuck(page.status)) return { change: page };
+  const reason = engine.refusing();
+  // Nothing is started any more: of this one nothing would be heard.
+  if (page.status === 'queued' && reason !== undefined)
+    throw new PersonaError('daemon-degraded', { reason });
   const release = context.follow();
   let unfollow: () => void = release;
   const stop = () => {
@@ -144,11 +155,11 @@ export function ownMethods(parts: OwnParts): Own {
     'change.show': ({ change }) => show(change),
     'change.follow': ({ change }, _, context) => followFor(parts, change, context),
     async 'change.abort'({ change }) {
-      await engine.abort(change);
+      throwIfRests(await engine.abort(change));
       return show(change);
     },
     async 'change.continue'({ change }) {
-      await engine.continue(change);
+      throwIfRests(await engine.continue(change));
       return show(change);
     },
   };

@@ -42,6 +42,19 @@ rooted('who waits hears of a change that takes longer', async (t) => {
   t.like(events[0], { changeId: 1, status: 'doing', task: { index: 0, summary: 'wait at gc' } });
 });
 
+rooted('who follows what is not started any more is told so', async (t) => {
+  const { client, gates, engine } = await setUp(t);
+  for (const changeId of [1, 2]) t.deepEqual(await client.call('system.gc', {}), { changeId });
+  engine.refuse('the journal cannot be written');
+  await t.throwsAsync(
+    client.follow(2, () => {}),
+    { code: 'daemon-degraded', message: /the journal/ },
+  );
+  // What runs goes on, and is followed to its end.
+  const end = client.follow(1, () => gates.get('gc').resolve());
+  t.like(await end, { changeId: 1, status: 'done' });
+});
+
 rooted('a failure comes with its code, hint and change', async (t) => {
   const { client, engine } = await setUp(t);
   const waiting = client.call('system.gc', { wait: true });
