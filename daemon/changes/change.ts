@@ -22,6 +22,8 @@ export interface Plan {
     /** The change repairs the state tree: it is taken also where nothing else may be changed. */
     repairs?: boolean;
   };
+  /** It runs in the places that are kept for root, whoever owns it: the machine itself asks for it, and cannot wait. */
+  places?: 'root';
   /** When something it holds is held: wait for it (the default) or refuse at once. */
   conflict?: 'queue' | 'refuse';
 }

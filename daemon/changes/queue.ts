@@ -40,13 +40,16 @@ export function newQueue(): Queue {
   };
 }
 
+const isRoots = ({ ownerUid, places }: Plan): boolean => ownerUid === 0 || places === 'root';
+
 /**
  * A place to run is left for it. Some are kept for root, and of the others one account has at most half: what only waits, for a slot
  * that is in use or for a slow disk, has a place as well.
  */
-function hasPlace(queue: Queue, { plan: { ownerUid } }: Live, parts: QueueParts): boolean {
+function hasPlace(queue: Queue, { plan }: Live, parts: QueueParts): boolean {
   const { runningMax, runningForRootMin } = parts.limits;
-  if (ownerUid === 0) return queue.running.size < runningMax;
+  const { ownerUid } = plan;
+  if (isRoots(plan)) return queue.running.size < runningMax;
   const places = runningMax - runningForRootMin;
   if (queue.running.size >= places) return false;
   const account = parts.accountOf(ownerUid);
@@ -73,7 +76,7 @@ function mayStart(queue: Queue, live: Live, parts: QueueParts): boolean {
 /** Throws when the owner, or all owners together, have too many open changes; keeps places for root. */
 export function checkPlaces(queue: Queue, plan: Plan, parts: QueueParts): void {
   const { changesMax, changesForRootMin, changesPerOwnerMax } = parts.limits;
-  const isRoot = plan.ownerUid === 0;
+  const isRoot = isRoots(plan);
   const total = isRoot ? changesMax : changesMax - changesForRootMin;
   if (queue.open.size >= total) throw new PersonaError('too-many-requests', { limit: total });
   if (isRoot) return;

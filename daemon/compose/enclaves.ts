@@ -1,5 +1,6 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Request, Rooms } from '../api/rooms.ts';
+import type { Plan } from '../changes/change.ts';
 import type { Engine } from '../changes/engine.ts';
 import { isEnded, isStuck } from '../changes/status.ts';
 import type { AnyTask } from '../changes/task.ts';
@@ -68,16 +69,16 @@ function secretOf(
   return request.secret(secret);
 }
 
-/**
- * Closes an enclave. True when a program still holds a file of it. A change of root: one of its owner would wait for a place, and he and
- * others can keep those taken for long.
- */
+/** Closes an enclave as its owner would. True when a program still holds a file of it. */
 async function closeNow(
   room: EnclaveRoom,
   engine: Engine,
   params: { enclave: string; force?: boolean },
+  places?: Pick<Plan, 'places'>,
 ): Promise<boolean> {
-  const { done } = await engine.submit(await planClose(room, params, { uid: 0 }));
+  const { owner } = await enclaveOf(room, params.enclave);
+  const plan = await planClose(room, params, { uid: owner });
+  const { done } = await engine.submit({ ...plan, ...places });
   const { error, result } = await done;
   if (error !== undefined) throw new Error(error.message);
   return (result as { held?: boolean } | undefined)?.held === true;
@@ -141,7 +142,8 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
       closeForSleep({
         room,
         openings: () => openingsOf(engine),
-        close: (enclave) => closeNow(room, engine, { enclave, force: true }),
+        // He and others can keep the places of users taken for long, and the lid is shut now.
+        close: (enclave) => closeNow(room, engine, { enclave, force: true }, { places: 'root' }),
       }),
     'enclave.passwd': async ({ new: next, ...params }, request) => {
       const { key } = await enclaveOf(room, params.enclave);

@@ -1,5 +1,5 @@
 import { readBlockCounters } from '../kernel/block-devices.ts';
-import { type Enclave, readEnclaves } from './enclave-rows.ts';
+import { type Enclave, readEnclave, readEnclaves } from './enclave-rows.ts';
 import type { EnclaveRoom } from './room.ts';
 import { deviceOf, insideOf } from './volume.ts';
 
@@ -53,17 +53,15 @@ export class IdleWatch {
 
   /** Looks once, and begins to close what has been idle for long enough. */
   async look(): Promise<void> {
-    const { room, clock } = this.#parts;
+    const { room } = this.#parts;
     // Before the rows are read: what is closed by then has none that says open.
     const closing = new Set(this.#closing);
     const open = (await readEnclaves(room.store)).filter(({ opened }) => opened?.idleMs);
     const names = new Set(open.map(({ name }) => name));
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
     const due: Enclave[] = [];
-    for (const enclave of open.filter(({ owner }) => !closing.has(owner))) {
-      const restedMs = await this.#rest(enclave, clock());
-      if (restedMs >= (enclave.opened?.idleMs ?? 0)) due.push(enclave);
-    }
+    for (const enclave of open)
+      if ((await this.#isIdle(enclave)) && !closing.has(enclave.owner)) due.push(enclave);
     for (const [owner, his] of Map.groupBy(due, (one) => one.owner)) void this.#close(owner, his);
   }
 
@@ -76,11 +74,18 @@ export class IdleWatch {
     this.#closing.add(owner);
     for (const { name } of enclaves)
       try {
-        await close(name);
+        // The one before may have taken long.
+        const now = await readEnclave(room.store, name);
+        if (now !== undefined && (await this.#isIdle(now))) await close(name);
       } catch (err) {
         room.log.warn({ err, enclave: name }, 'cannot close an idle enclave, trying again');
       }
     this.#closing.delete(owner);
+  }
+
+  async #isIdle(enclave: Enclave): Promise<boolean> {
+    const { idleMs } = enclave.opened ?? {};
+    return idleMs !== undefined && (await this.#rest(enclave, this.#parts.clock())) >= idleMs;
   }
 
   /** How long it has not been used, by this look and those before. */

@@ -17,7 +17,8 @@ const idleMs = 3_600_000;
 works('a closing that takes long holds up only those of the same user', async (t) => {
   const { daemon, root } = await place(t);
   const mine = ['slow', 'slow-too'];
-  for (const name of mine) {
+  const all = [...mine, 'used-since'];
+  for (const name of all) {
     await mustDo(daemon, create(member, 16 * MiB, 'passphrase', name));
     await mustDo(daemon, open(member, { idleMs }, name));
   }
@@ -36,7 +37,7 @@ works('a closing that takes long holds up only those of the same user', async (t
     async close(name) {
       begun.push(name);
       hangs.resolve();
-      if (mine.includes(name)) return await goesOn.promise;
+      if (all.includes(name)) return await goesOn.promise;
       await mustDo(daemon, close);
       closed.resolve();
     },
@@ -49,7 +50,11 @@ works('a closing that takes long holds up only those of the same user', async (t
   await watch.stop();
   for (const _ of mine) await watch.look();
   t.is(begun.filter((name) => mine.includes(name)).length, 1);
+  // What is opened to stay open is not closed for what it was.
+  await mustDo(daemon, (m) => m['enclave.close']({ enclave: 'used-since' }, member));
+  await mustDo(daemon, open(member, {}, 'used-since'));
   goesOn.resolve();
   while (!mine.every((name) => begun.includes(name))) await watch.look();
-  for (const enclave of mine) await mustDo(daemon, (m) => m['enclave.close']({ enclave }, member));
+  t.false(begun.includes('used-since'));
+  for (const enclave of all) await mustDo(daemon, (m) => m['enclave.close']({ enclave }, member));
 });
