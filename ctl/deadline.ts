@@ -16,6 +16,7 @@ const longMs: Partial<Record<MethodName, number>> = {
   'system.df': 70_000,
   'system.inventory': 70_000,
   'partitions.policy': 70_000,
+  'partitions.set': 70_000,
   'app.list': 50_000,
   'app.show': 50_000,
   'app.explain': 50_000,

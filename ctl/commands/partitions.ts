@@ -106,4 +106,39 @@ export const partitionCommands = (): readonly Command[] => [
     ],
     load: async () => (await import('../run/partitions.ts')).policy,
   },
+  {
+    name: 'partitions set',
+    group: 'Partitions',
+    summary: 'Set the parts of both sides, until the daemon ends (root only).',
+    about: [
+      'All of them are percent. The system has what the user does not. `static` keeps the parts as they are set; `threshold` and `protective` begin there, and stay between the bounds.',
+      'For good, set partitions.user_percent, least_percent, most_percent, grow_percent, shrink_percent and step_percent in /etc/persona/persona.toml.',
+    ],
+    operands: [],
+    flags: [
+      { name: 'user', value: 'PERCENT', summary: "The user's part of the memory." },
+      { name: 'least', value: 'PERCENT', summary: 'No part is smaller.' },
+      { name: 'most', value: 'PERCENT', summary: 'No part is greater.' },
+      {
+        name: 'grow',
+        value: 'PERCENT',
+        summary: 'With `threshold`: a side that uses more than this of its part asks for more.',
+      },
+      {
+        name: 'shrink',
+        value: 'PERCENT',
+        summary: 'With `threshold`: a side that uses less than this of its part gives some away.',
+      },
+      {
+        name: 'step',
+        value: 'PERCENT',
+        summary: 'With `threshold`: what one step moves, of all memory.',
+      },
+    ],
+    examples: [
+      ['personactl partitions set --user 60', ''],
+      ['personactl partitions set --least 10 --most 90', ''],
+    ],
+    load: async () => (await import('../run/partitions.ts')).set,
+  },
 ];

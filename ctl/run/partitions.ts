@@ -113,6 +113,16 @@ function spaceLines(space: NonNullable<Page['space']>, style: Style): Safe[] {
   return [say``, ...columns(volumeTitles, rows, style), governedText(space, style)];
 }
 
+type Shares = NonNullable<Page['shares']>;
+
+/** The parts of both sides. */
+const partsText = ({ user, least, most }: Shares): Safe =>
+  say`parts: user ${user} %, system ${100 - user} %, each from ${least} to ${most} %`;
+
+/** Where `threshold` changes them. */
+const stepText = ({ grow, shrink, step }: Shares): Safe =>
+  say`threshold: ${step} % more above ${grow} % of a part, less below ${shrink} % of it`;
+
 /** The page of `partitions show`. */
 export function partitionsPage(answer: Page, call: Call): Safe[] {
   const { style } = call.out;
@@ -124,6 +134,7 @@ export function partitionsPage(answer: Page, call: Call): Safe[] {
   const lines = [
     say`${memoryBar(answer, call)}; ${swapText}${waits}`,
     choiceText(answer, style),
+    ...(answer.shares === undefined ? [] : [style.dim(partsText(answer.shares))]),
     say``,
     ...columns(
       sideTitles,
@@ -259,4 +270,17 @@ export async function policy(call: Call): Promise<undefined> {
     choiceText(answer, call.out.style),
     ...answer.returned.map(({ group, knob, state }) => say`${group} ${knob}: ${state}`),
   ]);
+}
+
+const shareNames = ['user', 'least', 'most', 'grow', 'shrink', 'step'] as const;
+
+/** `personactl partitions set` */
+export async function set(call: Call): Promise<undefined> {
+  const wanted: Params<'partitions.set'> = {};
+  for (const name of shareNames) wanted[name] = call.number(name, 0);
+  if (shareNames.every((name) => wanted[name] === undefined))
+    throw usageError(`it needs one of --${shareNames.join(', --')}`, call.command.name);
+  const client = await call.client();
+  const answer = await client.call('partitions.set', wanted);
+  call.out.done(answer, () => [partsText(answer.shares), stepText(answer.shares)]);
 }

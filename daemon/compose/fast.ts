@@ -10,7 +10,6 @@ import { planCreate, planRemove, planResize } from '../fast/plan.ts';
 import { type FastParts, FastRoom, type FastView } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
 import { wallMs } from '../kernel/clock.ts';
-import { policySettings } from '../partitions/policy-settings.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
 import { type Spare, spareOf } from '../partitions/spare.ts';
 import type { Store } from '../store/store.ts';
@@ -86,7 +85,7 @@ const freshMs = 500;
 async function spareMemory({ loop }: PartitionsRoom): Promise<Spare> {
   await loop.lookAgain(freshMs);
   if (loop.last === undefined) throw new Error('the memory of the machine cannot be seen');
-  return spareOf(loop.last, policySettings);
+  return spareOf(loop.last, loop.choice.settings);
 }
 
 /** What fast partitions need of volumes. */

@@ -182,6 +182,7 @@ function showPage(room: PartitionsRoom): Answer<'partitions.show'> {
   return {
     ...choiceOf(room),
     policies: policies.map(({ name, summary }) => ({ name, summary })),
+    shares: room.shares(),
     seenMs: loop.seenMs,
     totalBytes: now?.totalBytes ?? 0,
     availableBytes: now?.availableBytes ?? 0,
@@ -243,6 +244,7 @@ export function partitionMethods(room: PartitionsRoom, governor: Governor): Part
         }),
       };
     },
+    'partitions.set': async (wanted) => ({ shares: await room.setShares(wanted) }),
     async 'partitions.policy'(wanted) {
       const returned = await room.choose(wanted);
       return {

@@ -4,7 +4,6 @@ import { processesOf } from '../kernel/cgroups.ts';
 import { type Pinning, pinFiles } from '../kernel/file-pins.ts';
 import { type MappedProgram, mappedPrograms } from '../kernel/mapped-programs.ts';
 import { waiting } from '../partitions/observation.ts';
-import { policySettings } from '../partitions/policy-settings.ts';
 import { spareOf } from '../partitions/spare.ts';
 import type { LaunchGroups } from '../profiles/launch-groups.ts';
 import { Pins } from '../profiles/pins.ts';
@@ -23,10 +22,10 @@ const PROCESSES_MAX = 64;
 const WAITING_MAX = 0.1;
 
 /** Nothing can be spared, or somebody waits. */
-export function isShort({ last, before }: LaunchParts['partitions']['loop']): boolean {
+export function isShort({ last, before, choice }: LaunchParts['partitions']['loop']): boolean {
   if (last === undefined) return false;
   const waited = waiting(before, last, 'user')?.some ?? 0;
-  return waited > WAITING_MAX || spareOf(last, policySettings).spareBytes === 0;
+  return waited > WAITING_MAX || spareOf(last, choice.settings).spareBytes === 0;
 }
 
 /** What fits together into `bytesMax`, in their order. */
@@ -73,7 +72,7 @@ export function openPins(
     log,
     bytesMax() {
       if (loop.last === undefined) return 0;
-      const { userShareBytes, spareBytes } = spareOf(loop.last, policySettings);
+      const { userShareBytes, spareBytes } = spareOf(loop.last, loop.choice.settings);
       const most = Math.min(SHARE_MAX * userShareBytes, SPARE_MAX * spareBytes + pins.bytes);
       return Math.floor(Math.min(most, BYTES_MAX));
     },

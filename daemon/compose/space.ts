@@ -73,7 +73,7 @@ export function openGovernor(
   let engine: Engine | undefined;
   const loop = new SpaceLoop({
     ground: groundOf(volumes, () => engine),
-    policy: () => partitions.loop.choice.policy,
+    choice: () => partitions.loop.choice,
     log,
     nowMs: hooks?.governClock ?? boottimeMs,
     wallMs,

@@ -110,6 +110,32 @@ export const settingTable = {
     ['protective', 'threshold', 'static'],
     'How memory is shared between the sides.',
   ),
+  'partitions.user_percent': number(
+    50,
+    'percent',
+    80,
+    "The part of the memory that is the user side's: for good with `static`; the others begin there, and `protective` keeps so much of all protection for it.",
+  ),
+  'partitions.least_percent': number(20, 'percent', 50, "No side's part is smaller."),
+  'partitions.most_percent': number(80, 'percent', 100, "No side's part is greater."),
+  'partitions.grow_percent': number(
+    80,
+    'percent',
+    100,
+    'threshold: a side that uses more than this of its part asks for more.',
+  ),
+  'partitions.shrink_percent': number(
+    20,
+    'percent',
+    100,
+    'threshold: a side that uses less than this of its part gives some away.',
+  ),
+  'partitions.step_percent': number(
+    10,
+    'percent',
+    50,
+    'threshold: what one step moves, of all memory.',
+  ),
   'partitions.user': word('user.slice', groupPath, 'The cgroup that is the user side.'),
   'partitions.system': word('system.slice', groupPath, 'The cgroup that is the system side.'),
   'volumes.govern': word(

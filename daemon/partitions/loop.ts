@@ -9,7 +9,7 @@ import type { Glance } from './machine-look.ts';
 import { type Observation, type Side, sides } from './observation.ts';
 import { notManageable, type Places } from './places.ts';
 import type { Goals, Hint, Policy, Reason } from './policy.ts';
-import { policySettings } from './policy-settings.ts';
+import { type PolicySettings, policySettings } from './policy-settings.ts';
 import type { Recorder } from './recorder.ts';
 import { tickMs, worthALook } from './ticks.ts';
 import { Turns } from './turns.ts';
@@ -18,6 +18,8 @@ import { Turns } from './turns.ts';
 export interface Choice {
   policy: Policy;
   manage: boolean;
+  /** What policies go by. */
+  settings: PolicySettings;
 }
 
 /** One turn, as it is explained. */
@@ -78,10 +80,10 @@ export class MemoryLoop {
   #seenMs = 0;
   #beside: () => void = () => undefined;
 
-  constructor(parts: LoopParts, choice: Choice) {
+  constructor(parts: LoopParts, choice: Pick<Choice, 'policy' | 'manage'> & Partial<Choice>) {
     this.#parts = parts;
     this.#turns = new Turns(parts);
-    this.#choice = choice;
+    this.#choice = { settings: policySettings, ...choice };
   }
 
   get choice(): Choice {
@@ -168,6 +170,7 @@ export class MemoryLoop {
   choose(choice: Partial<Choice>): Promise<Returned[]> {
     return this.#next(async () => {
       this.#choice = { ...this.#choice, ...choice };
+      if (choice.settings !== undefined) this.#turns.beginAnew();
       this.#due = true;
       this.#sawMs = this.#parts.nowMs();
       this.#wait();
@@ -233,11 +236,11 @@ export class MemoryLoop {
 
   async #decide(now: Observation): Promise<void> {
     const { wallMs } = this.#parts;
-    const { policy } = this.#choice;
+    const { policy, settings } = this.#choice;
     const managed = this.manages;
     const hints = liveHints(this.#hints, now);
     this.#hints = hints;
-    const input = { policy, settings: policySettings, now, hints, manage: managed };
+    const input = { policy, settings, now, hints, manage: managed };
     const { goals, why, writes, lost } = await this.#turns.take(input);
     this.#report(lost);
     if (managed) await this.#parts.io?.apply(now.atMs);

@@ -18,6 +18,7 @@ import { findPolicy } from './policies/index.ts';
 import type { Policy } from './policy.ts';
 import { Recorder } from './recorder.ts';
 import { openLeases } from './restore.ts';
+import { checkShares, type Shares, settingsWith, sharesOf } from './shares.ts';
 
 /** What the room is opened with. */
 export interface PartitionsParts {
@@ -37,6 +38,9 @@ export interface Wanted {
   mode?: 'observe' | 'manage' | undefined;
 }
 
+/** Shares that are to be others from now on. */
+export type WantedShares = { [K in keyof Shares]?: Shares[K] | undefined };
+
 /** The room of memory shares. */
 export interface PartitionsRoom {
   loop: MemoryLoop;
@@ -52,6 +56,10 @@ export interface PartitionsRoom {
   };
   /** Throws `bad-value` for a policy that there is not. */
   choose(wanted: Wanted): Promise<Returned[]>;
+  /** The shares in force. */
+  shares(): Shares;
+  /** Sets some of them until the daemon ends. Throws `bad-value` where they do not go together. */
+  setShares(wanted: WantedShares): Promise<Shares>;
   /** Rows of a ring, the oldest first. */
   history(stepMs: number): Promise<{ atMs: number; means: Sample }[]>;
   start(): void;
@@ -91,6 +99,8 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
   const diskNames = () => (recorder.disks?.disks ?? []).map(({ name }) => name);
   const sharing = () => (places.io ? diskSharing(places.io.root, diskNames()) : []);
   const io = new IoShares({ leases, wishes: () => ioWishes(places, ioSettings, sharing()) });
+  let shares = sharesOf(settings);
+  checkShares(shares);
   const loop = new MemoryLoop(
     {
       places,
@@ -106,6 +116,7 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
     {
       policy: policyOf(values['partitions.policy']),
       manage: degraded === undefined && values['partitions.mode'] === 'manage',
+      settings: settingsWith(shares),
     },
   );
   return {
@@ -121,6 +132,15 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
         ...(policy === undefined ? {} : { policy: policyOf(policy) }),
         ...(mode === undefined ? {} : { manage: mode === 'manage' }),
       });
+    },
+    shares: () => shares,
+    async setShares(wanted) {
+      const given = Object.entries(wanted).filter(([, value]) => value !== undefined);
+      const next = { ...shares, ...Object.fromEntries(given) };
+      checkShares(next);
+      shares = next;
+      await loop.choose({ settings: settingsWith(next) });
+      return next;
     },
     history: (stepMs) => historyOf(store, recorder, stepMs),
     start: () => loop.start(),

@@ -2,7 +2,7 @@ import { formatSize } from '../../ipc/values.ts';
 import type { Log } from '../changes/log.ts';
 import { type Side, sides } from './observation.ts';
 import type { Policy, Reason } from './policy.ts';
-import { policySettings } from './policy-settings.ts';
+import type { PolicySettings } from './policy-settings.ts';
 import { type SpaceSeen, totalOf } from './space-look.ts';
 import { type SpaceMove, type SpaceState, type SpaceStep, spaceStep } from './space-step.ts';
 import { tickMs } from './ticks.ts';
@@ -26,8 +26,8 @@ export interface SpaceGround {
 /** What the loop works with. */
 export interface SpaceParts {
   ground: SpaceGround;
-  /** The policy in force. */
-  policy(): Policy;
+  /** The policy in force, and what it goes by. */
+  choice(): { policy: Policy; settings: PolicySettings };
   log: Log;
   /** Milliseconds since boot, sleep included. */
   nowMs(): number;
@@ -120,7 +120,7 @@ export class SpaceLoop {
   }
 
   async #tick(): Promise<void> {
-    const { ground, nowMs, policy } = this.#parts;
+    const { ground, nowMs, choice } = this.#parts;
     const atMs = nowMs();
     const seen = ground.look();
     this.#obstacle = 'obstacle' in seen ? seen.obstacle : undefined;
@@ -130,8 +130,8 @@ export class SpaceLoop {
     }
     if (this.#isNew(seen)) this.#sawMs = atMs;
     this.#seen = seen;
-    const law = policy();
-    const input = { policy: law, settings: policySettings, seen, atMs, state: this.#state };
+    const { policy: law, settings } = choice();
+    const input = { policy: law, settings, seen, atMs, state: this.#state };
     const step = spaceStep(input);
     const { sizes, why } = step;
     const decision: SpaceDecision = { atMs: this.#parts.wallMs(), policy: law.name, sizes, why };

@@ -51,6 +51,11 @@ export class Turns {
     return this.#state?.goals;
   }
 
+  /** What the policy has kept in mind is forgotten: the next turn is as the first. */
+  beginAnew(): void {
+    this.#state = undefined;
+  }
+
   /** Nothing was to be seen since the last look. */
   quiet(atMs: number): void {
     this.#state = stillQuiet(this.#state, atMs);

@@ -8,6 +8,16 @@ const amount = v.union([count, v.literal('max')]);
 /** A share of the time or of a whole, 0 to 1. */
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 const mode = v.picklist(['observe', 'manage']);
+const percent = v.pipe(count, v.maxValue(100));
+/** Of the memory: the user's part, and the bounds of both; of a part: where it grows and shrinks; of the memory: one step. */
+const shares = v.strictObject({
+  user: percent,
+  least: percent,
+  most: percent,
+  grow: percent,
+  shrink: percent,
+  step: percent,
+});
 
 /** One side, as it was seen last. What the kernel does not tell is absent. */
 export const sidePage = v.strictObject({
@@ -146,6 +156,8 @@ export const partitionMethods = {
     {
       ...choice,
       policies: v.array(v.strictObject({ name: v.string(), summary: v.string() })),
+      /** Percent. */
+      shares: v.optional(shares),
       seenMs: count,
       totalBytes: count,
       availableBytes: count,
@@ -239,6 +251,13 @@ export const partitionMethods = {
       /** Knobs that went back to what they were. */
       returned: v.array(v.strictObject({ group: v.string(), knob: v.string(), state: v.string() })),
     },
+    { timeoutMs: 60_000 },
+  ),
+  'partitions.set': sync(
+    'root',
+    'Sets the parts of both sides, and where they change, until the daemon ends.',
+    v.partial(shares).entries,
+    { shares },
     { timeoutMs: 60_000 },
   ),
 };

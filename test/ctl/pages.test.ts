@@ -334,3 +334,13 @@ test('nothing that came from elsewhere reaches the output raw', async (t) => {
 test('the clock of the samples is fixed', (t) => {
   t.is(new Date(nowMs).toISOString(), '2026-11-21T06:00:00.000Z');
 });
+
+test('parts of both sides are set as they are said, and none is nothing', async (t) => {
+  const shares = { ...samples.partitions.shares!, user: 60 };
+  const { root, calls } = await fakeDaemon(t, { 'partitions.set': () => ({ shares }) });
+  golden(t, 'partitions-set', await personactl({ root }, 'partitions', 'set', '--user', '60'));
+  t.deepEqual(calls, [{ method: 'partitions.set', params: { user: 60 } }]);
+  const none = await personactl({ root }, 'partitions', 'set');
+  t.is(none.status, 2);
+  t.regex(none.err, /needs one of --user, --least/);
+});

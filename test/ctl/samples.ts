@@ -290,6 +290,7 @@ export const partitions: Answer<'partitions.show'> = {
   managed: true,
   policy: 'protective',
   policies: [{ name: 'protective', summary: 'Protections.' }],
+  shares: { user: 50, least: 20, most: 80, grow: 80, shrink: 20, step: 10 },
   seenMs: nowMs - 1000,
   totalBytes: 17_179_869_184,
   availableBytes: 4_294_967_296,

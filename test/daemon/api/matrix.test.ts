@@ -38,6 +38,7 @@ const rows: Record<string, Row> = {
   'partitions.explain': row(everybody),
   'partitions.history': row(everybody),
   'partitions.policy': row(root),
+  'partitions.set': row(root),
   'fast.create': row(everybody, { name: 'f', bytes: 1048576, on: 'ram' }),
   'fast.create in the volume of the system': row(root, {
     ...{ name: 'f', bytes: 2 ** 24, on: 'nvme', volume: 'system' },

@@ -13,6 +13,7 @@ import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-lo
 import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
 import type { Policy } from '../../../daemon/partitions/policy.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
+import { settingsWith } from '../../../daemon/partitions/shares.ts';
 import { type CgroupTree, cgroupTree } from './cgroup-tree.ts';
 
 const GiB = 2 ** 30;
@@ -104,6 +105,24 @@ test('managing protects both sides, limits the one that can give, and gives all 
   for (const side of ['user', 'system'] as const)
     t.deepEqual([tree.knob(side, 'memory.low'), tree.knob(side, 'memory.high')], ['0', 'max']);
   t.false(existsSync(file));
+});
+
+test('the parts that a person sets hold from the next turn on, whatever was before', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, run } = loopOver(t, tree, true);
+  await run(3, needy(tree));
+  const shares = { user: 60, least: 20, most: 80, grow: 80, shrink: 20, step: 10 };
+  await loop.choose({ policy: findPolicy('static')!, settings: settingsWith(shares) });
+  await run(1);
+  const highs = () => (['user', 'system'] as const).map((side) => tree.knob(side, 'memory.high'));
+  const page = 4096;
+  const part = (share: number) => Math.floor((share * 16 * GiB) / page) * page;
+  t.deepEqual(highs().map(Number), [part(0.6), part(0.4)]);
+  await loop.choose({ settings: settingsWith({ ...shares, user: 30 }) });
+  await run(1);
+  t.deepEqual(highs().map(Number), [part(0.3), part(0.7)]);
+  await loop.choose({ manage: false });
+  t.deepEqual(highs(), ['max', 'max']);
 });
 
 test('a knob that others have set, before or since, is left alone for a while', async (t) => {
