@@ -8,6 +8,7 @@ import { remark } from '../print/remark.ts';
 import { joined, padded, type Safe, say } from '../print/safe.ts';
 import { servedLines } from '../print/served-lines.ts';
 import { slotCells, slotRemarks, slotTitles } from '../print/slot-lines.ts';
+import { sparkline } from '../print/sparkline.ts';
 import { scrubText } from './integrity.ts';
 import { choiceText, memoryBar } from './partitions.ts';
 
@@ -70,6 +71,14 @@ function spaceLines({ space, counts, daemon }: Status, { out }: Call): Safe[] {
   ];
 }
 
+/** How the bar above came about; nothing before there are two points. */
+function recentLine(recent: NonNullable<Status['memory']>['recent'], { out }: Call): Safe[] {
+  const used = (recent?.used ?? []).map((part) => part ?? undefined);
+  if (recent === undefined || used.length < 2) return [];
+  const span = formatDuration(used.length * recent.stepMs);
+  return [say`${sparkline(used, 30, out.unicode, 1)} ${out.style.dim(`used in the last ${span}`)}`];
+}
+
 function memoryLines({ memory }: Status, call: Call): Safe[] {
   if (memory === undefined) return [];
   const { style } = call.out;
@@ -83,6 +92,7 @@ function memoryLines({ memory }: Status, call: Call): Safe[] {
   const waits = memory.waiting ? [`waiting ${(memory.waiting * 100).toFixed(1)} %`] : [];
   return [
     memoryBar(memory, call),
+    ...recentLine(memory.recent, call),
     style.dim(joined([...known, ...waits, choiceText(memory, style)], '; ')),
   ];
 }

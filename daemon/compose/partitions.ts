@@ -265,8 +265,10 @@ export function memoryPart(room: PartitionsRoom): MemoryPage | undefined {
   if (last === undefined) return undefined;
   const { user, system } = last.sides;
   const waited = hostWaiting(before, last);
+  const { stepMs, used } = room.recorder.recentUse();
   return {
     ...choiceOf(room),
+    recent: { stepMs, used: used.map((part) => part ?? null) },
     totalBytes: last.totalBytes,
     availableBytes: last.availableBytes,
     ...(user && { userBytes: user.currentBytes }),

@@ -2,7 +2,7 @@ import type { Log } from '../changes/log.ts';
 import { diskUsageOf } from '../kernel/disk-usage.ts';
 import type { Store } from '../store/store.ts';
 import { allRates, type DiskLook, lookAtDisks } from './disks.ts';
-import { addSample, type HistoryRow, type Sample } from './history.ts';
+import { addSample, type HistoryRow, historySteps, meansOf, type Sample } from './history.ts';
 import { openRows, writeHistory } from './history-rows.ts';
 import { type Observation, waiting } from './observation.ts';
 
@@ -13,6 +13,10 @@ const disksEveryMs = 10_000;
 const spaceEveryMs = 60_000;
 /** What was not looked at for longer, because the machine slept, is not known. */
 const weightMsMax = 20_000;
+
+/** What of the newest ring stays at hand, for a line on a page: five minutes. */
+const recentRows = 30;
+const [{ ms: recentMs }] = historySteps;
 
 /** What the recorder works with. */
 export interface RecorderParts {
@@ -29,6 +33,7 @@ export class Recorder {
   readonly #parts: RecorderParts;
   #open: HistoryRow[] = [];
   #over: HistoryRow[] = [];
+  #recent: readonly HistoryRow[] = [];
   /** CLOCK_BOOTTIME: the other clock may be set back by years. */
   #writtenMs: number | undefined;
   #spaceMs = Number.NEGATIVE_INFINITY;
@@ -73,6 +78,8 @@ export class Recorder {
     const { open, over } = addSample(this.#open, sample, weight, this.#parts.wallMs());
     this.#open = open;
     this.#over.push(...over);
+    const short = over.filter(({ stepMs }) => stepMs === recentMs);
+    this.#recent = [...this.#recent, ...short].slice(-recentRows);
     this.#writtenMs ??= now.atMs;
     if (now.atMs - this.#writtenMs < writeEveryMs) return;
     this.#writtenMs = now.atMs;
@@ -103,6 +110,21 @@ export class Recorder {
     return [...this.#over, ...this.#open].filter((row) => row.stepMs === stepMs);
   }
 
+  /** Which part of the memory was in use in the last minutes, the oldest first; undefined where nobody looked. Since this process began. */
+  recentUse(): { stepMs: number; used: (number | undefined)[] } {
+    const rows = [...this.#recent, ...this.#open.filter(({ stepMs }) => stepMs === recentMs)];
+    const last = rows.at(-1)?.atMs ?? 0;
+    const least = last - (recentRows - 1) * recentMs;
+    // The clock may have been set: what is not of the last minutes by it now is left out.
+    const found = new Map(rows.map((row) => [row.atMs, usedIn(row)]));
+    const first = Math.min(last, ...[...found.keys()].filter((atMs) => atMs >= least));
+    const count = rows.length === 0 ? 0 : (last - first) / recentMs + 1;
+    return {
+      stepMs: recentMs,
+      used: Array.from({ length: count }, (_, at) => found.get(first + at * recentMs)),
+    };
+  }
+
   #write(rows: readonly HistoryRow[]): Promise<void> {
     this.#over = [];
     const { store, log } = this.#parts;
@@ -116,6 +138,12 @@ export class Recorder {
   async stop(): Promise<void> {
     await this.#write([...this.#over, ...this.#open]);
   }
+}
+
+function usedIn(row: HistoryRow): number | undefined {
+  const { totalBytes, availableBytes } = meansOf(row);
+  if (totalBytes === undefined || availableBytes === undefined || totalBytes <= 0) return undefined;
+  return Math.min(1, Math.max(0, 1 - availableBytes / totalBytes));
 }
 
 /** What a look adds to the history. Waiting needs the look before. Pure. */

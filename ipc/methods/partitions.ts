@@ -145,6 +145,8 @@ export const memoryPage = v.strictObject({
   systemBytes: v.optional(count),
   /** Share of the time in which a task of the machine waited for memory. */
   waiting: v.optional(share),
+  /** Which part was in use in the last minutes, the oldest first; null where nobody looked. */
+  recent: v.optional(v.strictObject({ stepMs: count, used: v.array(v.nullable(share)) })),
 });
 
 /** Methods about the shares of memory, and who decides on them. */

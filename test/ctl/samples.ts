@@ -169,6 +169,7 @@ export const status: Answer<'daemon.status'> = {
     userBytes: 9_663_676_416,
     systemBytes: 2_147_483_648,
     waiting: 0.021,
+    recent: { stepMs: 10_000, used: [0.25, 0.3, null, 0.5, 0.7, 0.75] },
   },
   inMemory: [served, short],
   pinned: [{ app: served.app, owner: served.owner, files: 61, bytes: 188_743_680 }],

@@ -89,7 +89,41 @@ test('a clock that is set back by years keeps nothing from being written, and me
     look(atMs);
   }
   t.true(recorder.pending(historySteps[0].ms).length <= 8);
+  t.deepEqual(recorder.recentUse(), {
+    stepMs: 10_000,
+    used: Array.from({ length: 30 }, () => 0.6),
+  });
   await recorder.stop();
   const found = await readHistory(store, historySteps[0].ms, since, clock.ms);
   t.true(found.length >= historySteps[0].rows - 1, `${found.length}`);
+});
+
+test('the last minutes are at hand, with gaps where nobody looked, and by the clock as it is now', async (t) => {
+  const clock = { ms: start };
+  const folder = temporaryFolder(t);
+  const recorder = new Recorder({
+    ...{ store: undefined, folder, log: silentLog },
+    wallMs: () => clock.ms,
+  });
+  const used = () => recorder.recentUse().used;
+  t.deepEqual(used(), []);
+  const look = (atMs: number, availableBytes: number) => {
+    const swap = { swapTotalBytes: 0, swapFreeBytes: 0 };
+    recorder.add(undefined, { atMs, totalBytes: 100, availableBytes, ...swap, sides: {} });
+  };
+  look(0, 90);
+  clock.ms += 10_000;
+  look(10_000, 75);
+  clock.ms += 30_000;
+  look(40_000, 50);
+  t.deepEqual(
+    used().map((one) => one?.toFixed(2)),
+    ['0.10', '0.25', undefined, undefined, '0.50'],
+  );
+  clock.ms -= 24 * hour;
+  look(50_000, 40);
+  t.deepEqual(used(), [0.6]);
+  clock.ms += 48 * hour;
+  look(60_000, 30);
+  t.deepEqual(used(), [0.7]);
 });
