@@ -433,33 +433,27 @@ works('idle is closed, used is not', async (t) => {
     now: Date.now,
   });
   let now = 0;
-  const closings: Promise<void>[] = [];
-  const closeNow = async (enclave: string) => {
-    const { done } = await daemon.engine.submit(await planClose(room, { enclave }, { uid: 0 }));
-    t.is((await done).status, 'done');
-  };
+  const closed: string[] = [];
+  const end = Promise.withResolvers<void>();
   const watch = new IdleWatch({
     room,
     clock: () => now,
-    async close(name) {
-      closings.push(closeNow(name));
-      await closings.at(-1);
+    async close(enclave) {
+      const { done } = await daemon.engine.submit(await planClose(room, { enclave }, { uid: 0 }));
+      closed.push(`${enclave} at ${now}: ${(await done).status}`);
+      end.resolve();
     },
   });
-  const look = async () => {
-    await watch.look();
-    await Promise.all(closings);
-  };
   const isOpen = () => statMount(path).isMountRoot;
-  await look();
+  await watch.look();
   now = 9_000;
-  await look();
+  await watch.look();
   t.true(isOpen());
   // Written to meanwhile: the rest begins anew.
   writeFileSync(join(path, 'note'), 'x');
   run('sync', '-f', path);
   now = 11_000;
-  await look();
+  await watch.look();
   t.true(isOpen());
   // Somebody is inside.
   const inside = spawn('sleep', ['60'], { cwd: path, stdio: 'ignore' });
@@ -467,15 +461,17 @@ works('idle is closed, used is not', async (t) => {
   t.teardown(() => inside.kill('SIGKILL'));
   await new Promise((resolve) => inside.once('spawn', resolve));
   now = 40_000;
-  await look();
+  await watch.look();
   t.true(isOpen());
   inside.kill('SIGKILL');
   await gone;
   now = 45_000;
-  await look();
+  await watch.look();
   t.true(isOpen());
   now = 55_000;
-  await look();
+  await watch.look();
+  await end.promise;
   t.false(isOpen());
+  t.deepEqual(closed, ['vault at 55000: done'], 'then only');
   await watch.stop();
 });
