@@ -17,6 +17,7 @@ import { silentLog } from '../../../daemon/changes/log.ts';
 import { fitting, isShort } from '../../../daemon/compose/pins.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
+import { policySettings } from '../../../daemon/partitions/policy-settings.ts';
 import { Pins, type PinsParts } from '../../../daemon/profiles/pins.ts';
 import type { RunningApplication } from '../../../daemon/profiles/running.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
@@ -151,7 +152,8 @@ test('memory is short when nothing can be spared, or the user side waits', (t) =
       ...{ atMs, totalBytes: 16 * GiB, availableBytes, swapTotalBytes: 0, swapFreeBytes: 0 },
       sides: { user: side(someUs), system: side(0) },
     }) as never;
-  const short = (before: unknown, last: unknown) => isShort({ before, last } as never);
+  const choice = { settings: policySettings };
+  const short = (before: unknown, last: unknown) => isShort({ before, last, choice } as never);
   t.false(short(undefined, undefined));
   t.false(short(look(0, 12 * GiB, 0), look(1000, 12 * GiB, 50_000)));
   t.true(short(look(0, 12 * GiB, 0), look(1000, 12 * GiB, 150_000)));
