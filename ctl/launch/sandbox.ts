@@ -113,6 +113,13 @@ export function launchWords(
   return [...wrap.outside, ...words, ...wrap.inside, ...command];
 }
 
+/** What the launcher reads on which descriptors. */
+function handedOf({ seccomp, data }: ExecPlan): Map<number, Buffer> {
+  const handed = new Map(data?.map(({ fd, text }) => [fd, Buffer.from(text)]));
+  if (seccomp) handed.set(seccomp.fd, Buffer.from(seccomp.program, 'base64'));
+  return handed;
+}
+
 /**
  * Starts a command by a plan of the daemon and waits for its end. It shares our terminal, process
  * group and standard streams, so that job control works as for any program. Never rejects.
@@ -123,13 +130,12 @@ export function runPlan(
   command: readonly string[],
   env: Record<string, string>,
 ): Promise<Ended> {
-  const filterFd = plan.seccomp?.fd ?? 2;
-  const statusFd = Math.max(3, filterFd + 1);
+  const handed = handedOf(plan);
+  const statusFd = Math.max(2, ...handed.keys()) + 1;
   const [file = '', ...args] = launchWords(plan.argv, wrap, command, statusFd);
   const stdio: ('inherit' | 'ignore' | 'pipe')[] = ['inherit', 'inherit', 'inherit'];
-  while (stdio.length < statusFd) stdio.push('ignore');
-  if (filterFd >= 3) stdio[filterFd] = 'pipe';
-  stdio[statusFd] = 'pipe';
+  while (stdio.length <= statusFd) stdio.push('ignore');
+  for (const fd of [...handed.keys(), statusFd]) stdio[fd] = 'pipe';
   const report: Report = { text: '' };
   return new Promise((resolve) => {
     const child = spawn(file, args, { stdio, env });
@@ -139,10 +145,10 @@ export function runPlan(
       giveBack();
       rest();
     };
-    const filter = child.stdio[filterFd] as Writable | null | undefined;
-    if (plan.seccomp && filter) {
-      filter.on('error', () => {});
-      filter.end(Buffer.from(plan.seccomp.program, 'base64'));
+    for (const [fd, bytes] of handed) {
+      const pipe = child.stdio[fd] as Writable | null | undefined;
+      pipe?.on('error', () => {});
+      pipe?.end(bytes);
     }
     const status = child.stdio[statusFd] as Readable | null | undefined;
     status?.setEncoding('utf8').on('data', (chunk: string) => hear(report, chunk));

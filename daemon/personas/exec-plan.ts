@@ -4,6 +4,7 @@ import { shownTree, TREE } from '../kernel/flip.ts';
 import { terminalFilter } from '../kernel/seccomp.ts';
 import { LAUNCHER_ENVIRONMENT, setenvOptions } from './exec-environment.ts';
 import { type Grants, grantOptions, kindIn } from './exec-grants.ts';
+import { type ExecData, identityOf } from './exec-identity.ts';
 import { anchorOf, type SlotRoom } from './slot-room.ts';
 import type { Generation, Slot } from './slot-rows.ts';
 
@@ -16,6 +17,8 @@ export interface ExecPlan {
   environment: Record<string, string>;
   /** Seccomp program that argv expects on this descriptor. */
   seccomp: { fd: number; program: string };
+  /** Texts that it expects on others. */
+  data: ExecData[];
   notes: string[];
 }
 
@@ -135,17 +138,20 @@ export async function execPlan(room: SlotRoom, request: ExecRequest): Promise<Ex
   const notes: string[] = [];
   const tree = `${anchorOf(room, slot.name)}/${TREE}`;
   const account = accountOf(caller.uid);
+  const place = { tree, uid: caller.uid, account, notes };
+  const { options: identity, data } =
+    caller.uid === 0 || grants.root === true
+      ? { options: ['--setenv', 'HOME', '/root'], data: [] }
+      : identityOf(place, caller.gid, SECCOMP_FD + 1);
   const argv = [
     ...(caller.uid === 0 ? rootPrefix(room, slot) : []),
     BWRAP,
     ...identityOptions(grants, caller.uid),
     ...namespaceOptions(grants, slot.name),
     ...treeOptions(tree, notes),
-    '--setenv',
-    'HOME',
-    caller.uid === 0 || grants.root ? '/root' : '/',
+    ...identity,
     ...setenvOptions(personaEnvironment(slot, generation), notes),
-    ...grantOptions(grants, { tree, uid: caller.uid, account, notes }),
+    ...grantOptions(grants, place),
     '--chdir',
     folder ?? (grants.home === true ? (account?.home ?? '/') : '/'),
     '--seccomp',
@@ -158,6 +164,7 @@ export async function execPlan(room: SlotRoom, request: ExecRequest): Promise<Ex
     argv,
     environment: { ...LAUNCHER_ENVIRONMENT },
     seccomp: { fd: SECCOMP_FD, program: terminalFilter().toString('base64') },
+    data,
     notes,
   };
 }

@@ -172,6 +172,8 @@ export const slotMethods = {
       environment: v.record(v.string(), v.string()),
       /** Seccomp program (BPF, base64) that argv expects on this descriptor. */
       seccomp: v.optional(v.strictObject({ fd: count, program: v.string() })),
+      /** Texts that argv expects on others. */
+      data: v.optional(v.array(v.strictObject({ fd: count, text: v.string() }))),
       /** What was granted or could not be, for the caller to read. */
       notes: v.array(v.string()),
     },

@@ -1,5 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { mayBeSet } from '../../../daemon/personas/exec-environment.ts';
 import { type ExecRequest, execPlan } from '../../../daemon/personas/exec-plan.ts';
@@ -14,6 +25,8 @@ const rooted = when(test, {
 });
 const USER = { uid: 1234, gid: 1234 };
 const ROOT = { uid: 0, gid: 0 };
+/** The lists of accounts of the persona: root alone. */
+const rootsLines = { passwd: 'root:x:0:0:root:/root:/bin/sh\n', group: 'root:x:0:' };
 /** Tells what a program may find out about where it is. */
 const LOOK = `
 echo "uid $(id -u) gid $(id -g)"
@@ -51,6 +64,8 @@ async function benchWithPrograms(
 int main(void) { char c = 'x'; int r = ioctl(0, TIOCSTI, &c); printf("sti %d errno %d\\n", r, errno); return 0; }`,
   );
   run('gcc', '-static', '-o', `${tree}/poke`, `${folder}/poke.c`);
+  mkdirSync(`${tree}/etc`, { recursive: true });
+  for (const [name, line] of Object.entries(rootsLines)) writeFileSync(`${tree}/etc/${name}`, line);
   const base = layerFrom(imageOfTree(tree, `${folder}/base.erofs`), 'base');
   const personas = {
     a: {
@@ -68,9 +83,14 @@ int main(void) { char c = 'x'; int r = ioctl(0, TIOCSTI, &c); printf("sti %d err
 /** Does what the tool does with a plan: starts it as the caller, with the filter on its descriptor. */
 async function start(bench: Bench, folder: string, request: ExecRequest, ...command: string[]) {
   const plan = await execPlan(bench.slots.room, request);
-  const filter = `${folder}/filter`;
-  writeFileSync(filter, Buffer.from(plan.seccomp.program, 'base64'));
-  const fd = openSync(filter, 'r');
+  const handed = [
+    Buffer.from(plan.seccomp.program, 'base64'),
+    ...plan.data.map(({ text }) => text),
+  ];
+  const fds = handed.map((bytes, index) => {
+    writeFileSync(`${folder}/handed-${index}`, bytes);
+    return openSync(`${folder}/handed-${index}`, 'r');
+  });
   const { uid, gid } = request.caller;
   const as =
     uid === 0 ? [] : ['setpriv', '--reuid', `${uid}`, '--regid', `${gid}`, '--clear-groups'];
@@ -78,13 +98,13 @@ async function start(bench: Bench, folder: string, request: ExecRequest, ...comm
   try {
     const child = spawnSync(file!, args, {
       env: plan.environment,
-      stdio: ['ignore', 'pipe', 'pipe', fd],
+      stdio: ['ignore', 'pipe', 'pipe', ...fds],
       encoding: 'utf8',
       cwd: '/',
     });
     return { ...child, plan };
   } finally {
-    closeSync(fd);
+    for (const fd of fds) closeSync(fd);
   }
 }
 
@@ -225,3 +245,41 @@ rooted('who may not start programs hears why', async (t) => {
   await t.throwsAsync(plan({ uid: 77, gid: 77 }), { message: /belongs to another user/ });
   await t.throwsAsync(plan(ROOT), { message: /start programs in it as that user/ });
 });
+
+rooted(
+  'a user has a name inside, and a place to write; the slot knows nothing of it',
+  async (t) => {
+    const [bench, folder] = await benchWithPrograms(t);
+    await bench.create('work');
+    await bench.swap('work', 'a');
+    const request = { slot: 'work', caller: USER, grants: {} };
+    const who =
+      'echo "$(id -un) $(id -gn) $USER $LOGNAME"; touch ~/x && echo "wrote"; cat /etc/passwd';
+    const first = await start(bench, folder, request, '/bin/sh', '-c', who);
+    t.is(
+      first.stdout,
+      `uid1234 uid1234 uid1234 uid1234\nwrote\n${rootsLines.passwd}uid1234:x:1234:1234::/tmp:/bin/sh\n`,
+      first.stderr,
+    );
+    const etc = `${bench.tree('work')}/etc`;
+    t.is(readFileSync(`${etc}/passwd`, 'utf8'), rootsLines.passwd);
+    t.is(readFileSync(`${etc}/group`, 'utf8'), rootsLines.group);
+
+    // Whom the persona knows has the name that it gives him.
+    appendFileSync(`${etc}/passwd`, 'ann:x:1234:1234::/:/bin/sh\n');
+    const known = await start(bench, folder, request, '/bin/id', '-un');
+    t.is(known.stdout, 'ann\n', known.stderr);
+
+    // A list that not everybody inside may read is not shown by us, and nothing is mounted where a link leads.
+    writeFileSync(`${etc}/passwd`, 'secret:x:7:7::/:/bin/sh\n');
+    chmodSync(`${etc}/passwd`, 0o600);
+    const secret = await start(bench, folder, request, '/bin/sh', '-c', 'cat /etc/passwd; id -u');
+    t.is(secret.stdout, '1234\n');
+    t.notRegex(JSON.stringify(secret.plan), /secret/);
+    rmSync(`${etc}/passwd`);
+    symlinkSync('/written', `${etc}/passwd`);
+    const linked = await start(bench, folder, request, '/bin/id', '-u');
+    t.is(linked.stdout, '1234\n', linked.stderr);
+    t.true(linked.plan.notes.some((note) => note.includes('/etc/passwd does not know uid1234')));
+  },
+);
