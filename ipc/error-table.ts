@@ -300,7 +300,7 @@ export const errorTable = {
   'user-namespaces-off': row(
     failure,
     'cannot start a program: user namespaces are switched off for users',
-    'As root: `sysctl kernel.unprivileged_userns_clone=1`, and user.max_user_namespaces above 0.',
+    'As root: `sysctl kernel.unprivileged_userns_clone=1`, and user.max_user_namespaces above 0; then start personad again.',
   ),
   'bad-config': row(usage, 'cannot use the settings: {reason}', 'Correct {file}.'),
   'state-damaged': row(

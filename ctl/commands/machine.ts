@@ -132,6 +132,18 @@ export const machineCommands = (): readonly Command[] => [
     load: async () => (await import('../run/keys.ts')).list,
   },
   {
+    name: 'key export',
+    group: 'Machine',
+    summary: 'Print a public key as PEM: by default the one with which this machine signs.',
+    about: [
+      'Another machine on which root trusts it (`personactl key trust`) takes the personas made here as they are, without rebuilding them.',
+    ],
+    operands: [{ name: 'KEY', summary: 'Id of the key.', optional: true, complete: 'key' }],
+    flags: [],
+    examples: [['personactl key export > this-machine.pem', '']],
+    load: async () => (await import('../run/keys.ts')).exportKey,
+  },
+  {
     name: 'key trust',
     group: 'Machine',
     summary: 'Trust a public key (root only).',

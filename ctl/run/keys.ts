@@ -38,6 +38,28 @@ export async function list(call: Call): Promise<undefined> {
   );
 }
 
+/** SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410). */
+const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** `personactl key export` */
+export async function exportKey(call: Call): Promise<undefined> {
+  const wanted = call.given('KEY');
+  if (wanted !== undefined) checkId(wanted);
+  const client = await call.client();
+  const { keys } = await client.call('key.list', {});
+  const key = keys.find(({ id, state }) =>
+    wanted === undefined ? state === 'own' : id === wanted,
+  );
+  if (key === undefined)
+    throw new PersonaError('key-not-found', { key: wanted ?? 'of this machine' });
+  const spki = Buffer.concat([spkiPrefix, Buffer.from(key.publicKey, 'base64')]);
+  call.out.result({ key }, () => [
+    say`-----BEGIN PUBLIC KEY-----`,
+    say`${spki.toString('base64')}`,
+    say`-----END PUBLIC KEY-----`,
+  ]);
+}
+
 /** `personactl key trust` */
 export async function trust(call: Call): Promise<number | undefined> {
   const path = resolve(call.io.cwd(), call.operand('FILE'));
@@ -56,11 +78,7 @@ export async function trust(call: Call): Promise<number | undefined> {
 /** `personactl key revoke` */
 export async function revoke(call: Call): Promise<number | undefined> {
   const wanted = call.operand('KEY');
-  if (!keyIdPattern.test(wanted))
-    throw new PersonaError('bad-value', {
-      name: JSON.stringify(wanted),
-      reason: 'not the id of a key; `personactl key list` shows those that there are',
-    });
+  checkId(wanted);
   return runChange(call, 'key.revoke', { key: wanted }, (outcome) => {
     const { key } = outcome.result;
     const signed =
@@ -68,4 +86,12 @@ export async function revoke(call: Call): Promise<number | undefined> {
     call.out.done(outcome, () => [say`Key ${key.id} is revoked${signed}.`]);
     return undefined;
   });
+}
+
+function checkId(wanted: string): void {
+  if (!keyIdPattern.test(wanted))
+    throw new PersonaError('bad-value', {
+      name: JSON.stringify(wanted),
+      reason: 'not the id of a key; `personactl key list` shows those that there are',
+    });
 }

@@ -121,7 +121,7 @@ export function probeHost(): Promise<Capability[]> {
       'user-namespaces',
       {
         usedFor: '`personactl exec`: a user runs programs in a slot without privileges',
-        fix: 'As root: `sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000`; on Ubuntu also `kernel.apparmor_restrict_unprivileged_userns=0`.',
+        fix: 'As root: `sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000`; on Ubuntu also `kernel.apparmor_restrict_unprivileged_userns=0`; then start personad again.',
         needed: false,
       },
       userNamespace,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -11,7 +11,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { keyIdOf, keyText, parsePublicKey, rawOf } from '../../daemon/personas/public-key.ts';
 import { PersonaError } from '../../ipc/errors.ts';
+import type { KeyPage } from '../../ipc/methods/shapes.ts';
 import { when } from '../support/needs.ts';
 import { type Answerer, fakeDaemon } from './fake-daemon.ts';
 import { golden } from './golden.ts';
@@ -226,4 +228,28 @@ test('a file that is not there, or is none, is said before anything is asked', a
   t.is(device.status, 2);
   t.regex(device.err, /neither a file nor a folder/);
   t.deepEqual(daemon.calls, []);
+});
+
+test('what is exported of this machine is what another one trusts', async (t) => {
+  const { publicKey } = generateKeyPairSync('ed25519');
+  const raw = rawOf(publicKey);
+  const other: KeyPage = { ...samples.key, id: 'ed25519:fedcba9876543210', state: 'trusted' };
+  const own: KeyPage = { ...samples.key, id: keyIdOf(raw), publicKey: keyText(raw) };
+  const daemon = await daemonWith(t, {
+    'key.list': () => ({ keys: [other, own] }),
+    'key.trust': () => ({ changeId: 7, result: { key: own } }),
+  });
+  const setting = { root: daemon.root, cwd: folderOf(t) };
+  const { out, status } = await personactl(setting, 'key', 'export');
+  t.is(status, 0);
+  t.is(out, String(publicKey.export({ type: 'spki', format: 'pem' })));
+  t.deepEqual(parsePublicKey(out), raw);
+  writeFileSync(join(setting.cwd, 'other.pem'), out);
+  t.is((await personactl(setting, 'key', 'trust', 'other.pem')).status, 0);
+  t.like(daemon.calls.at(-1)?.params, { publicKey: out.trim() });
+  const named = await personactl(setting, 'key', 'export', own.id, '--json');
+  t.deepEqual(JSON.parse(named.out).key, own);
+  const unknown = await personactl(setting, 'key', 'export', 'ed25519:0000000000000000');
+  t.is(unknown.status, 4);
+  t.is((await personactl(setting, 'key', 'export', 'nonsense')).status, 2);
 });
