@@ -233,12 +233,15 @@ export const applicationCommands = (): readonly Command[] => [
     summary: 'Have an application start through personad from menus, or list those that do.',
     about: [
       'Writes an entry of your own beside that of the machine, in ~/.local/share/applications: the same, but started by `persona-run`. It is taken off again by --disable. An entry that you wrote or edited yourself is left alone.',
-      'Where the launcher is gone, the application starts as it always has.',
+      'Where the launcher is gone, or the daemon does not answer, the application starts as it always has. One that somebody has stated to be `secure`, or `required`, is not started then, and a message on the desktop says so; the same goes for its commands. Its hook has that in it, so --enable asks the daemon; one that was made before such a word, or before its end, is listed as `stale` until it is made anew.',
       'With --shell functions are printed that do the same for commands that are typed, to be read by the shell as it starts. Without a daemon there are none; a function of your own is left alone, and scripts are.',
     ],
     operands: [{ name: 'APP', summary: 'Id of the application.', optional: true }],
     flags: [
-      { name: 'enable', summary: 'Make the hook, or make it anew after an update.' },
+      {
+        name: 'enable',
+        summary: 'Make the hook, or make it anew after an update or another word.',
+      },
       { name: 'disable', summary: 'Take the hook off.' },
       {
         name: 'shell',

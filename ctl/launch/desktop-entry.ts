@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { launchWords } from './hooked.ts';
 
 const sourceKey = 'X-Persona-Source';
 const digestKey = 'X-Persona-Digest';
+const closedKey = 'X-Persona-Closed';
 const mainGroup = '[Desktop Entry]';
 
 /** What an entry is made to start through. */
@@ -12,15 +14,29 @@ export interface Hook {
   launcher: string;
   /** Where the entry was read. */
   source: string;
+  /** It starts apart or not at all. */
+  closed?: true | undefined;
 }
 
-/**
- * The words before the command of an entry. The shell is given the command as words and reads none of it; it is there for the
- * day on which the launcher is not: the application starts without it then, where desktops would hide the entry. Quoted as
- * entries are: two backslashes stand for one.
- */
-const before = ({ app, launcher }: Hook): string =>
-  `/bin/sh -c "[ -x ${launcher} ] && exec ${launcher} ${app} -- \\\\"\\\\$@\\\\"; exec \\\\"\\\\$@\\\\"" sh `;
+/** The shell is there for the day on which the launcher is not: the application starts without it then, where desktops would hide the entry. */
+const openScript = ({ app, launcher }: Hook): string =>
+  `[ -x ${launcher} ] && exec ${launcher} ${launchWords({ app })} "$@"; exec "$@"`;
+
+/** What starts apart or not at all does neither: and since nobody sees what a menu's program says, a message tells so where desktops show one. */
+const closedScript = ({ app, launcher }: Hook): string =>
+  [
+    `if [ -x ${launcher} ]; then ${launcher} ${launchWords({ app, closed: true })} "$@"; s=$?`,
+    `else echo '${launcher} is gone: install personad again' >&2; s=125; fi`,
+    `[ $s = 125 ] && command -v notify-send >/dev/null && notify-send '${app} was not started' 'It is to run apart, and cannot now. In a terminal: personactl app explain ${app}'`,
+    'exit $s',
+  ].join('; ');
+
+/** The words before the command of an entry. The shell is given the command as words and reads none of it. */
+function before(hook: Hook): string {
+  const script = hook.closed ? closedScript(hook) : openScript(hook);
+  // As entries are quoted: two backslashes stand for one.
+  return `/bin/sh -c "${script.replaceAll(/["$]/g, '\\\\$&')}" sh `;
+}
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex');
 
@@ -41,19 +57,23 @@ export function hookEntry(text: string, hook: Hook): string | undefined {
     const command = /^Exec\s*=\s*(.*)$/s.exec(line)?.[1];
     return command === undefined ? line : `Exec=${before(hook)}${command}`;
   });
-  changed.splice(at + 1, 0, `${sourceKey}=${hook.source}`);
+  const closed = hook.closed ? [`${closedKey}=true`] : [];
+  changed.splice(at + 1, 0, `${sourceKey}=${hook.source}`, ...closed);
   const whole = `${changed.join('\n')}\n`;
   changed.splice(at + 2, 0, `${digestKey}=${digestOf(whole)}`);
   return `${changed.join('\n')}\n`;
 }
 
 /** What an entry is: none of ours, ours as it was written, or ours that somebody has edited since. */
-export function hookOf(text: string): { source: string; intact: boolean } | undefined {
+export function hookOf(
+  text: string,
+): { source: string; intact: boolean; closed?: true } | undefined {
   const lines = text.split('\n');
   const textOf = (key: string) =>
     lines.find((line) => line.startsWith(`${key}=`))?.slice(key.length + 1);
   const [source, digest] = [textOf(sourceKey), textOf(digestKey)];
   if (source === undefined || digest === undefined) return undefined;
   const rest = lines.filter((line) => !line.startsWith(`${digestKey}=`)).join('\n');
-  return { source, intact: digestOf(rest) === digest };
+  const closed = textOf(closedKey) === 'true';
+  return { source, intact: digestOf(rest) === digest, ...(closed && { closed }) };
 }

@@ -1,4 +1,6 @@
 import { applicationIdPattern } from '../../ipc/values.ts';
+import { isClosed, launchWords } from './hooked.ts';
+
 /** Shells that a hook can be made for. */
 export const hookShells = ['bash', 'zsh', 'fish'] as const;
 export type HookShell = (typeof hookShells)[number];
@@ -7,6 +9,8 @@ export type HookShell = (typeof hookShells)[number];
 export interface HookedCommand {
   app: string;
   command: string;
+  /** It starts apart or not at all. */
+  closed?: true;
 }
 
 /** What is the name of a function in all three shells, and of no word that they keep for themselves. */
@@ -21,6 +25,7 @@ const kept = new Set(
 interface Line {
   id: string;
   profile: string;
+  rule: string;
   executables: readonly string[];
 }
 
@@ -38,7 +43,8 @@ export function hookedCommands(all: readonly Line[]): HookedCommand[] {
     // The command alone does not say which of several is meant. Of those that are kept apart the daemon starts each so, or refuses it, whichever is named.
     const isOne = lines.every(({ id }) => id === app);
     const areApart = lines.every(({ profile }) => profile === 'secure');
-    return isOne || areApart ? [{ app, command }] : [];
+    if (!isOne && !areApart) return [];
+    return [{ app, command, ...(lines.some(isClosed) && { closed: true }) }];
   });
 }
 
@@ -49,20 +55,29 @@ const lookUp: Record<HookShell, string> = {
   fish: 'command -s',
 };
 
-/** Where the launcher or the program is gone, a command is what it always was: the shell says that it is not found. */
-function functionOf(shell: HookShell, { app, command }: HookedCommand): string {
+/**
+ * Where the program is gone, a command is what it always was: the shell says that it is not found. So it is where the launcher is gone, but for
+ * what starts apart or not at all.
+ */
+function functionOf(shell: HookShell, { app, command, closed }: HookedCommand): string {
   const there = (program: string) => `${lookUp[shell]} ${program} >/dev/null 2>&1`;
-  const launch = `persona-run ${app} -- ${command}`;
+  const launch = `persona-run ${launchWords({ app, closed })} ${command}`;
+  const plain = `command ${command} ${shell === 'fish' ? '$argv' : '"$@"'}`;
+  const without = closed
+    ? `echo '${command} is to run apart, and persona-run is gone: install personad again' >&2; return 125`
+    : plain;
   if (shell === 'fish')
     return `if not functions -q ${command}
   function ${command}
-    if ${there('persona-run')}; and ${there(command)}; ${launch} $argv
-    else; command ${command} $argv; end
+    if not ${there(command)}; ${plain}
+    else if ${there('persona-run')}; ${launch} $argv
+    else; ${without}; end
   end
 end`;
   return `if ! typeset -f ${command} >/dev/null; then function ${command} {
-  if ${there('persona-run')} && ${there(command)}; then ${launch} "$@"
-  else command ${command} "$@"; fi
+  if ! ${there(command)}; then ${plain}
+  elif ${there('persona-run')}; then ${launch} "$@"
+  else ${without}; fi
 } fi`;
 }
 

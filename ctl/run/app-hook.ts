@@ -18,6 +18,7 @@ import type { Call } from '../call.ts';
 import { inTime } from '../deadline.ts';
 import { findProgram } from '../launch/become.ts';
 import { hookEntry, hookOf } from '../launch/desktop-entry.ts';
+import { isClosed } from '../launch/hooked.ts';
 import {
   type HookedCommand,
   type HookShell,
@@ -30,6 +31,8 @@ import { usageError } from '../usage-error.ts';
 
 /** An entry is a page of text; those of large programs in all languages have some 30 KiB. */
 const entryBytesMax = 256 * 1024;
+/** So many moments the daemon has to say what is stated: a shell that starts has no walls around what is typed without it. */
+const DAEMON_MOMENTS = 4;
 const plainPath = /^\/[A-Za-z0-9/._+-]+$/;
 
 /** A plain file that is an entry, or undefined. Links are followed only outside of the user's own folder. */
@@ -96,12 +99,25 @@ function checkOwn(path: string): boolean {
   return true;
 }
 
-function enable(call: Call, app: string): undefined {
+/** Whether an application starts apart or not at all. Of one that the daemon does not know nobody has said so. */
+async function startsClosed(call: Call, app: string): Promise<boolean> {
+  const client = await call.client();
+  try {
+    return isClosed((await client.call('app.explain', { app })).explanation);
+  } catch (error) {
+    if (error instanceof PersonaError && error.code === 'app-not-found') return false;
+    throw error;
+  }
+}
+
+async function enable(call: Call, app: string): Promise<undefined> {
   const folder = ownFolder(call);
   const path = join(folder, `${app}.desktop`);
   checkOwn(path);
   const { path: source, text } = installedEntry(call, app);
-  const hooked = hookEntry(text, { app, launcher: launcherOf(call), source });
+  const launcher = launcherOf(call);
+  const closed = await startsClosed(call, app);
+  const hooked = hookEntry(text, { app, launcher, source, ...(closed && { closed }) });
   if (hooked === undefined)
     throw new PersonaError('bad-value', { name: source, reason: 'it starts no program' });
   mkdirSync(folder, { recursive: true });
@@ -130,13 +146,31 @@ function disable(call: Call, app: string): undefined {
   return undefined;
 }
 
-/** How a hook stands beside the entry that it was made from. */
-function stateOf(source: string, intact: boolean): 'current' | 'edited' | 'orphaned' {
+type Hooked = NonNullable<ReturnType<typeof hookOf>>;
+
+/** How a hook stands beside the entry that it was made from, and beside what is said of its application now. */
+function stateOf({ source, intact, closed }: Hooked, closedNow = closed === true) {
   if (!intact) return 'edited';
-  return readEntry(source, true) === undefined ? 'orphaned' : 'current';
+  if (readEntry(source, true) === undefined) return 'orphaned';
+  return closedNow === (closed === true) ? 'current' : 'stale';
 }
 
-function list(call: Call): undefined {
+/** Which of these start apart or not at all now; nothing where the daemon does not say, which is told. */
+async function closedNow(call: Call, apps: readonly string[]): Promise<Map<string, boolean>> {
+  const found = new Map<string, boolean>();
+  const ask = async () => {
+    for (const app of apps) found.set(app, await startsClosed(call, app));
+  };
+  try {
+    await inTime(ask(), DAEMON_MOMENTS * call.io.momentMs, 'asking the daemon');
+  } catch (error) {
+    if (!(error instanceof PersonaError)) throw error;
+    call.out.note(say`Which of them are stale is not known: ${error.message}`);
+  }
+  return found;
+}
+
+async function list(call: Call): Promise<undefined> {
   const folder = ownFolder(call);
   let names: string[] = [];
   try {
@@ -144,11 +178,17 @@ function list(call: Call): undefined {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  const hooks = names.sort().flatMap((name) => {
+  const found = names.sort().flatMap((name) => {
+    const app = name.slice(0, -'.desktop'.length);
     const hook = hookOf(readEntry(join(folder, name), false) ?? '');
-    if (hook === undefined) return [];
-    const { source, intact } = hook;
-    return [{ app: name.slice(0, -'.desktop'.length), source, state: stateOf(source, intact) }];
+    return hook === undefined || !applicationIdPattern.test(app) ? [] : [{ app, hook }];
+  });
+  const closed = await closedNow(
+    call,
+    found.map(({ app }) => app),
+  );
+  const hooks = found.map(({ app, hook }) => {
+    return { app, source: hook.source, state: stateOf(hook, closed.get(app)) };
   });
   call.out.result({ hooks }, () => {
     if (hooks.length === 0)
@@ -163,9 +203,6 @@ function list(call: Call): undefined {
 /** Rules by which somebody has decided how an application is to run. */
 const decided = new Set(['required', 'stated', 'sensitive']);
 
-/** A shell waits so many moments as it starts: without functions everything typed in it has no walls around it. */
-const SHELL_MOMENTS = 4;
-
 async function statedApplications(call: Call) {
   const client = await call.client();
   return await client.call('app.list', { stated: true });
@@ -176,7 +213,7 @@ async function printShell(call: Call, shell: HookShell): Promise<undefined> {
   const all: HookedCommand[] = [];
   try {
     // The manager takes connections while the daemon starts, which may take minutes.
-    const late = SHELL_MOMENTS * call.io.momentMs;
+    const late = DAEMON_MOMENTS * call.io.momentMs;
     const { applications, more } = await inTime(
       statedApplications(call),
       late,

@@ -152,9 +152,11 @@ function required({ application, recognised, obstacles, wish }: Question): Decid
   return refused === undefined ? decided : { ...decided, refused };
 }
 
-/** What the caller asks for, or what is left of it. */
-function asked({ application, obstacles, wish }: Question): Decided | undefined {
+/** What the caller asks for, or what is left of it. Who asks for what is stated anyway gets it by that word. */
+function asked({ application, recognised, obstacles, wish }: Question): Decided | undefined {
   if (wish === undefined) return undefined;
+  const isSaid = recognised.by === 'executable' && keptApartBy(application).said !== undefined;
+  if (wish === 'secure' && isSaid) return undefined;
   const decided = { profile: wish, rule: 'asked', why: `the caller asked for ${wish}` } as const;
   if (wish === 'secure' && obstacles.secure !== undefined)
     return { ...decided, refused: obstacles.secure };

@@ -13,11 +13,13 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { hookEntry, hookOf } from '../../ctl/launch/desktop-entry.ts';
-import { hookedCommands, hookShells } from '../../ctl/launch/shell-hook.ts';
+import { hookedCommands, hookShells, shellHook } from '../../ctl/launch/shell-hook.ts';
+import { compileLauncher } from '../../scripts/launcher.ts';
 import { when } from '../support/needs.ts';
 import { temporaryFolder } from '../support/temp.ts';
 import { fakeDaemon } from './fake-daemon.ts';
-import { rawDaemon } from './launch-plans.ts';
+import { frame, launched, launcherNeeds, rawDaemon } from './launch-plans.ts';
+import { explanation } from './samples.ts';
 import { personactl } from './tool.ts';
 
 const entry = `# A comment
@@ -46,8 +48,12 @@ function wordsOf(line: string): string[] {
 const commandsOf = (text: string): string[][] =>
   [...text.matchAll(/^Exec=(.*)$/gm)].map(([, line = '']) => wordsOf(line));
 
-/** A home and a machine with one entry, and a launcher that says what it was given. */
-function desktop(t: ExecutionContext) {
+/** A home and a machine with one entry, a launcher that says what it was given, and a daemon that says how the application runs. */
+async function desktop(t: ExecutionContext) {
+  const said = { profile: 'standard', rule: 'nothing-said' };
+  const daemon = await fakeDaemon(t, {
+    'app.explain': () => ({ explanation: { ...explanation, ...said } }),
+  });
   const root = temporaryFolder(t);
   const bin = join(root, 'bin');
   const launcher = join(bin, 'persona-run');
@@ -63,16 +69,17 @@ function desktop(t: ExecutionContext) {
     PATH: `${bin}:/usr/bin:/bin`,
   };
   const own = join(root, 'home/.local/share/applications');
-  const hook = (...words: string[]) => personactl({ env }, 'app', 'hook', ...words);
+  const hook = (...words: string[]) =>
+    personactl({ env, root: daemon.root }, 'app', 'hook', ...words);
   const start = (words: string[]) => {
     const [file = '', ...args] = words;
     return spawnSync(file, args, { env, encoding: 'utf8' }).stdout;
   };
-  return { root, own, file: join(own, 'editor.desktop'), launcher, hook, start };
+  return { root, env, own, file: join(own, 'editor.desktop'), launcher, said, hook, start };
 }
 
 test('an entry starts through the launcher, with the very words it had; without it as before', async (t) => {
-  const { own, file, launcher, hook, start } = desktop(t);
+  const { own, file, launcher, hook, start } = await desktop(t);
   const made = await hook('editor', '--enable');
   t.is(made.status, 0, made.err);
   const text = readFileSync(file, 'utf8');
@@ -87,7 +94,7 @@ test('an entry starts through the launcher, with the very words it had; without 
 });
 
 test('it is taken off again, and made anew; its state is told', async (t) => {
-  const { root, file, hook } = desktop(t);
+  const { root, file, hook } = await desktop(t);
   const listed = async () => JSON.parse((await hook('--json')).out).hooks;
   t.deepEqual(await listed(), []);
   t.is((await hook('editor', '--enable')).status, 0);
@@ -104,7 +111,7 @@ test('it is taken off again, and made anew; its state is told', async (t) => {
 });
 
 test('what the user wrote or edited is left alone', async (t) => {
-  const { own, file, hook, root } = desktop(t);
+  const { own, file, hook, root } = await desktop(t);
   mkdirSync(own, { recursive: true });
   writeFileSync(file, 'mine');
   for (const word of ['--enable', '--disable']) t.is((await hook('editor', word)).status, 6);
@@ -123,7 +130,7 @@ test('what the user wrote or edited is left alone', async (t) => {
 });
 
 test('what is no application has no hook', async (t) => {
-  const { root, own, launcher, hook } = desktop(t);
+  const { root, own, launcher, hook } = await desktop(t);
   for (const [name, text] of [
     ['link', entry.replace('Application', 'Link')],
     ['still', '[Desktop Entry]\nType=Application\nName=x\n[Desktop Action a]\nExec=x\n'],
@@ -140,6 +147,71 @@ test('what is no application has no hook', async (t) => {
   t.is((await hook('editor', '--enable')).status, 1);
   t.false(existsSync(own));
 });
+
+test('a hook says whether it starts apart or not at all, and is stale when that is another word now', async (t) => {
+  const { file, env, said, hook, start } = await desktop(t);
+  const state = async () => JSON.parse((await hook('--json')).out).hooks[0].state;
+  const enabled = async () => {
+    t.is((await hook('editor', '--enable')).status, 0);
+    t.is(await state(), 'current');
+    return start(commandsOf(readFileSync(file, 'utf8'))[0] ?? []);
+  };
+  const open = 'launcher|editor|--|editor|--open|a b|$x|';
+  const closed = 'launcher|--profile|secure|editor|--|editor|--open|a b|$x|';
+  t.is(await enabled(), open);
+  for (const rule of ['required', 'stated', 'name-only']) {
+    Object.assign(said, { profile: 'standard', rule: 'nothing-said' });
+    await enabled();
+    Object.assign(said, { profile: 'secure', rule });
+    t.is(await state(), 'stale');
+    t.is(await enabled(), closed);
+  }
+  // Nobody has said that it is not to start otherwise.
+  Object.assign(said, { rule: 'sensitive' });
+  t.is(await state(), 'stale');
+  t.is(await enabled(), open);
+  // Without a daemon nobody knows: nothing is made, and nothing is called stale.
+  t.is((await personactl({ env }, 'app', 'hook', 'editor', '--enable')).status, 3);
+  const { out, err } = await personactl({ env }, 'app', 'hook');
+  t.regex(out, /editor\s+current/);
+  t.regex(err, /stale is not known/);
+});
+
+when(test, { tools: [...(launcherNeeds.tools ?? []), 'bash', 'setsid'] })(
+  'what is stated to run apart is not started by its hooks without an answer',
+  async (t) => {
+    const { root, env, file, launcher, said, hook } = await desktop(t);
+    Object.assign(said, { profile: 'secure', rule: 'required' });
+    t.is((await hook('editor', '--enable')).status, 0);
+    const [entered = []] = commandsOf(readFileSync(file, 'utf8'));
+    const commands = hookedCommands([
+      { id: 'editor', profile: 'secure', rule: 'required', executables: ['/usr/bin/editor'] },
+    ]);
+    const functions = join(root, 'hook');
+    writeFileSync(functions, shellHook('bash', commands));
+    const typed = [...shells.bash.argv, `source ${functions}; editor x; exit $?`];
+    const shown = join(root, 'shown');
+    writeFileSync(join(root, 'bin/notify-send'), `#!/bin/sh\necho "$1" >>${shown}\n`);
+    chmodSync(join(root, 'bin/notify-send'), 0o755);
+    const startsNothing = async ([program = '', ...args]: string[], PERSONA_ROOT: string) => {
+      const { status, out, err } = await launched(program, args, { ...env, PERSONA_ROOT });
+      t.deepEqual([status, out], [125, ''], err);
+      t.regex(err, /persona-run/);
+    };
+    rmSync(launcher);
+    await startsNothing(entered, root);
+    compileLauncher(launcher);
+    const [mute, crowded] = [await rawDaemon(t), await rawDaemon(t)];
+    const refusal = { code: 'too-many-requests', message: 'too many', hint: 'wait', exit: 6 };
+    crowded.say = { pieces: [frame({ error: refusal })] };
+    const daemons = [root, mute.root, crowded.root];
+    await Promise.all(
+      daemons.flatMap((one) => [startsNothing(entered, one), startsNothing(typed, one)]),
+    );
+    t.true(crowded.requests.length > 4, 'both have come again');
+    t.is(readFileSync(shown, 'utf8'), 'editor was not started\n'.repeat(4));
+  },
+);
 
 test('any command line stays what it was, behind the launcher', (t) => {
   const hook = { app: 'org.example.App', launcher: '/usr/bin/persona-run', source: '/x' };
@@ -168,6 +240,7 @@ const shells = {
   bash: {
     argv: ['setsid', '-w', 'bash', '--norc', '-i', '-c'],
     quiet: ['bash', '-c'],
+    exited: '$?',
     isFunction: (name: string) => `typeset -f ${name} >/dev/null && echo function || echo none`,
     own: (name: string, says: string) => `function ${name} { echo ${says}; }`,
     alias: (name: string, text: string) => `shopt -s expand_aliases; alias ${name}='${text}'`,
@@ -176,6 +249,7 @@ const shells = {
   zsh: {
     argv: ['setsid', '-w', 'zsh', '-f', '-i', '-c'],
     quiet: ['zsh', '-f', '-c'],
+    exited: '$?',
     isFunction: (name: string) => `typeset -f ${name} >/dev/null && echo function || echo none`,
     own: (name: string, says: string) => `function ${name} { echo ${says}; }`,
     alias: (name: string, text: string) => `alias ${name}='${text}'`,
@@ -184,6 +258,7 @@ const shells = {
   fish: {
     argv: ['setsid', '-w', 'fish', '--no-config', '-i', '-c'],
     quiet: ['fish', '--no-config', '-c'],
+    exited: '$status',
     isFunction: (name: string) => `functions -q ${name}; and echo function; or echo none`,
     own: (name: string, says: string) => `function ${name}; echo ${says}; end`,
     alias: (name: string, text: string) => `alias ${name} '${text}'`,
@@ -193,16 +268,17 @@ const shells = {
 
 for (const shell of hookShells) {
   const typed = when(test, { tools: [shell] });
-  const { argv, quiet, isFunction, own, alias, notFound } = shells[shell];
+  const { argv, quiet, exited, isFunction, own, alias, notFound } = shells[shell];
 
   /** The text that the tool prints for this shell, and how the shell runs lines after it. */
   const hooked = async (t: ExecutionContext) => {
-    const { root: machine, launcher } = desktop(t);
+    const { root: machine, launcher } = await desktop(t);
     const { root } = await fakeDaemon(t, {
       'app.list': () => ({
         applications: [
           line('org.sketch.Sketch', 'stated', '/usr/bin/sketch'),
           line('other', 'suggested', '/usr/bin/other'),
+          { ...line('org.keys.Keys', 'required', '/usr/bin/keys'), profile: 'secure' },
           line('odd', 'stated', '/usr/bin/$(touch odd)', '/usr/bin/cd', '/usr/bin/a b'),
         ],
         more: 0,
@@ -210,8 +286,10 @@ for (const shell of hookShells) {
     });
     const { out, status } = await personactl({ root }, 'app', 'hook', '--shell', shell);
     t.is(status, 0);
-    writeFileSync(join(launcher, '../sketch'), '#!/bin/sh\nprintf "%s|" sketch "$@"\n');
-    chmodSync(join(launcher, '../sketch'), 0o755);
+    for (const name of ['sketch', 'keys']) {
+      writeFileSync(join(launcher, '..', name), `#!/bin/sh\nprintf "%s|" ${name} "$@"\n`);
+      chmodSync(join(launcher, '..', name), 0o755);
+    }
     const file = join(machine, 'hook');
     writeFileSync(file, out);
     const env = { PATH: `${join(launcher, '..')}:/usr/bin:/bin`, HOME: join(machine, 'home') };
@@ -261,6 +339,18 @@ for (const shell of hookShells) {
       t.is(asked(), 'sketch\n');
     },
   );
+
+  typed(`${shell}: what is to run apart asks for that, or is not started`, async (t) => {
+    const { gone, asked, typed: type } = await hooked(t);
+    const call = ['HOOK', 'keys "a b"', `echo ${exited}`];
+    t.is(type(...call), 'launcher|--profile|secure|org.keys.Keys|--|keys|a b|0\n');
+    gone('persona-run');
+    t.is(type(...call), '125\n');
+    t.is(type('HOOK', 'personad_unhook', 'keys x'), 'keys|x|');
+    gone('keys');
+    t.is(type(notFound, 'HOOK', 'keys x'), '');
+    t.is(asked(), 'keys\n');
+  });
 
   typed(`${shell}: the program alone gone is not found, with the launcher there`, async (t) => {
     const { gone, asked, typed: type } = await hooked(t);
@@ -352,4 +442,13 @@ test('a command of two applications is hooked where both are kept apart, and els
     ['fast', 'secure'],
   ] as const)
     t.deepEqual(of(one, other), alone);
+});
+
+test('of two that are kept apart the command is closed where one of them is', (t) => {
+  const of = (...rules: string[]) =>
+    hookedCommands(
+      rules.map((rule, at) => ({ ...line(`code${at}`, rule, '/usr/bin/code'), profile: 'secure' })),
+    );
+  t.deepEqual(of('sensitive', 'sensitive'), [{ app: 'code0', command: 'code' }]);
+  t.deepEqual(of('sensitive', 'required'), [{ app: 'code0', command: 'code', closed: true }]);
 });

@@ -144,6 +144,11 @@ test('what is required is not given up for a wish; a wish outranks the rest', (t
     rule: 'required',
     refused: undefined,
   });
+  t.like(ask({ profile: known('secure') }, { wish: 'secure' }), {
+    profile: 'secure',
+    rule: 'stated',
+    why: 'the user says secure',
+  });
   t.like(ask({ profile: known('secure', 'admin') }, { wish: 'standard' }), {
     profile: 'standard',
     rule: 'asked',
@@ -241,6 +246,7 @@ test('whatever is said, the rules hold', (t) => {
       }
       if (obstacles.secure && choice.profile === 'secure') t.truthy(choice.refused);
       if (obstacles.fast) t.not(choice.profile, 'fast');
+      if (wish === 'secure') t.is(choice.profile, 'secure');
       if (choice.profile === 'secure' && wish !== 'secure')
         t.true(decides(facts.profile?.[0]) || decides(facts.security?.[0]));
       const required = facts.security?.[0];
