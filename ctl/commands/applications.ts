@@ -63,6 +63,12 @@ const factFlags = [
     complete: 'folder' as const,
   },
   {
+    name: 'enclave',
+    value: 'NAME',
+    summary: 'The enclave that is then its home: one of those who start it.',
+    complete: 'enclave' as const,
+  },
+  {
     name: 'executable',
     value: 'PATH',
     summary: 'A program that it is started by.',
@@ -176,6 +182,10 @@ export const applicationCommands = (): readonly Command[] => [
       [
         'personactl app set paint --profile secure --grant display --share ~/Art',
         'kept apart, but for these',
+      ],
+      [
+        'personactl app set keepassxc --profile secure --enclave safe',
+        'with an enclave of its own as home',
       ],
       ['personactl app set firefox-esr --unset profile', 'go by what others say again'],
     ],

@@ -26,7 +26,8 @@ export const runCommands = (): readonly Command[] => [
       {
         name: 'enclave',
         value: 'NAME',
-        summary: 'The enclave that is its home, as `secure`. Not needed by who has only one.',
+        summary:
+          'The enclave that is its home, as `secure`. Not needed by who has only one, or has stated it (`app set`).',
         complete: 'enclave',
       },
       ...grantFlags,

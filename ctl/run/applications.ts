@@ -33,6 +33,7 @@ const optionOf: Record<Statable, string> = {
   grants: 'grant',
   show: 'show',
   share: 'share',
+  enclave: 'enclave',
   executables: 'executable',
 };
 const factNames = Object.keys(optionOf) as Statable[];

@@ -10,6 +10,7 @@ import { launched, startedAs } from '../profiles/launched.ts';
 import { type ProfilesParts, ProfilesRoom } from '../profiles/room.ts';
 import { choose, isStated } from '../profiles/selection.ts';
 import { applicationTasks, planState } from '../profiles/state-facts.ts';
+import { statedEnclave } from '../profiles/stated-grants.ts';
 
 type AppMethods = Pick<Rooms, Exclude<Extract<keyof Rooms, `app.${string}`>, 'app.sync'>>;
 
@@ -32,13 +33,27 @@ function pageOf({ id, facts }: Application): ApplicationPage {
   return { id, facts: all };
 }
 
-function lineOf(
+/** Why profiles cannot be had, with this enclave as home. */
+type ObstaclesWith = (enclave: string | undefined) => Promise<Obstacles>;
+
+/** The same, each enclave looked at once. */
+function once(look: ObstaclesWith): ObstaclesWith {
+  const known = new Map<string | undefined, Promise<Obstacles>>();
+  return (enclave) => {
+    const found = known.get(enclave) ?? look(enclave);
+    known.set(enclave, found);
+    return found;
+  };
+}
+
+async function lineOf(
   catalogue: Catalogue,
   fileAt: FileAt,
   application: Application,
-  obstacles: Obstacles,
-): ApplicationLine {
+  obstaclesWith: ObstaclesWith,
+): Promise<ApplicationLine> {
   const started = startedAs(catalogue, fileAt, application);
+  const obstacles = await obstaclesWith(statedEnclave(started));
   const { profile, rule, refused } = choose({ ...started, obstacles });
   const name = factOf(application, 'name')?.value;
   return {
@@ -51,10 +66,10 @@ function lineOf(
   };
 }
 
-function listed(
+async function listed(
   catalogue: Catalogue,
   fileAt: FileAt,
-  obstacles: Obstacles,
+  obstaclesWith: ObstaclesWith,
   { match, stated = false }: Checked<'app.list'>,
 ) {
   const wanted = match?.toLowerCase();
@@ -64,28 +79,28 @@ function listed(
     const name = factOf(catalogue.application(id), 'name')?.value;
     return name?.toLowerCase().includes(wanted) === true;
   });
-  return {
-    applications: fitting
-      .slice(0, LIST_MAX)
-      .map((id) => lineOf(catalogue, fileAt, catalogue.application(id), obstacles)),
-    more: Math.max(0, fitting.length - LIST_MAX),
-  };
+  const applications: ApplicationLine[] = [];
+  for (const id of fitting.slice(0, LIST_MAX))
+    applications.push(await lineOf(catalogue, fileAt, catalogue.application(id), obstaclesWith));
+  return { applications, more: Math.max(0, fitting.length - LIST_MAX) };
 }
 
-function explained(
+async function explained(
   room: ProfilesRoom,
   catalogue: Catalogue,
-  obstacles: Obstacles,
+  obstaclesWith: ObstaclesWith,
   { app, executable, profile: wish }: Checked<'app.explain'>,
   keptOf: (app: string) => Explanation['kept'],
-): Explanation {
+): Promise<Explanation> {
   if (app === undefined && executable === undefined)
     throw new PersonaError('bad-value', { name: 'the application', reason: 'none is named' });
   const known = app === undefined ? undefined : mustBeKnown(catalogue, app);
-  const { application, recognised } =
+  const found =
     executable === undefined && known !== undefined
       ? startedAs(catalogue, room.fileAt, known)
       : launched(catalogue, room.fileAt, { app, executable });
+  const { application, recognised } = found;
+  const obstacles = await obstaclesWith(statedEnclave(found));
   const choice = choose({ application, recognised, obstacles, ...(wish && { wish }) });
   const kept = keptOf(application.id);
   return {
@@ -109,17 +124,18 @@ function applicationMethods(
   { obstacles, kept }: Pick<ApplicationParts, 'obstacles' | 'kept'>,
 ): AppMethods {
   return {
-    'app.list': async (params, { caller }) =>
-      listed(await room.catalogue(caller), room.fileAt, await obstacles(caller), params),
+    'app.list': async (params, { caller }) => {
+      const obstaclesWith = once((enclave) => obstacles(caller, enclave));
+      return await listed(await room.catalogue(caller), room.fileAt, obstaclesWith, params);
+    },
     'app.show': async ({ app }, { caller }) => ({
       application: pageOf(mustBeKnown(await room.catalogue(caller), app)),
     }),
     'app.explain': async (params, { caller }) => {
       const catalogue = await room.catalogue(caller);
       const keptOf = (app: string) => kept(room.accountOf(caller.uid), app);
-      return {
-        explanation: explained(room, catalogue, await obstacles(caller), params, keptOf),
-      };
+      const obstaclesWith: ObstaclesWith = (enclave) => obstacles(caller, enclave);
+      return { explanation: await explained(room, catalogue, obstaclesWith, params, keptOf) };
     },
     'app.set': async ({ app, everybody = false, set = {}, unset = [] }, { caller }) => ({
       plan: await planState(room, { app, everybody, set, unset }, caller),
@@ -142,8 +158,8 @@ function applicationMethods(
 /** What the room of applications is opened with. */
 export interface ApplicationParts extends ProfilesParts {
   degraded: string | undefined;
-  /** Why profiles cannot be had by this caller. */
-  obstacles(caller: Request['caller']): Promise<Obstacles>;
+  /** Why profiles cannot be had by this caller, with this enclave as home. */
+  obstacles(caller: Request['caller'], enclave: string | undefined): Promise<Obstacles>;
   /** What of an application of this account is kept in memory now. */
   kept(account: number, app: string): Explanation['kept'];
 }

@@ -27,6 +27,7 @@ import { ProgramWatch } from '../profiles/program-watch.ts';
 import type { ProfilesRoom } from '../profiles/room.ts';
 import { Running } from '../profiles/running.ts';
 import { scopes, USERS } from '../profiles/scopes.ts';
+import { statedEnclave } from '../profiles/stated-grants.ts';
 import { UserScopes } from '../profiles/user-scopes.ts';
 import type { ViolationPolicy } from '../profiles/violation.ts';
 import { isPopulated } from '../writeback/program-groups.ts';
@@ -83,7 +84,8 @@ async function plannedFor(
 ): Promise<LaunchPlan> {
   let plan = planLaunch(launch);
   if (plan.profile === 'secure') {
-    const obstacles = await failingClosed(app, () => secure.obstacles(caller, enclave));
+    const home = enclave ?? statedEnclave(launch);
+    const obstacles = await failingClosed(app, () => secure.obstacles(caller, home));
     plan = planLaunch({ ...launch, obstacles });
   }
   // Who grants something counts on everything else being kept from the program, whatever it was to be at first.
@@ -189,8 +191,11 @@ async function answered(
   const byFile = recognised.by === 'executable';
   // Of what only goes by its name nothing is granted.
   const known = byFile ? { application } : {};
+  const enclave = asked.enclave ?? statedEnclave(launch);
   const apart =
-    chosen.profile === 'secure' ? await secure.way({ ...asked, ...known }, caller) : undefined;
+    chosen.profile === 'secure'
+      ? await secure.way({ ...asked, ...known, enclave }, caller)
+      : undefined;
   const notices = [...chosen.notices, ...(apart?.way.notices ?? [])];
   const plan = { ...chosen, ...apart?.way, notices };
   const { app } = asked;

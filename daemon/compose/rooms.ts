@@ -238,7 +238,8 @@ async function launchesOver(
     now: wallMs,
   });
   await secure.open();
-  const obstacles: ApplicationParts['obstacles'] = (caller) => secure.obstacles(caller);
+  const obstacles: ApplicationParts['obstacles'] = (caller, enclave) =>
+    secure.obstacles(caller, enclave);
   const { room: known, ...applications } = openApplications({
     ...{ ...parts, now: wallMs, obstacles },
     kept: (account, app) => launches.kept(account, app),

@@ -6,7 +6,7 @@ import { isShown } from './volume.ts';
 export type Home = { enclave: Enclave; path: string } | { obstacle: string };
 
 /**
- * The enclave that is to be the home of an application of this user: the one he names, or the only one that he has. Never another one than
+ * The enclave that is to be the home of an application of this user: the one that is named, by him or for it, or the only one that he has. Never another one than
  * before because that happens to be closed.
  */
 export async function homeOf(
@@ -23,7 +23,7 @@ export async function homeOf(
     };
   if (fitting.length > 1)
     return {
-      obstacle: `which enclave is to be its home is not said: \`--enclave NAME\`, one of ${fitting.map(({ name }) => name).join(', ')}`,
+      obstacle: `which enclave is to be its home is not said: \`--enclave NAME\`, or for each start \`personactl app set APP --enclave NAME\`, one of ${fitting.map(({ name }) => name).join(', ')}`,
     };
   const { name } = enclave;
   if (enclave.opened === undefined || !isShown(room, name))

@@ -135,6 +135,7 @@ export function assuranceOf(
     reach: [
       'root: everything',
       `other programs of uid ${uid}: the enclave at its path while it is open, the application's memory where the machine lets them trace it, what it shows and reads on the terminal`,
+      `other applications whose home is enclave ${enclave}: all that is in it`,
       'the kernel: a hole in it is a hole in these walls',
       'other users: nothing',
     ],

@@ -48,6 +48,8 @@ export interface FactValues {
   show: readonly string[];
   /** Folders that it can then read and write. */
   share: readonly string[];
+  /** The enclave of its user's that is then its home. */
+  enclave: string;
   /** Absolute paths of the programs that it is started by. */
   executables: readonly string[];
   /** Memory that it has on average, in bytes. */

@@ -1,4 +1,4 @@
-import { grantWords, parseSize, unsafeCharacters } from '../../ipc/values.ts';
+import { grantWords, isName, parseSize, unsafeCharacters } from '../../ipc/values.ts';
 import {
   cpuNeeds,
   type FactName,
@@ -46,6 +46,9 @@ function bytes(value: unknown): number {
     return bad('a size such as "512M"');
   }
 }
+
+const enclaveName = (value: unknown): string =>
+  typeof value === 'string' && isName(value) ? value : bad('a name such as "vault"');
 
 const amount = (value: unknown): number =>
   typeof value === 'number' && Number.isFinite(value) && value >= 0
@@ -99,6 +102,7 @@ const checks: { [K in FactName]: (value: unknown) => FactValues[K] } = {
   grants: listOf(oneOf(grantWords), 'words'),
   show: listOf(anyFolder, 'folders'),
   share: listOf(anyFolder, 'folders'),
+  enclave: enclaveName,
   executables: listOf(program, 'paths'),
   typicalMemory: bytes,
   processors: amount,

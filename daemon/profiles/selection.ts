@@ -82,7 +82,7 @@ const facts = [
   'diskWait',
 ] as const;
 /** Those that count on the word of who may decide only. */
-const grantFacts = ['grants', 'show', 'share'] as const;
+const grantFacts = ['grants', 'show', 'share', 'enclave'] as const;
 
 function textOf(fact: FactName, value: unknown): string {
   if (fact === 'diskWait') return `at most ${shareText(value as number)}`;

@@ -1,5 +1,6 @@
 import { isAbsolute, join } from 'node:path';
 import { type Application, atLeast, type FactValues, factOf } from './application.ts';
+import type { Found } from './catalogue.ts';
 import type { Grant } from './secure-way.ts';
 
 /** Paths as the user's: `~/` is his home. Who has none has nothing there. */
@@ -23,6 +24,12 @@ export function statedGrants(application: Application, home: string | undefined)
     ...at(said('show'), home).map((show) => ({ show })),
     ...at(said('share'), home).map((share) => ({ share })),
   ];
+}
+
+/** The enclave that is to be its home by the same word; none for what only calls itself so. Pure. */
+export function statedEnclave({ application, recognised }: Found): string | undefined {
+  const known = recognised.by === 'executable' ? factOf(application, 'enclave') : undefined;
+  return known !== undefined && atLeast(known.source, 'user') ? known.value : undefined;
 }
 
 /** What is stated, and what is asked for beside it. Pure. */

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
 import { executable, grantWord, applicationId as id, launchProfile as profile } from './launch.ts';
-import { count, uid } from './values.ts';
+import { count, name, uid } from './values.ts';
 
 const source = v.picklist(['admin', 'user', 'measured', 'imported', 'category']);
 const statable = [
@@ -20,6 +20,7 @@ const statable = [
   'grants',
   'show',
   'share',
+  'enclave',
   'executables',
 ] as const;
 /** What may be said of an application, and what is only measured. */
@@ -58,10 +59,11 @@ const facts = v.strictObject({
   cache: v.optional(texts),
   temporary: v.optional(texts),
   lossOk: v.optional(v.boolean()),
-  /** What it has when it is kept apart: things of the session, folders to read, folders to write. */
+  /** What it has when it is kept apart: things of the session, folders to read, folders to write; an enclave as home. */
   grants: v.optional(v.pipe(v.array(grantWord), v.maxLength(16))),
   show: v.optional(texts),
   share: v.optional(texts),
+  enclave: v.optional(name),
   executables: v.optional(texts),
 });
 

@@ -106,7 +106,7 @@ export const launchMethods = {
       /** Absent: as is known of the application. `secure` is answered by a plan for it, or refused. */
       profile: v.optional(launchProfile),
       grants: v.optional(launchGrants),
-      /** The enclave that is to be its home, if it is kept apart; absent: the only one that the caller has. */
+      /** The enclave that is to be its home, if it is kept apart; absent: the one that is stated, or the only one that the caller has. */
       enclave: v.optional(name),
       /** Only tell: the caller starts nothing, and is put nowhere. */
       dryRun: v.optional(v.boolean()),

@@ -21,7 +21,9 @@ test('several things can be said of an application at once', async (t) => {
     { root, env: { HOME: '/home/alice' } },
     ...words('app set paint --profile fast --loss-ok yes --memory 2G --name Paint'),
     ...words('--data /home/alice/.paint --data ~/.config/paint --cache /home/alice/.cache/paint'),
-    ...words('--executable /usr/bin/paint --needs libc6 --category Graphics --unset cpu'),
+    ...words(
+      '--executable /usr/bin/paint --needs libc6 --category Graphics --unset cpu --enclave art',
+    ),
   );
   t.is(said.status, 0, said.err);
   t.regex(said.out, /^firefox-esr\n/);
@@ -36,6 +38,7 @@ test('several things can be said of an application at once', async (t) => {
       data: ['~/.paint', '~/.config/paint'],
       cache: ['~/.cache/paint'],
       lossOk: true,
+      enclave: 'art',
       executables: ['/usr/bin/paint'],
     },
     unset: ['cpu'],

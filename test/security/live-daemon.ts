@@ -29,7 +29,7 @@ export function longScope(): Scope & { end(): Promise<void> } {
 }
 
 /** Ids that no account of the machine has. `owner` and `other` are called with the group, `user` without. */
-export const users = { owner: 31_001, other: 31_002, user: 31_003 } as const;
+export const users = { owner: 31_001, other: 31_002, user: 31_003, keeper: 31_004 } as const;
 
 /** Any group of this machine stands for the group of the control socket. */
 function someGroup(): { name: string; gid: number } {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nativeProgram } from '../../daemon/kernel/program-files.ts';
 import { compileLauncher, compileNative } from '../../scripts/launcher.ts';
-import { type Launched, launched } from '../ctl/launch-plans.ts';
+import { answered, type Launched } from '../ctl/launch-plans.ts';
 import {
   asUser,
   type Given,
@@ -30,7 +30,7 @@ export interface ApartGround {
   enclave(name: string, uid?: number, open?: boolean, bytes?: number): Promise<string>;
   /** What the daemon gives a user. */
   ask(uid: number, ...asked: Parameters<typeof asUser>[3][number]): Promise<Given>;
-  /** Starts the launcher as a user, and waits for its end. */
+  /** Starts the launcher as a user, again where it was not answered in time, and waits for its end. */
   run(uid: number, words: readonly string[], env?: Record<string, string>): Promise<Launched>;
 }
 
@@ -78,7 +78,7 @@ export async function apartGround(scope: Scope, root = privateTree(scope)): Prom
     run(uid, words, env = {}) {
       const [file = '', ...args] = [...becoming(uid), launcher, ...words];
       const PATH = '/usr/local/bin:/usr/bin:/bin';
-      return launched(file, args, { PATH, PERSONA_ROOT: daemon.root, ...env });
+      return answered(file, args, { PATH, PERSONA_ROOT: daemon.root, ...env });
     },
   };
 }

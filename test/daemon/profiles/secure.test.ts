@@ -22,7 +22,7 @@ import { processStat } from '../../../daemon/kernel/processes.ts';
 import type { Source } from '../../../daemon/profiles/application.ts';
 import { type Grant, secureWay } from '../../../daemon/profiles/secure-way.ts';
 import { choose } from '../../../daemon/profiles/selection.ts';
-import { statedGrants, withStated } from '../../../daemon/profiles/stated-grants.ts';
+import { statedEnclave, statedGrants, withStated } from '../../../daemon/profiles/stated-grants.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
 import { longScope, startLive, users } from '../../security/live-daemon.ts';
 import { type ApartGround, apartGround, apartNeeds, becoming } from '../../support/apart.ts';
@@ -256,6 +256,45 @@ real('what is stated is granted at each start, of that program alone', async (t)
   await set(me, { unset: ['profile', 'show', 'grants'] });
 });
 
+real('each application has the enclave as home that is stated for it', async (t) => {
+  const uid = users.keeper;
+  const [diary, bank] = [await ground.enclave('diary', uid), await ground.enclave('bank', uid)];
+  const set = async (app: string, set: object) => {
+    const { error } = await ground.ask(uid, 'app.set', { app, set, wait: true });
+    t.is(error, undefined);
+  };
+  const secure = { profile: 'secure' };
+  await set('writer', { ...secure, executables: ['/usr/bin/tee'], enclave: 'diary' });
+  await set('clerk', { ...secure, executables: ['/usr/bin/touch'], enclave: 'bank' });
+  const ends = async (wanted: number, ...words: string[]) => {
+    const { status, err } = await ground.run(uid, words);
+    t.is(status, wanted, err);
+  };
+  await ends(0, 'writer', '--', 'tee', 'note');
+  await ends(0, 'clerk', '--', 'touch', 'bill');
+  // On the command line another one is named; what only calls itself so has none.
+  await ends(0, '--enclave', 'bank', 'writer', '--', 'tee', 'once');
+  await ends(125, ...asked, 'writer', '--', 'touch', 'no');
+  await ends(125, ...asked, 'x', '--', 'sh', '-c', 'touch no');
+  t.deepEqual(readdirSync(diary), ['note']);
+  t.deepEqual(readdirSync(bank).sort(), ['bill', 'once']);
+  const { dev, ino } = statSync('/usr/bin/tee', { bigint: true });
+  const executable = { path: '/usr/bin/tee', device: `${dev}`, inode: `${ino}` };
+  const told = (await ground.ask(uid, 'app.explain', { executable })).result;
+  const { explanation } = told as Answer<'app.explain'>;
+  t.deepEqual([explanation.profile, explanation.refused], ['secure', undefined]);
+  t.regex(JSON.stringify(explanation.evidence), /"fact":"enclave","value":"diary"/);
+  const planned = { app: 'writer', executable, dryRun: true };
+  const plan = (await ground.ask(uid, 'launch.plan', planned)).result as Answer<'launch.plan'>;
+  t.regex(plan.assurance?.reach.join() ?? '', /other applications whose home is enclave diary/);
+  // No word opens the enclave of another user.
+  await set('writer', { enclave: 'vault' });
+  const { status, err } = await ground.run(uid, ['writer', '--', 'tee', 'note']);
+  t.is(status, 125);
+  t.regex(err, /this user has none called vault/);
+  t.false(existsSync(join(vault, 'note')));
+});
+
 real('of a display it is shown the socket, by whichever number', async (t) => {
   const runtime = `/run/user/${me}`;
   mkdirSync(runtime, { recursive: true, mode: 0o700 });
@@ -307,6 +346,15 @@ test('grants count when an administrator or the user states them, in folders of 
       ),
       [{ show: '/srv' }],
     );
+  const home = (source: Source, by: 'executable' | 'name') =>
+    statedEnclave({
+      application: { id: 'x', facts: { enclave: [{ ...of(source), value: 'vault' }] } },
+      recognised: by === 'name' ? { by, name: 'x' } : { by, path: '/x', device: '1', inode: '1' },
+    });
+  t.is(home('admin', 'executable'), 'vault');
+  t.is(home('user', 'executable'), 'vault');
+  t.is(home('imported', 'executable'), undefined);
+  t.is(home('user', 'name'), undefined);
   t.deepEqual(withStated(all, ['net', 'bus', { show: '/srv' }]), [...all, 'bus']);
 });
 
