@@ -116,5 +116,5 @@ export function escapeText(text: string): string {
 export const applicationIdPattern = /^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._+-]{0,127}$/;
 
 /** Things of its user's session, and the network, that a program in a sandbox may be given, one by one. */
-export const grantWords = ['net', 'display', 'sound', 'gpu', 'bus', 'agent'] as const;
+export const grantWords = ['net', 'display', 'wayland', 'sound', 'gpu', 'bus', 'agent'] as const;
 export type GrantWord = (typeof grantWords)[number];

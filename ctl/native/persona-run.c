@@ -218,7 +218,7 @@ static void put_executable(void) {
 
 // Takes an option that grants something. Answers how many words it has, 0 when it is none.
 static int grant(char **words, int left) {
-  static const char *const switches[] = {"--net", "--display", "--sound", "--gpu", "--bus", "--agent"};
+  static const char *const switches[] = {"--net", "--display", "--wayland", "--sound", "--gpu", "--bus", "--agent"};
   const char *before = granted++ == 0 ? "\"grants\":[" : ",";
   for (int i = 0; i < MANY(switches); i++)
     if (strcmp(words[0], switches[i]) == 0) return put(before, "", "\"", words[0] + 2, "\"", NULL), 1;

@@ -1,6 +1,8 @@
 /** What of its user's session a program in a sandbox may be given; everything is off unless asked for. */
 export interface SessionGrants {
   display?: boolean | undefined;
+  /** The same by Wayland alone. */
+  wayland?: boolean | undefined;
   sound?: boolean | undefined;
   gpu?: boolean | undefined;
   bus?: boolean | undefined;
@@ -15,10 +17,9 @@ export function sessionOptions(grants: SessionGrants, uid: number): string[] {
   const runtime = `/run/user/${uid}`;
   const options: string[] = [];
   const give = (path: string) => options.push('--bind-try', path, path);
-  if (grants.display) {
-    give('/tmp/.X11-unix');
+  if (grants.display) give('/tmp/.X11-unix');
+  if (grants.display || grants.wayland)
     for (const display of waylandDisplays) give(`${runtime}/${display}`);
-  }
   if (grants.sound) {
     give(`${runtime}/pipewire-0`);
     give(`${runtime}/pulse`);

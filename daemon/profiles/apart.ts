@@ -80,6 +80,8 @@ export class ApartPrograms {
 const grantTexts: Record<Extract<Grant, string>, string> = {
   net: 'the network of the machine, and what listens on it: services of this machine too',
   display: 'the display: by X11 it can see and type into every window',
+  wayland:
+    'the display by Wayland: its own windows, and what the compositor offers to all: on some the clipboard, and pictures of the screen',
   sound: 'sound: it can hear microphones',
   gpu: 'the graphics devices and their drivers',
   bus: 'the session bus: it can ask every program of the session to act for it, and be out of its walls',

@@ -65,7 +65,7 @@ const locale = ['ADDRESS', 'COLLATE', 'CTYPE', 'IDENTIFICATION', 'MEASUREMENT', 
 const kept = ['TERM', 'COLORTERM', 'NO_COLOR', 'TZ', 'LANG', 'LANGUAGE'].concat(
   locale.map((name) => `LC_${name}`),
 );
-const keptForDisplay = ['DISPLAY', 'WAYLAND_DISPLAY', 'XDG_SESSION_TYPE', 'XDG_CURRENT_DESKTOP'];
+const keptForWayland = ['WAYLAND_DISPLAY', 'XDG_SESSION_TYPE', 'XDG_CURRENT_DESKTOP'];
 
 const PATH = '/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games';
 /** Folders of programs that are shown as they are. */
@@ -138,6 +138,12 @@ function settingsOptions({ settings: folder, grants }: Apart): string[] {
     const path = `/etc/${name}`;
     return ['--ro-bind-try', path, path];
   });
+}
+
+/** By the variable alone a program would look for a display that it is not shown. */
+function keptFor(grants: readonly Grant[]): string[] {
+  if (grants.includes('display')) return ['DISPLAY', ...keptForWayland];
+  return grants.includes('wayland') ? keptForWayland : [];
 }
 
 function treeOptions(apart: Apart): string[] {
@@ -217,7 +223,7 @@ export function secureWay(apart: Apart): Way {
     environment: {
       set,
       unset: [],
-      keep: grants.includes('display') ? [...kept, ...keptForDisplay] : [...kept],
+      keep: [...kept, ...keptFor(grants)],
     },
     filter,
     notices: [],

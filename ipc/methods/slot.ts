@@ -71,6 +71,8 @@ export const grants = v.strictObject({
   net: v.optional(v.boolean()),
   home: v.optional(v.boolean()),
   display: v.optional(v.boolean()),
+  /** The same by Wayland alone. */
+  wayland: v.optional(v.boolean()),
   sound: v.optional(v.boolean()),
   gpu: v.optional(v.boolean()),
   bus: v.optional(v.boolean()),

@@ -191,8 +191,18 @@ built('both ask the same, with the file that is started', async (t) => {
   const given = await both(
     daemon.root,
     [
-      ...['--net', '--profile', 'fast', '--enclave', 'vault', '--agent', '--show', place],
-      ...['--share', '/srv', 'org.example.Editor', '--', './shell', '-c', 'echo $0'],
+      ...['--net', '--profile', 'fast', '--enclave', 'vault', '--wayland', '--agent'],
+      ...[
+        '--show',
+        place,
+        '--share',
+        '/srv',
+        'org.example.Editor',
+        '--',
+        './shell',
+        '-c',
+        'echo $0',
+      ],
     ],
     {},
     place,
@@ -201,7 +211,8 @@ built('both ask the same, with the file that is started', async (t) => {
   const [one, other] = daemon.requests.map((text) => JSON.parse(text.slice(0, -1)));
   t.deepEqual(one, other);
   t.like(one.data.params, { app: 'org.example.Editor', profile: 'fast', enclave: 'vault' });
-  t.deepEqual(one.data.params.grants, ['net', 'agent', { show: place }, { share: '/srv' }]);
+  const granted = ['net', 'wayland', 'agent', { show: place }, { share: '/srv' }];
+  t.deepEqual(one.data.params.grants, granted);
   t.regex(one.data.params.executable.path, /^\/.*sh$/);
   t.regex(`${one.data.params.executable.device} ${one.data.params.executable.inode}`, /^\d+ \d+$/);
 });

@@ -312,6 +312,22 @@ real('of a display it is shown the socket, by whichever number', async (t) => {
   const { out, err } = await ground.run(me, [...asked, '--display', ...words], env);
   t.is(out, 'wayland-1\nthere\n', err);
   t.is((await ground.run(me, [...asked, ...words], env)).out, '');
+  // By Wayland alone there is no way to X11.
+  const x11 = '/tmp/.X11-unix';
+  if (!existsSync(x11)) {
+    mkdirSync(x11);
+    t.teardown(() => rmSync(x11, { recursive: true }));
+  }
+  const looks = 'ls -d /run/user/*/* /tmp/.X11-unix 2>/dev/null; echo "$DISPLAY $WAYLAND_DISPLAY"';
+  const seen = async (grant: string) => {
+    const line = [...asked, grant, 'x', '--', 'sh', '-c', looks];
+    return (await ground.run(me, line, { ...env, DISPLAY: ':0' })).out;
+  };
+  t.is(await seen('--display'), `${runtime}/wayland-1\n${x11}\n:0 wayland-1\n`);
+  t.is(await seen('--wayland'), `${runtime}/wayland-1\n wayland-1\n`);
+  const dry = { app: 'x', profile: 'secure', grants: ['wayland'], dryRun: true };
+  const plan = (await ground.ask(me, 'launch.plan', dry)).result as Answer<'launch.plan'>;
+  t.regex(plan.assurance?.granted.join() ?? '', /^the display by Wayland: its own windows/);
 });
 
 test('grants count when an administrator or the user states them, in folders of that user', (t) => {
