@@ -17,7 +17,7 @@ import { FolderDisk } from './writeback/folder-disk.ts';
 import { type Recovered, recoverBox } from './writeback/generations.ts';
 import { isGone } from './writeback/memory-folder.ts';
 import { Late, ServedFolder, takeQuiet } from './writeback/served-folder.ts';
-import type { Answer, Ask, Task } from './writeback/talk.ts';
+import { type Answer, type Ask, STOPPING, type Task } from './writeback/talk.ts';
 
 function tell(answer: Answer): void {
   writeSync(1, `${JSON.stringify(answer)}\n`);
@@ -64,7 +64,7 @@ class Writer {
         return { said: 'ready' };
       case 'prepare':
         for (const folder of this.#folders) folder.prepare();
-        return { said: 'prepared' };
+        return { said: 'prepared', onFuse: this.#folders.some((one) => one.isOnFuse) ? 1 : 0 };
       case 'take':
         return this.#take(ask);
       case 'save':
@@ -112,6 +112,7 @@ class Writer {
     const { frozenMsMax } = this.#task;
     const begun = performance.now();
     try {
+      if (freezer) tell(STOPPING);
       freezer?.freeze(frozenMsMax);
       const untilMs = freezer ? begun + frozenMsMax : Number.POSITIVE_INFINITY;
       for (const folder of this.#folders) folder.take(mapped, untilMs);

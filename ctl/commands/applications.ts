@@ -197,6 +197,7 @@ export const applicationCommands = (): readonly Command[] => [
     summary: 'Write back now what your applications have in memory only.',
     about: [
       'Folders of an application with the profile `fast` lie in memory while it runs. By itself everything is written back at least every 30 seconds, and when it has ended. `status` shows since when what was written is in memory only.',
+      'For a moment an application stands still for that; one from which this is called (the terminal, say) does not: where it writes into mapped files it is written back at the next regular time instead.',
     ],
     operands: [{ ...app, optional: true }],
     flags: [

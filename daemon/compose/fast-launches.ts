@@ -10,6 +10,7 @@ import type { Paths } from '../config/paths.ts';
 import { planCreate, planRemove, planResize } from '../fast/plan.ts';
 import type { FastRoom } from '../fast/room.ts';
 import { accountOf } from '../kernel/accounts.ts';
+import { withAncestors } from '../kernel/ancestors.ts';
 import { type Hierarchy, readHierarchies, removeGroup } from '../kernel/cgroups.ts';
 import { bootId } from '../kernel/clock.ts';
 import type { Speed } from '../kernel/disk-speed.ts';
@@ -109,7 +110,8 @@ export class FastLaunches {
   readonly methods: Pick<Rooms, 'app.sync'> = {
     'app.sync': async ({ app, withinMs }, { caller }) => {
       const owner = caller.uid === 0 ? undefined : caller.uid;
-      const late = await this.sessions.syncNow(owner, app, withinMs);
+      const askers = withAncestors(caller.pid);
+      const late = await this.sessions.syncNow(owner, app, { withinMs, askers });
       const problem = `it is not on the disk within ${(withinMs ?? 0) / 1000} s, and goes on being written`;
       const applications = this.pages(owner, app).map((page) =>
         late.has(partitionName(page.app, page.owner.uid)) ? { ...page, problem } : page,

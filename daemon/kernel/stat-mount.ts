@@ -31,12 +31,12 @@ export interface MountStat {
 }
 
 /**
- * Device, inode and mount of what a link of /proc/PID points to, asking no file system: a hung server cannot hold us up.
+ * Device, inode and mount of what a link of /proc/PID points to, and which device it is `itself`, asking no file system: a hung server cannot hold us up.
  * Undefined when the process or the descriptor is gone, or is none of our business.
  */
 export function statProcLink(
   path: string,
-): { device: string; inode: bigint; mountId: number } | undefined {
+): { device: string; inode: bigint; mountId: number; itself: string } | undefined {
   const out = Buffer.alloc(SIZE);
   try {
     statx(AT_FDCWD, path, AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_INO | STATX_MNT_ID, out);
@@ -44,7 +44,8 @@ export function statProcLink(
     return undefined;
   }
   const inode = out.readBigUInt64LE(32);
-  return { device: deviceOf(out), inode, mountId: Number(out.readBigUInt64LE(144)) };
+  const itself = `${out.readUInt32LE(128)}:${out.readUInt32LE(132)}`;
+  return { device: deviceOf(out), inode, mountId: Number(out.readBigUInt64LE(144)), itself };
 }
 
 function deviceOf(out: Buffer): string {

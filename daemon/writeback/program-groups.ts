@@ -1,8 +1,10 @@
-import { processesOf, readKnob } from '../kernel/cgroups.ts';
+import { processesOf, readHierarchies, readKnob } from '../kernel/cgroups.ts';
 import { failedWith } from '../kernel/errno.ts';
 import { type FreezeFiles, freezeFilesOf } from '../kernel/freezer.ts';
+import { serveFuse } from '../kernel/fuse-servers.ts';
 import { mountedFor } from '../kernel/mounted-for.ts';
 import { PASSED_MAX } from '../kernel/passed-files.ts';
+import { folderOf } from '../kernel/placed-process.ts';
 import { type ProcessId, statOf } from '../kernel/processes.ts';
 import { sharedMappings } from '../kernel/shared-maps.ts';
 import type { Running } from './sync.ts';
@@ -45,6 +47,20 @@ export function freezeOf(groups: readonly ProgramGroup[]): FreezeFiles[] | undef
   return groups.length > STOPPED_MAX || stops.length < groups.length ? undefined : stops;
 }
 
+/** One of these processes is in one of these groups, or below it. */
+export function areIn(groups: readonly ProgramGroup[], pids: readonly number[]): boolean {
+  if (pids.length === 0 || groups.length === 0) return false;
+  return readHierarchies().some((hierarchy) => {
+    const within = groups.filter(
+      ({ version, folder }) =>
+        version === hierarchy.version && folder.startsWith(`${hierarchy.at}/`),
+    );
+    if (within.length === 0) return false;
+    const folders = pids.map((pid) => `${folderOf(pid, hierarchy)}/`);
+    return within.some(({ folder }) => folders.some((one) => one.startsWith(`${folder}/`)));
+  });
+}
+
 /** The very process has not ended. */
 export const isThere = (process: ProcessId): boolean => statOf(process) !== undefined;
 
@@ -78,5 +94,6 @@ export function runningIn(
     populated: groups.length + strays.length > 0,
     freezable,
     mapped: () => sharedMappings(all(), device),
+    servesFuse: () => serveFuse(all()),
   };
 }

@@ -3,6 +3,7 @@ import { failedWith } from '../kernel/errno.ts';
 import type { Fd } from '../kernel/fd.ts';
 import { copyMetadata, copyWithDigest, digestOfContent } from '../kernel/file-copy.ts';
 import { syncFileSystemOf } from '../kernel/files.ts';
+import { isOnFuse } from '../kernel/on-fuse.ts';
 import { namesIn, openBeneath, openOrMakeFolder, unlinkIn } from '../kernel/openat.ts';
 import { TreeWatch } from '../kernel/tree-watch.ts';
 import { recallBase, writeBase } from './base-record.ts';
@@ -40,6 +41,8 @@ export interface Parts {
 
 /** One folder that a program has in memory, and what of it was written back. One take is written before the next is begun. */
 export class ServedFolder {
+  /** A program serves its disk. */
+  readonly isOnFuse: boolean;
   readonly #disk: FolderDisk;
   readonly #place: Fd;
   readonly #memory: MemoryFolder;
@@ -56,6 +59,7 @@ export class ServedFolder {
   #count = 0;
 
   constructor({ parent, name, place }: Parts) {
+    this.isOnFuse = isOnFuse(parent);
     this.#disk = new FolderDisk(parent, name);
     this.#place = place;
     this.#memory = new MemoryFolder(openOrMakeFolder(place, 'data'));

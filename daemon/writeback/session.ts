@@ -7,6 +7,7 @@ import type { ProcessId } from '../kernel/processes.ts';
 import { deviceOf } from '../kernel/walked.ts';
 import type { Store } from '../store/store.ts';
 import {
+  areIn,
   freezableOf,
   freezeOf,
   isPopulated,
@@ -279,17 +280,18 @@ export class Session {
   }
 
   /** What runs now, which the writer may stop then. */
-  async #running(writer: WriterChild): Promise<Running> {
+  async #running(writer: WriterChild, isAsking: boolean): Promise<Running> {
     const { programs } = this.#served;
     const groups = this.#groups;
     const device = this.#device;
     this.#strays = await straysOf(groups, device, this.wanted.owner);
-    // Groups of others are not stopped.
-    const stops = this.#strays.length > 0 ? undefined : freezeOf(groups);
+    // Groups of others are not stopped, nor is who waits for the answer.
+    const stops = this.#strays.length > 0 || isAsking ? undefined : freezeOf(groups);
     this.#noteStops(stops === undefined ? [] : groups);
     await writer.mayStop(stops ?? []);
     return {
       ...runningIn(groups, this.#strays, device, stops !== undefined),
+      ...(isAsking && { spared: 'as this is asked for from within it: it will be, within 30 s' }),
       hasGrown: () => this.#served.programs !== programs,
     };
   }
@@ -302,9 +304,10 @@ export class Session {
     }
   }
 
-  #failed(error: unknown): void {
+  /** @param isRegular the next regular try is put off by it. */
+  #failed(error: unknown, isRegular = true): void {
     this.problem = textOf(error);
-    this.#triedMs = this.#elapsedMs();
+    if (isRegular) this.#triedMs = this.#elapsedMs();
     const { app, owner } = this.wanted;
     this.#parts.log.warn({ app, owner, problem: this.problem }, 'cannot write back, trying again');
   }
@@ -353,23 +356,31 @@ export class Session {
     });
   }
 
-  /** Writes back now what is in memory only. Throws why that cannot be. */
-  syncNow(): Promise<void> {
+  /**
+   * Writes back now what is in memory only. Throws why that cannot be.
+   * @param askers whoever waits for it, and all that started that: its terminal, say. Where they are in its groups nobody is stopped.
+   */
+  syncNow(askers: readonly number[] = []): Promise<void> {
     return this.#next(async () => {
-      if (this.state === 'serving') await this.#sync();
+      if (this.state === 'serving') await this.#sync(askers);
     });
   }
 
-  async #sync(): Promise<void> {
+  async #sync(askers: readonly number[] = []): Promise<void> {
+    const isAsking = areIn(this.#groups, askers);
     try {
       const writer = await this.#writing();
       const begunMs = this.#elapsedMs();
-      const { takenMs } = await sync(writer, () => this.#running(writer), this.#parts.now);
+      const { takenMs } = await sync(
+        writer,
+        () => this.#running(writer, isAsking),
+        this.#parts.now,
+      );
       this.takenMs = takenMs;
       this.#savedMs = begunMs;
       this.problem = undefined;
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, !isAsking);
       throw error;
     }
   }

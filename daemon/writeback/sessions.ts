@@ -261,14 +261,18 @@ export class Sessions {
 
   /**
    * Writes back now: all, those of one user, or one application. Problems are shown by `pages`. After `withinMs` it waits no longer, and
-   * answers the names of those that are still being written.
+   * answers the names of those that are still being written. `askers` are not stopped for it.
    */
-  async syncNow(owner?: number, app?: string, withinMs?: number): Promise<ReadonlySet<string>> {
+  async syncNow(
+    owner?: number,
+    app?: string,
+    { withinMs, askers = [] }: { withinMs?: number | undefined; askers?: readonly number[] } = {},
+  ): Promise<ReadonlySet<string>> {
     const sessions = this.#of(owner, app);
     const late = new Set(sessions.map(({ wanted }) => wanted.name));
     const all = Promise.all(
       sessions.map(async (one) => {
-        await one.syncNow().catch(() => undefined);
+        await one.syncNow(askers).catch(() => undefined);
         late.delete(one.wanted.name);
       }),
     );

@@ -1,4 +1,3 @@
-import type { Answer } from './talk.ts';
 import { type WriterChild, WriterFailed } from './writer-child.ts';
 
 /** How long one step may take; `stoppedMs`: one in which the program stands still, which its writer itself keeps much shorter. */
@@ -21,6 +20,10 @@ export interface Running {
   populated: boolean;
   /** It can be stopped for moments: the writer has been told which groups. */
   freezable: boolean;
+  /** Why it is not stopped, where it could be. */
+  spared?: string;
+  /** It serves a file system itself (FUSE). Unless told it may. */
+  servesFuse?(): Promise<boolean>;
   /** Files that it has mapped to write them, by inode. */
   mapped(): Promise<ReadonlySet<string>>;
   /** More of it has begun since this was found out: that was not stopped. */
@@ -35,8 +38,6 @@ export interface Synced {
   files: number;
   bytes: number;
 }
-
-type Taken = Extract<Answer, { said: 'taken' }>;
 
 /**
  * Writes back what a program has changed in memory, as it is at one moment: copies ahead, stops the program for what is left, lets it go on, and
@@ -55,19 +56,24 @@ export async function sync(
 
 async function take(writer: WriterChild, running: () => Promise<Running>, now: () => number) {
   for (let tries = 1; ; tries += 1) {
-    await writer.ask({ do: 'prepare' }, 'prepared', deadlines.prepareMs);
+    const { onFuse } = await writer.ask({ do: 'prepare' }, 'prepared', deadlines.prepareMs);
     const program = await running();
-    const { populated, freezable } = program;
+    const { populated } = program;
+    // Its writer would wait for a program that waits for its writer.
+    const servesDisk = onFuse === 1 && ((await program.servesFuse?.()) ?? true);
+    const spared = servesDisk ? 'as it may serve its own disk (FUSE)' : program.spared;
+    const freezable = program.freezable && spared === undefined;
     const mapped = populated ? [...(await program.mapped())] : [];
     // Bytes that change while they are copied would be torn.
-    if (mapped.length > 0 && !freezable)
-      throw new WriterFailed('it writes into mapped files, and cannot be stopped', true);
+    if (mapped.length > 0 && !freezable) {
+      const why = spared === undefined ? 'cannot be stopped' : `is not stopped, ${spared}`;
+      throw new WriterFailed(`it writes into mapped files, and ${why}`, true);
+    }
     const takenMs = now();
     const freeze = populated && freezable;
     const deadlineMs = freeze ? deadlines.stoppedMs : deadlines.copyMs;
-    const ask = { do: 'take' as const, mapped, freeze };
     try {
-      const { frozenMs }: Taken = await writer.ask(ask, 'taken', deadlineMs);
+      const { frozenMs } = await writer.take(mapped, freeze, deadlineMs);
       if (program.hasGrown?.()) throw new WriterFailed('it starts again and again', true);
       return { takenMs, frozenMs };
     } catch (error) {

@@ -25,13 +25,19 @@ export type Ask =
    */
   | { do: 'finish'; memory?: string };
 
+/** What a writer says before it stops the program. */
+export const STOPPING = { said: 'stopping' } as const;
+
 /** What a writer says. It is the word of the user as whom it runs. */
 export type Answer =
   | { said: 'measured'; names: number; bytes: number }
   | { said: 'verified'; same: 0 | 1 }
   | { said: 'opened'; files: number; bytes: number; skipped: number }
   | { said: 'ready' }
-  | { said: 'prepared' }
+  /** `onFuse`: a program serves the disk of a folder; it may be the one that would be stopped. */
+  | { said: 'prepared'; onFuse: 0 | 1 }
+  /** From now on the program is stopped; what was asked for is answered after it. */
+  | typeof STOPPING
   | { said: 'taken'; frozenMs: number }
   /** It would have taken longer than the program may stand still. */
   | { said: 'late' }

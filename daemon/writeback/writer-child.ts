@@ -1,13 +1,16 @@
 import type { Child } from '../kernel/exec.ts';
 import type { Fd } from '../kernel/fd.ts';
-import { type FreezeFiles, Freezer, letGo } from '../kernel/freezer.ts';
+import { FROZEN_MS_MAX, type FreezeFiles, Freezer, letGo } from '../kernel/freezer.ts';
 import { passFiles } from '../kernel/passed-files.ts';
 import { startWriter } from '../kernel/start-writer.ts';
-import type { Answer, Ask, Task } from './talk.ts';
+import { StandStill } from './stand-still.ts';
+import { type Answer, type Ask, STOPPING, type Task } from './talk.ts';
 
 /** Longest line of an answer: a problem and a path. */
 const LINE_MAX = 16_384;
 const PROBLEM_MAX = 400;
+const STOPPING_LINE = JSON.stringify(STOPPING);
+const BUSY = 'it is busy all the time';
 /** What takes no time is answered in this. */
 const ANSWER_MS = 60_000;
 
@@ -35,7 +38,7 @@ export function readAnswer<T extends Said>(line: string, wanted: T): AnswerTo<T>
   } catch {
     throw new WriterFailed('its writer says what is no answer');
   }
-  if (answer?.said === 'late') throw new WriterFailed('it is busy all the time', true);
+  if (answer?.said === 'late') throw new WriterFailed(BUSY, true);
   if (answer?.said === 'failed')
     throw new WriterFailed(String(answer.problem).slice(0, PROBLEM_MAX));
   const { said, ...counts } = answer ?? {};
@@ -51,12 +54,19 @@ export class WriterChild {
   /** Groups that it may have stopped, and what it knows of. */
   #stops: readonly FreezeFiles[] = [];
   #told: string | undefined = '';
+  readonly #frozenMsMax: number;
+  /** While it is asked to stop them for a moment. */
+  #stop: StandStill | undefined;
   #buffer = '';
   #waiting: ((line: string | undefined) => void) | undefined;
   #ended = false;
 
-  /** @param child reads a task first; `channel`: the other end of its descriptor 3, closed with it. */
-  constructor(child: Child, channel: Fd) {
+  /**
+   * @param child reads a task first; @param channel the other end of its descriptor 3, closed with it
+   * @param frozenMsMax the longest time for which it may stop programs
+   */
+  constructor(child: Child, channel: Fd, frozenMsMax = FROZEN_MS_MAX) {
+    this.#frozenMsMax = frozenMsMax;
     this.#child = child;
     this.#channel = channel;
     child.stdout.setEncoding('utf8');
@@ -71,7 +81,7 @@ export class WriterChild {
   static async start(task: Task): Promise<WriterChild> {
     const { child, channel } = await startWriter(task.caller.uid);
     child.stdin?.write(`${JSON.stringify(task)}\n`);
-    return new WriterChild(child, channel);
+    return new WriterChild(child, channel, task.frozenMsMax);
   }
 
   /** From now on it may stop these groups for moments, and no others. */
@@ -95,6 +105,7 @@ export class WriterChild {
     const lines = (this.#buffer + text).split('\n');
     this.#buffer = lines.pop() ?? '';
     for (const line of lines) {
+      if (line === STOPPING_LINE && this.#stop?.begin()) continue;
       if (this.#waiting === undefined) {
         this.#refuse();
         return;
@@ -136,6 +147,21 @@ export class WriterChild {
       throw new WriterFailed('its writer has ended');
     }
     return readAnswer(line, wanted);
+  }
+
+  /** Asks it to take a moment. Those whom it stops for that go on in time, even when it hangs then. Throws WriterFailed. */
+  async take(mapped: string[], freeze: boolean, deadlineMs: number): Promise<AnswerTo<'taken'>> {
+    const stop = new StandStill(this.#stops, this.#frozenMsMax);
+    this.#stop = stop;
+    try {
+      const taken = await this.ask({ do: 'take', mapped, freeze }, 'taken', deadlineMs);
+      // They have gone on while it was copied.
+      if (stop.isOver) throw new WriterFailed(BUSY, true);
+      return taken;
+    } finally {
+      stop.end();
+      this.#stop = undefined;
+    }
   }
 
   /** Ends it. What was saved stays. */

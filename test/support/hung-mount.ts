@@ -40,7 +40,7 @@ export function mountHung(at: string): { release(): void } {
 const FUSE_LOOKUP = 1;
 export const FUSE_INIT = 26;
 /** struct fuse_in_header; of a look-up the name follows. */
-const HEADER_BYTES = 40;
+export const HEADER_BYTES = 40;
 /** Else who looks for one name waits for the answer about another. */
 const FUSE_PARALLEL_DIROPS = 1 << 18;
 export const REQUEST_BYTES = 1 << 17;

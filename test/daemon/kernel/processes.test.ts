@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
+import { withAncestors } from '../../../daemon/kernel/ancestors.ts';
 import { attach, changeMount, unmount } from '../../../daemon/kernel/mounts.ts';
 import { leaderOf } from '../../../daemon/kernel/process-ids.ts';
 import {
@@ -95,6 +96,17 @@ test('a handle is refused when the number belongs to another process by now', as
   t.false(signalProcess(handle!, 'SIGKILL'));
   handle?.close();
   t.is(openProcess(stat!), undefined);
+});
+
+test('who has started a process is known, up to the first', async (t) => {
+  const child = partner(t, 'sh', '-c', 'sh -c "echo \\$\\$; read line"; echo over');
+  const pid = Number(await child.line());
+  const line = withAncestors(pid);
+  t.deepEqual(line.slice(0, 4), [pid, child.process.pid, process.pid, process.ppid]);
+  t.is(new Set(line).size, line.length);
+  child.say('');
+  t.is(await child.line(), 'over');
+  t.deepEqual(withAncestors(pid), [pid]);
 });
 
 test('a process cannot say by its name whose it is', async (t) => {

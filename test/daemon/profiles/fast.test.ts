@@ -63,9 +63,16 @@ test('folders in other ones come with them', (t) => {
 
 const games = { uid: 5, gid: 60 };
 const PATH = '/usr/local/bin:/usr/bin:/bin';
+const askSync = `
+import json, os, socket
+one = socket.socket(socket.AF_UNIX)
+one.connect(os.environ['PERSONA_ROOT'] + '/run/user.sock')
+one.send(json.dumps({'type': 'app.sync', 'data': {'id': 1, 'params': {}}}).encode() + b'\\f')
+print('answered' if one.recv(1) else 'refused')
+`;
 /**
  * Writes each line that it reads into a file of its folder. At `leave` it leaves a process behind, which writes what comes out of a pipe; at
- * `fill 5` it appends 5 MiB to another file.
+ * `fill 5` it appends 5 MiB to another file; at `sync` it asks the daemon to write back.
  */
 const paint = `#!/bin/sh
 cd "$(dirname "$0")/../games/.paint"
@@ -75,6 +82,8 @@ while read -r line; do
   if [ "$line" = leave ]; then
     setsid sh -c 'read -r last < ../pipe; echo "$last" > file' > /dev/null 2>&1 &
     echo "left $!"
+  elif [ "$line" = sync ]; then
+    python3 -c "${askSync}"
   elif set -- $line; [ "$1" = fill ]; then
     head -c "$2M" /dev/zero >> big 2> /dev/null && echo filled || echo full
   else
@@ -243,6 +252,10 @@ live(
     process.kill(writer, 'SIGCONT');
     t.is((await client.call('app.sync', {})).applications[0]?.problem, undefined);
     const name = partitionName('paint', games.uid);
+    const stops = () => readdirSync(join(machine.daemon.run, 'stops'));
+    t.deepEqual(stops(), [name]);
+    t.is(await two.write('sync'), 'answered');
+    t.deepEqual(stops(), [], 'who waits for the answer is not stopped');
     await t.throwsAsync(client.call('fast.rm', { name, wait: true }), { code: 'in-use' });
     await two.end();
     await until(async () => ((await pages()).length === 0 ? true : undefined));

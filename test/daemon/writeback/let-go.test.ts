@@ -1,15 +1,17 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { silentLog } from '../../../daemon/changes/log.ts';
+import { withAncestors } from '../../../daemon/kernel/ancestors.ts';
 import type { Hierarchy } from '../../../daemon/kernel/cgroups.ts';
+import { boottimeMs } from '../../../daemon/kernel/clock.ts';
 import { lockFile } from '../../../daemon/kernel/files.ts';
 import { openStore } from '../../../daemon/store/database.ts';
 import type { ProgramGroup } from '../../../daemon/writeback/program-groups.ts';
-import { Session } from '../../../daemon/writeback/session.ts';
+import { Session, SYNC_EVERY_MS } from '../../../daemon/writeback/session.ts';
 import { StopNotes } from '../../../daemon/writeback/stop-notes.ts';
 import { when } from '../../support/needs.ts';
 import { temporaryFolder } from '../../support/temp.ts';
@@ -29,7 +31,12 @@ const STOP = { 1: 'FROZEN', 2: '1' } as const;
 const GOES = { 1: 'THAWED', 2: '0' } as const;
 
 /** A session that an earlier daemon has left, and a program of it that writes into memory, in a group that can be stopped. */
-async function left(t: ExecutionContext, hierarchy: Hierarchy, others: ProgramGroup[] = []) {
+async function left(
+  t: ExecutionContext,
+  hierarchy: Hierarchy,
+  others: ProgramGroup[] = [],
+  elapsedMs = boottimeMs,
+) {
   const { home, memory, partition, writer } = await servedHome(t);
   const store = await openStore(join(temporaryFolder(t), 'test.db'));
   t.teardown(() => store.close());
@@ -46,7 +53,7 @@ async function left(t: ExecutionContext, hierarchy: Hierarchy, others: ProgramGr
   const session = new Session(
     {
       stops: new StopNotes(join(tree, 'run')),
-      ...{ store, log: silentLog, now: () => Date.now() },
+      ...{ store, log: silentLog, now: () => Date.now(), elapsedMs },
       makePartition: async () => partition,
       growPartition: async () => undefined,
       partitionOf: async () => partition,
@@ -59,7 +66,9 @@ async function left(t: ExecutionContext, hierarchy: Hierarchy, others: ProgramGr
   const { control } = program.stop;
   const stop = () => writeFileSync(control, STOP[version]);
   const goes = () => readFileSync(control, 'latin1').trim() === GOES[version];
-  return { session, tree, group: program.group, stop, goes, file: `${memory}/a` };
+  const { pid } = program.program.process;
+  const box = join(home, '.persona-app');
+  return { session, tree, group: program.group, pid: pid!, box, stop, goes, file: `${memory}/a` };
 }
 
 for (const [name, hierarchy] of ways) {
@@ -114,6 +123,29 @@ for (const [name, hierarchy] of ways) {
       writeFileSync(note, written);
       await session.close();
       t.deepEqual(notes(), []);
+    },
+  );
+
+  when(test, { root: true, other })(
+    `cgroup ${name}: nobody is stopped in a group of whoever asks for it, until it is due`,
+    async (t) => {
+      let nowMs = 100_000;
+      const { session, tree, pid, box } = await left(t, hierarchy!, [], () => nowMs);
+      const notes = () => readdirSync(join(tree, 'run/stops'));
+      await session.resume();
+      await session.syncNow(withAncestors(process.pid));
+      t.deepEqual(notes(), ['app']);
+      // Its writer cannot write: what was asked for fails, whether the program pauses or not.
+      chmodSync(box, 0);
+      nowMs += SYNC_EVERY_MS - 1;
+      await t.throwsAsync(session.syncNow(withAncestors(pid)));
+      t.deepEqual(notes(), []);
+      chmodSync(box, 0o700);
+      t.not(session.problem, undefined);
+      nowMs += 1;
+      await session.tick();
+      t.is(session.problem, undefined);
+      t.deepEqual(notes(), ['app']);
     },
   );
 }
