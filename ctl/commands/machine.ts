@@ -56,7 +56,7 @@ export const machineCommands = (): readonly Command[] => [
     summary: 'Show when each image was last hashed, and what is damaged.',
     about: [
       'Also how the machine was booted. Exit status 8 when something is damaged.',
-      'Volumes and enclaves are written in all the time, so there is no digest of what is in them, and nothing here says that it is what a program has written. Looked at is that the image holds the very file system that was made in it, the errors that the kernel has noted there, and that every block of a volume is set aside.',
+      'Volumes and enclaves are written in all the time, so there is no digest of what is in them, and nothing here says that it is what a program has written. Looked at is that the image holds the very file system that was made in it, the errors that the kernel has noted there, and that every block of it is set aside.',
     ],
     operands: [],
     flags: [],

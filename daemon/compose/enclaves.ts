@@ -16,7 +16,7 @@ import {
   planRemove,
 } from '../enclave/enclaves.ts';
 import type { GivenSecret } from '../enclave/given-secrets.ts';
-import { type EnclaveHealth, healthOfEnclaves } from '../enclave/health.ts';
+import { type EnclaveHealth, enclaveNotices, healthOfEnclaves } from '../enclave/health.ts';
 import { type Home, homeOf } from '../enclave/home.ts';
 import { IdleWatch } from '../enclave/idle.ts';
 import {
@@ -43,6 +43,8 @@ export interface Enclaves {
   any(): Promise<boolean>;
   /** Looks at the volume of each. */
   health(): Promise<EnclaveHealth[]>;
+  /** What wants a person, for the status page. */
+  notices(): Promise<{ text: string; command: string }[]>;
   /** After the engine has recovered: brings rows and machine together, and begins to look after idle ones. */
   settle(engine: Engine): Promise<void>;
   /** Lets go of everything but what is open. */
@@ -183,6 +185,7 @@ export function openEnclaves(parts: EnclaveRoomParts): Enclaves {
     home: (uid, wanted) => homeOf(room, uid, wanted),
     any: async () => (await readEnclaves(room.store)).length > 0,
     health: () => healthOfEnclaves(room),
+    notices: () => enclaveNotices(room),
     async settle(engine) {
       openPlaces(room);
       await settleEnclaves(room, heldNames(engine));

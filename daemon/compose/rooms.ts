@@ -108,7 +108,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const opened = await launchesOver(parts, { partitions, enclaves, fast });
   const { applications, inMemory, launches } = opened;
   const collectors = [new SlotCollector(slots.room, retention), unusedLayers(paths.state, store)];
-  const beside = { partitions, fast, volumes, governor, launches };
+  const beside = { partitions, fast, volumes, governor, enclaves, launches };
   const moreChecks = () => checksOf(partitions, volumes, governor, integrity);
   return {
     tasks: [
@@ -315,12 +315,13 @@ interface NoticeRooms {
   fast: ReturnType<typeof openFast>;
   volumes: VolumesRoom;
   governor: Governor;
+  enclaves: ReturnType<typeof openEnclaves>;
   launches: ReturnType<typeof openLaunches>;
 }
 
 /** What they have to tell a person. */
 async function noticesOf(
-  { partitions, fast, volumes, governor, launches }: NoticeRooms,
+  { partitions, fast, volumes, governor, enclaves, launches }: NoticeRooms,
   left: { text: string; command: string }[],
 ): Promise<{ text: string; command: string }[]> {
   return [
@@ -328,6 +329,7 @@ async function noticesOf(
     ...(await fast.notices()),
     ...volumeNotices(volumes),
     ...governor.notices(),
+    ...(await enclaves.notices()),
     ...launches.notices(),
     ...left,
   ];

@@ -3,6 +3,7 @@ import { memoryProtection } from '../kernel/assurances.ts';
 import { exists } from '../kernel/files.ts';
 import { lockedMemoryProblem } from '../kernel/locked-memory.ts';
 import { closesBeforeSleep } from '../kernel/sleep-unit.ts';
+import { missingText } from './blocks.ts';
 import { type Enclave, keyWords, type Way } from './enclave-rows.ts';
 import { derivationText } from './key-derivation.ts';
 import { readKeyRecord } from './key-record.ts';
@@ -23,7 +24,9 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
   const isOpen = opened !== undefined && isShown(room, name);
   const there = (await exists(volumeOf(room, enclave))) && (await exists(keyFileOf(room, id)));
   const account = accountOf(owner);
-  const problem = (await isHeld(room, enclave)) ? stillHeld[enclave.way] : room.problems.get(name);
+  const problem = (await isHeld(room, enclave))
+    ? stillHeld[enclave.way]
+    : (room.problems.get(name) ?? missingText(room, enclave));
   const inside = isOpen ? await insideOf(room, enclave) : [];
   return {
     name,

@@ -1,3 +1,4 @@
+import { missingText } from './blocks.ts';
 import { type Enclave, readEnclaves } from './enclave-rows.ts';
 import { type EnclaveRoom, volumeOf } from './room.ts';
 import { sealingOf } from './sealings.ts';
@@ -19,13 +20,26 @@ function healthOf(room: EnclaveRoom, enclave: Enclave): EnclaveHealth {
   const { name, owner, bytes } = enclave;
   const known = { name, owner, bytes, mounted: isShown(room, name) };
   try {
-    return { ...known, ...sealingOf(enclave).witness(volumeOf(room, enclave), enclave) };
+    const witness = sealingOf(enclave).witness(volumeOf(room, enclave), enclave);
+    const problem = witness.problem ?? missingText(room, enclave);
+    return { ...known, errors: witness.errors, ...(problem === undefined ? {} : { problem }) };
   } catch (error) {
     return { ...known, errors: 0, problem: `it cannot be read: ${(error as Error).message}` };
   }
 }
 
-/** Looks at the volumes of all enclaves: their identity, and the errors that the kernel has noted. */
+/** What of enclaves wants a person. */
+export async function enclaveNotices(
+  room: EnclaveRoom,
+): Promise<{ text: string; command: string }[]> {
+  return (await readEnclaves(room.store)).flatMap((enclave) => {
+    const missing = missingText(room, enclave);
+    if (missing === undefined) return [];
+    return [{ text: `enclave ${enclave.name}: ${missing}`, command: 'personactl system df' }];
+  });
+}
+
+/** Looks at the volumes of all enclaves: their identity, the errors that the kernel has noted, and that each of their blocks is set aside. */
 export async function healthOfEnclaves(room: EnclaveRoom): Promise<EnclaveHealth[]> {
   return (await readEnclaves(room.store)).map((enclave) => healthOf(room, enclave));
 }

@@ -5,6 +5,7 @@ import { unmount } from '../kernel/mounts.ts';
 import { makePrivatePlace } from '../kernel/private-place.ts';
 import { readRecord } from '../kernel/records.ts';
 import { statMount } from '../kernel/stat-mount.ts';
+import { takeBlocks } from './blocks.ts';
 import {
   changeKey,
   type Enclave,
@@ -24,6 +25,9 @@ import {
 } from './room.ts';
 import { enclaveRecord } from './tasks/create.ts';
 import { hideVolume, isShown } from './volume.ts';
+
+/** A start has no longer for the blocks of all volumes; what is missing then is taken when its enclave is opened. */
+const blocksMs = 30_000;
 
 /** Makes the place where enclaves are shown one from which nothing spreads. Before anything is shown. */
 export function openPlaces(room: EnclaveRoom): void {
@@ -47,9 +51,11 @@ export async function closePlaces(room: EnclaveRoom): Promise<void> {
  */
 export async function settleEnclaves(room: EnclaveRoom, busy: ReadonlySet<string>): Promise<void> {
   const known = await readEnclaves(room.store);
+  const until = performance.now() + blocksMs;
   for (const enclave of known.filter(({ name }) => !busy.has(name)))
     try {
       await settleOne(room, enclave);
+      if (performance.now() < until) await takeBlocks(room, enclave);
     } catch (err) {
       room.problems.set(enclave.name, (err as Error).message);
       room.log.error({ err, enclave: enclave.name }, 'cannot look after an enclave, going on');

@@ -1,6 +1,7 @@
 import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { bootId } from '../../kernel/clock.ts';
+import { takeBlocks } from '../blocks.ts';
 import { keyWords, markOpened } from '../enclave-rows.ts';
 import { readKeyRecord } from '../key-record.ts';
 import { unwrapFor } from '../master-key.ts';
@@ -32,6 +33,8 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
       if (master === undefined)
         throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
       await context.fault('unwrapped');
+      // Missing ones keep nobody out: his files are there, and the page says what is missing.
+      await told(folderOf(room, enclave.id), () => takeBlocks(room, enclave));
       // The last moment: what is opened from here on is waited for, and closed.
       if (beforeSleep && room.sleeps > 0)
         throw new PersonaError('enclave-state', {

@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -29,7 +30,7 @@ import { fscryptNeeds, requestWith } from '../../support/fscrypt.ts';
 import { mountImage } from '../../support/mount-image.ts';
 import { scratchFolder, unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
-import { type Asked, ask, mustDo, startSilent } from '../../support/silent-daemon.ts';
+import { type Asked, ask, mustDo, smallDisk, startSilent } from '../../support/silent-daemon.ts';
 import { close, create, holder, MiB, open, page, place, remove, right, wrong } from './vault.ts';
 
 const works = when(test, fscryptNeeds);
@@ -419,6 +420,50 @@ works('on a full disk nothing is made and nothing is left', async (t) => {
   writeFileSync(join(path, 'small'), 'x');
   await mustDo(daemon, close);
 });
+
+works(
+  'blocks that a copy has left out are taken again, or told while the disk is full',
+  async (t) => {
+    const { root: disk } = smallDisk(t, 160);
+    const here = await place(t, disk);
+    await mustDo(here.daemon, create(right, 48 * MiB));
+    const [image = ''] = volumesIn(disk);
+    const isWhole = () => lstatSync(image).blocks * 512 >= 48 * MiB;
+    const copy = () => {
+      run('cp', '--sparse=always', image, `${image}.copy`);
+      renameSync(`${image}.copy`, image);
+      t.false(isWhole());
+    };
+    copy();
+    await mustDo(here.daemon, open());
+    t.true(isWhole());
+    t.is((await page(here.daemon)).problem, undefined);
+    writeFileSync(join(here.path, 'note'), 'kept');
+    await mustDo(here.daemon, close);
+    copy();
+    const filler = join(disk, 'filler');
+    const { bavail, bsize } = statfsSync(disk);
+    run('fallocate', '-l', String(bavail * bsize - 32 * MiB), filler);
+    await mustDo(here.daemon, open());
+    t.is(readFileSync(join(here.path, 'note'), 'utf8'), 'kept');
+    const told = /^(enclave vault: )?4\d(\.\d+)? MiB of it are not set aside: make room/;
+    t.regex((await page(here.daemon)).problem ?? '', told);
+    const methods = here.daemon.rooms.methods(here.daemon.engine);
+    t.true((await methods.status.notices()).some(({ text }) => told.test(text)));
+    const { checks } = await methods['daemon.doctor']({}, right);
+    t.regex(checks.find(({ name }) => name === 'enclave vault')?.detail ?? '', told);
+    // Of one that was left open they are taken at the next start.
+    rmSync(filler);
+    const daemon = await here.again();
+    t.true(isWhole());
+    t.is((await page(daemon)).problem, undefined);
+    await mustDo(daemon, close);
+    // What is shorter than it was is not made to look whole.
+    run('truncate', '-s', '24M', image);
+    t.is((await ask(daemon, open())).status, 'failed');
+    t.is(lstatSync(image).size, 24 * MiB);
+  },
+);
 
 works('idle is closed, used is not', async (t) => {
   const { daemon, root, path } = await place(t);
