@@ -9,7 +9,7 @@ type Apart = NonNullable<Answer<'launch.plan'>['assurance']>;
 
 /** Who an application is kept apart from by what, and from whom not. */
 export function assuranceLines(apart: Apart, style: Style): Safe[] {
-  const { granted, disk, hardware, memory, swap, landlock, reach } = apart;
+  const { granted, disk, hardware, memory, protection, sameUser, swap, landlock, reach } = apart;
   const list = (title: string, texts: readonly string[]) => [
     style.bold(title),
     ...indented(texts.map((text) => say`${text}`)),
@@ -23,6 +23,8 @@ export function assuranceLines(apart: Apart, style: Style): Safe[] {
         ['disk', disk],
         ['hardware', hardware === 'none' ? 'none' : `${hardware}, not used`],
         ['memory', memory],
+        ['protection', protection],
+        ['same user', sameUser],
         ['swap', swap],
         ['landlock', landlock],
       ],

@@ -153,6 +153,8 @@ function assuranceLines(assurance: Assurance, style: Style): Safe[] {
     hardware,
     hardwareUsed,
     memory,
+    protection,
+    sameUser,
     swap,
     disk,
     key,
@@ -168,6 +170,8 @@ function assuranceLines(assurance: Assurance, style: Style): Safe[] {
         [
           ['hardware', found],
           ['memory', memory],
+          ['protection', protection],
+          ['same user', sameUser],
           ['swap', swap],
           ['disk', disk],
           ['key', key],

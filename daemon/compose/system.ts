@@ -2,12 +2,13 @@ import { release } from 'node:os';
 import { apiVersion } from '../../ipc/methods/daemon.ts';
 import type { Rooms } from '../api/rooms.ts';
 import type { Paths } from '../config/paths.ts';
+import { memoryProtection } from '../kernel/assurances.ts';
 import { wallMs } from '../kernel/clock.ts';
 import { readInventory } from '../kernel/inventory.ts';
 import type { Capabilities } from '../kernel/probe.ts';
 import type { Store } from '../store/store.ts';
 import { type Collector, collectables, planCollect } from '../system/collect.ts';
-import { type Check, capabilityPages, stateChecks } from '../system/doctor.ts';
+import { type Check, capabilityPages, protectionCheck, stateChecks } from '../system/doctor.ts';
 import { inventoryOf } from '../system/inventory.ts';
 import type { Space } from '../system/space.ts';
 import type { UpperPlace } from '../system/upper-volume.ts';
@@ -51,7 +52,11 @@ export function systemMethods(parts: SystemParts): SystemMethods {
       apiVersion,
       kernel: release(),
       capabilities: capabilityPages(machine),
-      checks: [...(await stateChecks(paths, space, lost, uppers)), ...(await parts.moreChecks())],
+      checks: [
+        ...(await stateChecks(paths, space, lost, uppers)),
+        protectionCheck(memoryProtection()),
+        ...(await parts.moreChecks()),
+      ],
     }),
   };
 }

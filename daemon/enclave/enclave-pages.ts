@@ -2,6 +2,7 @@ import { accountOf } from '../kernel/accounts.ts';
 import { memoryProtection } from '../kernel/assurances.ts';
 import { exists } from '../kernel/files.ts';
 import { lockedMemoryProblem } from '../kernel/locked-memory.ts';
+import { protectionText, sameUserOf } from '../kernel/processor-protection.ts';
 import { closesBeforeSleep } from '../kernel/sleep-unit.ts';
 import { missingText } from './blocks.ts';
 import { type Enclave, keyWords, type Way } from './enclave-rows.ts';
@@ -56,12 +57,14 @@ export const diskTexts: Record<Way, string> = {
 
 /** Who is kept out by what, and who is not: said as it is. */
 export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
-  const { hardware, encryption, swap } = memoryProtection();
+  const { hardware, encryption, swap, processor, ptraceScope } = memoryProtection();
   const unlocked = lockedMemoryProblem();
   return {
     hardware,
     hardwareUsed: false as const,
     memory: encryption,
+    protection: protectionText(processor),
+    sameUser: sameUserOf(ptraceScope),
     swap,
     disk: diskTexts[enclave.way],
     key: await keyText(room, enclave),

@@ -1,4 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
+import {
+  type ProcessorProtection,
+  protectionOf,
+  readVulnerabilities,
+} from './processor-protection.ts';
 
 /** Hardware that can keep memory from the rest of a machine. */
 export type Hardware = 'none' | 'sgx' | 'sev' | 'tdx' | 'trustzone';
@@ -11,6 +16,9 @@ export interface MemoryProtection {
   encryption: string;
   /** Where pages of programs go that do not fit. */
   swap: string;
+  processor: ProcessorProtection;
+  /** The text of kernel.yama.ptrace_scope; empty where the kernel has none. */
+  ptraceScope: string;
 }
 
 function textOf(path: string): string {
@@ -69,5 +77,7 @@ export function memoryProtection(): MemoryProtection {
     hardware: hardwareOf(cpuinfo, devices),
     encryption: memoryEncryptionOf(cpuinfo, devices),
     swap: swapOf(textOf('/proc/swaps')),
+    processor: protectionOf(cpuinfo, readVulnerabilities()),
+    ptraceScope: textOf('/proc/sys/kernel/yama/ptrace_scope'),
   };
 }

@@ -1,6 +1,7 @@
 import type { MemoryProtection } from '../kernel/assurances.ts';
 import type { ProcessNotes } from '../kernel/process-notes.ts';
 import { processStat, statOf } from '../kernel/processes.ts';
+import { protectionText, sameUserOf } from '../kernel/processor-protection.ts';
 import { foldersOf, type Grant } from './secure-way.ts';
 
 /** An application that was answered a plan to run apart, and the process that became it. */
@@ -132,6 +133,8 @@ export function assuranceOf(
     hardware: memory.hardware,
     hardwareUsed: false as const,
     memory: memory.encryption,
+    protection: protectionText(memory.processor),
+    sameUser: sameUserOf(memory.ptraceScope, 'apart'),
     swap: memory.swap,
     landlock: landlockText(landlock),
     reach: [

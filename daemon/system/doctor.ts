@@ -2,7 +2,9 @@ import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatSize } from '../../ipc/values.ts';
 import { type Paths, statePlaces } from '../config/paths.ts';
+import type { MemoryProtection } from '../kernel/assurances.ts';
 import type { Capabilities } from '../kernel/probe.ts';
+import { protectionText, sameUserOf } from '../kernel/processor-protection.ts';
 import { quarantineNotices } from './quarantine.ts';
 import type { Space } from './space.ts';
 import type { UpperPlace } from './upper-volume.ts';
@@ -104,6 +106,19 @@ async function volumeChecks(uppers: UpperPlace): Promise<Check[]> {
   if (usage === undefined) return [];
   const free = `${formatSize(usage.freeBytes)} of ${formatSize(usage.totalBytes)} free`;
   return [{ name, state: 'ok', detail: `${free} in ${usage.image}, all blocks set aside` }];
+}
+
+/**
+ * What keeps the memory of programs apart. A machine without the least of it is not what personad is made for; flaws of a processor are told, and
+ * are not the daemon's to mend.
+ */
+export function protectionCheck({ processor, ptraceScope }: MemoryProtection): Check {
+  const name = 'memory protection';
+  const detail = `${protectionText(processor)}; ${sameUserOf(ptraceScope)}`;
+  if (processor.noExecute !== false) return { name, state: 'ok', detail };
+  const fix =
+    'Turn no-execute pages (NX, XD) on in the setup of the firmware, and take noexec=off off the command line of the kernel.';
+  return { name, state: 'warning', detail, fix };
 }
 
 /** What was put aside: by a start, because nobody knew it, or by a restore. */

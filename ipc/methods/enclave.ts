@@ -42,6 +42,10 @@ export const assurance = v.strictObject({
   hardwareUsed: v.boolean(),
   /** Of the machine's memory: encrypted or not. */
   memory: v.string(),
+  /** What the processor keeps the memory of programs apart with, and its flaws. */
+  protection: v.string(),
+  /** Whether a program may read the memory of another one of its user. */
+  sameUser: v.string(),
   swap: v.string(),
   disk: v.string(),
   key: v.string(),

@@ -50,6 +50,10 @@ const apartness = {
   hardware,
   hardwareUsed: v.literal(false),
   memory: v.string(),
+  /** What the processor keeps the memory of programs apart with, and its flaws. */
+  protection: v.string(),
+  /** Whether other programs of its user may read its memory. */
+  sameUser: v.string(),
   swap: v.string(),
   landlock: v.string(),
   /** Who can still reach what is in it. */

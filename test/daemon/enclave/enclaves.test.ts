@@ -99,6 +99,7 @@ works(
     t.regex((await seen(uid))[0]?.problem ?? '', /another file system than the one/);
     const { checks } = await daemon.rooms.methods(daemon.engine)['daemon.doctor']({}, right);
     t.is(checks.find(({ name }) => name === 'enclave vault')?.state, 'failed');
+    t.regex(checks.find(({ name }) => name === 'memory protection')?.detail ?? '', /no-execute/);
     rmSync(image);
     t.regex((await seen(uid))[0]?.problem ?? '', /cannot be read: ENOENT/);
   },
@@ -151,6 +152,8 @@ works('a credential opens it as well as the same bytes by another way', async (t
   const methods = daemon.rooms.methods(daemon.engine);
   const { assurance } = await methods['enclave.show']({ enclave: 'vault' }, right);
   t.regex(assurance.key, /of credential vault-key/);
+  t.regex(assurance.protection, /no-execute pages/);
+  t.regex(assurance.sameUser, /read the memory of/);
   t.true(
     assurance.reach.closed.some((text) => text.startsWith('root on this machine: everything')),
   );

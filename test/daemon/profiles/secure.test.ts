@@ -473,6 +473,8 @@ real(
     t.regex(mine?.granted.join() ?? '', /network of the machine/);
     t.notRegex(mine?.apart.join() ?? '', /network: it has none/);
     t.regex(mine?.reach.join() ?? '', /root: everything/);
+    t.regex(mine?.protection ?? '', /no-execute pages/);
+    t.regex(mine?.sameUser ?? '', /read its memory|no program may read/);
     t.deepEqual(await seen(users.user), []);
     t.is((await seen(0)).length, 1);
     const { error } = await ground.ask(me, 'enclave.close', { enclave: 'vault', wait: true });
