@@ -31,7 +31,7 @@ const planMs = 310_000;
 /** How long to wait for a call; undefined for a change that is followed to its end. */
 export function deadlineOf(method: MethodName, params: object): number | undefined {
   const isChange =
-    /^(base\.(import|rm)|persona\.(create|import|verify|rm)|key\.(trust|revoke)|slot\.(create|move|rm|swap|rollback)|fast\.(create|resize|rm)|enclave\.(create|open|close|passwd|rm)|system\.(gc|scrub|backup|restore)|volume\.(create|resize|rm)|app\.set)$/;
+    /^(base\.(import|rm)|persona\.(create|import|verify|rm)|key\.(trust|revoke)|slot\.(create|move|rm|swap|rollback)|fast\.(create|resize|rm)|enclave\.(create|open|close|passwd|recovery|rm)|system\.(gc|scrub|backup|restore)|volume\.(create|resize|rm)|app\.set)$/;
   if (!isChange.test(method)) return longMs[method] ?? answerMs;
   return 'wait' in params ? undefined : planMs;
 }

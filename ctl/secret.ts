@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { PersonaError } from '../ipc/errors.ts';
 import type { EnclavePage } from '../ipc/methods/shapes.ts';
 import type { Call } from './call.ts';
+import { recoveryBytes } from './recovery-key.ts';
 import { upload } from './transfer.ts';
 
 type KeyKind = EnclavePage['key'];
@@ -45,6 +46,30 @@ async function passphrase(call: Call, prompt: string, twice: boolean): Promise<B
   throw new PersonaError('bad-value', { name: 'the passphrase', reason: 'the two differ' });
 }
 
+/** Sends bytes beside the messages, and wipes them. Returns the ticket that stands for them. */
+export async function sendBytes(call: Call, bytes: Buffer): Promise<string> {
+  try {
+    const client = await call.client();
+    const { ticket } = await client.call('bulk.open', { direction: 'secret' });
+    const data = async function* () {
+      yield bytes;
+    };
+    await upload(client.path, ticket, data(), () => {});
+    return ticket;
+  } finally {
+    bytes.fill(0);
+  }
+}
+
+async function recoveryKey(call: Call): Promise<Buffer> {
+  const typed = await call.io.secretLine('Recovery key: ');
+  try {
+    return recoveryBytes(typed.toString('latin1'));
+  } finally {
+    typed.fill(0);
+  }
+}
+
 /**
  * Asks for the key of an enclave, or reads its key file, and sends it beside the messages. Returns the ticket that stands for it;
  * nothing in a dry run. A credential is only named: the daemon has it, as the machine has its TPM. A passphrase that is typed for the first
@@ -61,18 +86,20 @@ export async function sendSecret(
   const path = call.text(`${prefix}key-file`);
   const key = path === undefined ? 'passphrase' : 'file';
   if (call.has('dry-run')) return { key };
-  const client = await call.client();
   const twice = isNew && process.getBuiltinModule('node:tty').isatty(0);
   const prompt = prefix === '' ? 'Passphrase: ' : 'New passphrase: ';
   const bytes = path === undefined ? await passphrase(call, prompt, twice) : keyFile(call, path);
-  try {
-    const { ticket } = await client.call('bulk.open', { direction: 'secret' });
-    const data = async function* () {
-      yield bytes;
-    };
-    await upload(client.path, ticket, data(), () => {});
-    return { secret: ticket, key };
-  } finally {
-    bytes.fill(0);
+  return { secret: await sendBytes(call, bytes), key };
+}
+
+/** What opens an enclave now: its key as above, or with --recovery its recovery key. */
+export async function sendPresent(
+  call: Call,
+): Promise<{ secret?: string; credential?: string; recovery?: true }> {
+  if (call.has('recovery')) {
+    if (call.has('dry-run')) return { recovery: true };
+    return { recovery: true, secret: await sendBytes(call, await recoveryKey(call)) };
   }
+  const { key: _, ...given } = await sendSecret(call, false);
+  return given;
 }

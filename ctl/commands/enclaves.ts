@@ -24,8 +24,13 @@ const tpm2: Flag = {
   summary: 'The TPM of the machine has the key: nothing is asked for.',
 };
 
+const recovery: Flag = {
+  name: 'recovery',
+  summary: 'Its recovery key is asked for, in the place of what opens it else.',
+};
+
 const ofTpm =
-  'With --tpm2 the enclave opens on this machine only, and by no passphrase: a TPM that breaks or is cleared loses it. It keeps out who has the disk, not who has the machine.';
+  'With --tpm2 the enclave opens on this machine only, and by no passphrase: a TPM that breaks or is cleared loses it, unless `personactl enclave recovery` has made another way in. It keeps out who has the disk, not who has the machine.';
 
 const ofCredential =
   'A credential is what an administrator has given to the service: `systemctl edit personad`, LoadCredentialEncrypted= or LoadCredential= (systemd-creds(1)), and a restart. What SetCredential= puts into a unit every user can read. A service with a credential that cannot be loaded does not start.';
@@ -44,7 +49,7 @@ export const enclaveCommands = (): readonly Command[] => [
       asked,
       ofCredential,
       ofTpm,
-      'A passphrase or key file that is lost cannot be replaced: nobody can open the enclave then. `personactl backup` does not hold enclaves.',
+      'A passphrase or key file that is lost cannot be replaced: without a recovery key (`personactl enclave recovery`) nobody can open the enclave then. `personactl backup` does not hold enclaves.',
     ],
     operands: [{ name: 'NAME', summary: 'Name of the new enclave.' }],
     flags: [
@@ -81,6 +86,7 @@ export const enclaveCommands = (): readonly Command[] => [
       keyFile,
       credential,
       tpm2,
+      recovery,
       {
         name: 'idle',
         value: 'SECONDS',
@@ -92,7 +98,7 @@ export const enclaveCommands = (): readonly Command[] => [
       },
       ...changeFlags,
     ],
-    exclusive: [['key-file', 'credential', 'tpm2']],
+    exclusive: [['key-file', 'credential', 'tpm2', 'recovery']],
     examples: [
       ['personactl enclave open vault --idle 600', ''],
       ['personactl enclave open vault --credential vault-key', 'for root'],
@@ -136,6 +142,7 @@ export const enclaveCommands = (): readonly Command[] => [
       keyFile,
       credential,
       tpm2,
+      recovery,
       {
         name: 'new-key-file',
         value: 'FILE',
@@ -151,7 +158,7 @@ export const enclaveCommands = (): readonly Command[] => [
       ...changeFlags,
     ],
     exclusive: [
-      ['key-file', 'credential', 'tpm2'],
+      ['key-file', 'credential', 'tpm2', 'recovery'],
       ['new-key-file', 'new-credential', 'new-tpm2'],
     ],
     examples: [
@@ -159,6 +166,23 @@ export const enclaveCommands = (): readonly Command[] => [
       ['personactl enclave passwd vault --key-file old.key --new-key-file new.key', ''],
     ],
     load: async () => (await import('../run/enclaves.ts')).passwd,
+  },
+  {
+    name: 'enclave recovery',
+    group: 'Enclaves',
+    summary: 'Make a recovery key: a second way into an enclave.',
+    about: [
+      'It is drawn here (260 bits) and shown once: write it down, and keep it elsewhere. It opens the enclave on any machine that has the volume with its key records, whatever becomes of the passphrase, key file, credential or TPM. Another one takes its place; `personactl enclave passwd` leaves it as it is.',
+      asked,
+    ],
+    operands: [enclave],
+    flags: [keyFile, credential, tpm2, ...changeFlags.filter(({ name }) => name !== 'no-wait')],
+    exclusive: [['key-file', 'credential', 'tpm2']],
+    examples: [
+      ['personactl enclave recovery vault', 'asks for the passphrase'],
+      ['personactl enclave passwd vault --recovery', 'another passphrase, for who has lost his'],
+    ],
+    load: async () => (await import('../run/enclaves.ts')).recovery,
   },
   {
     name: 'enclave rm',

@@ -7,7 +7,8 @@ import { columns, facts, indented } from '../print/columns.ts';
 import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { ago, moment } from '../print/time.ts';
-import { sendSecret } from '../secret.ts';
+import { newRecoveryKey, recoveryBytes } from '../recovery-key.ts';
+import { sendBytes, sendPresent, sendSecret } from '../secret.ts';
 
 function stateText({ state, problem }: EnclavePage, style: Style): Safe {
   if (problem !== undefined) return style.red(say`${state}: ${problem}`);
@@ -44,10 +45,9 @@ export async function create(call: Call): Promise<number | undefined> {
 export async function open(call: Call): Promise<number | undefined> {
   const enclave = call.name('ENCLAVE');
   const seconds = call.number('idle');
-  const { key: _, ...given } = await sendSecret(call, false);
   const params = {
     enclave,
-    ...given,
+    ...(await sendPresent(call)),
     ...(seconds !== undefined && { idleMs: seconds * 1000 }),
     ...(call.has('close-on-suspend') && { beforeSleep: true }),
   };
@@ -97,11 +97,33 @@ export async function sleep(call: Call): Promise<number | undefined> {
 /** `personactl enclave passwd` */
 export async function passwd(call: Call): Promise<number | undefined> {
   const enclave = call.name('ENCLAVE');
-  const { key: _, ...given } = await sendSecret(call, false);
+  const given = await sendPresent(call);
   const params = { enclave, ...given, new: await sendSecret(call, true, 'new-') };
   return runChange(call, 'enclave.passwd', params, (outcome) => {
     call.out.done(outcome, () => [
       say`Enclave ${call.out.style.bold(enclave)} opens by its new key only.`,
+    ]);
+    return undefined;
+  });
+}
+
+/** `personactl enclave recovery` */
+export async function recovery(call: Call): Promise<number | undefined> {
+  const enclave = call.name('ENCLAVE');
+  const { key: _, ...given } = await sendSecret(call, false);
+  const dryRun = call.has('dry-run');
+  const recoveryKey = newRecoveryKey();
+  const params = {
+    enclave,
+    ...given,
+    ...(!dryRun && { recovery: await sendBytes(call, recoveryBytes(recoveryKey)) }),
+  };
+  // Before the daemon replaces one of before: who is cut off then has seen the one that counts.
+  if (!dryRun && !call.out.json)
+    call.out.lines([say`Recovery key: ${call.out.style.bold(recoveryKey)}`]);
+  return runChange(call, 'enclave.recovery', params, (outcome) => {
+    call.out.done({ ...outcome, recoveryKey }, () => [
+      say`It opens enclave ${enclave} beside what does now: \`personactl enclave open ${enclave} --recovery\`. It is shown this once.`,
     ]);
     return undefined;
   });
@@ -216,6 +238,7 @@ export async function show(call: Call): Promise<undefined> {
             'key',
             enclave.credential === undefined ? enclave.key : say`credential ${enclave.credential}`,
           ],
+          ['recovery key', enclave.recovery ? 'there is one' : 'none'],
           ['made', moment(enclave.createdMs)],
           [
             'open since',

@@ -43,6 +43,7 @@ export const owned: Owned = {
   'enclave.open': { of: 'enclave', key: 'enclave' },
   'enclave.close': { of: 'enclave', key: 'enclave' },
   'enclave.passwd': { of: 'enclave', key: 'enclave' },
+  'enclave.recovery': { of: 'enclave', key: 'enclave' },
   'enclave.rm': { of: 'enclave', key: 'enclave' },
 };
 
@@ -75,6 +76,7 @@ export const rootParameters: RootParameters = {
   'enclave.create': ({ credential }) => ofCredential(credential),
   'enclave.open': ({ credential }) => ofCredential(credential),
   'enclave.passwd': (params) => ofCredential(params.credential ?? params.new.credential),
+  'enclave.recovery': ({ credential }) => ofCredential(credential),
   'app.set': ({ everybody }) =>
     everybody === true ? 'only root may say something for everybody' : undefined,
   'slot.create': ({ owner, volume }) =>

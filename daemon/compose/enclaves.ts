@@ -13,6 +13,7 @@ import {
   planCreate,
   planOpen,
   planPasswd,
+  planRecovery,
   planRemove,
 } from '../enclave/enclaves.ts';
 import type { GivenSecret } from '../enclave/given-secrets.ts';
@@ -131,7 +132,7 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
     },
     'enclave.open': async (params, request) => {
       const { key } = await enclaveOf(room, params.enclave);
-      const secret = secretOf(request, key, params);
+      const secret = secretOf(request, params.recovery ? 'passphrase' : key, params);
       return {
         plan: await planOpen(room, { ...params, secret }, request.caller),
         answer: async () => ({ enclave: await pageOf(params.enclave) }),
@@ -149,7 +150,7 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
       }),
     'enclave.passwd': async ({ new: next, ...params }, request) => {
       const { key } = await enclaveOf(room, params.enclave);
-      const secret = secretOf(request, key, params);
+      const secret = secretOf(request, params.recovery ? 'passphrase' : key, params);
       const nextSecret = secretOf(request, next.key, next);
       return {
         plan: await planPasswd(
@@ -157,6 +158,15 @@ function enclaveMethods(room: EnclaveRoom, engine: Engine): EnclaveMethods {
           { ...params, secret, next: { ...next, secret: nextSecret } },
           request.caller,
         ),
+        answer: async () => ({ enclave: await pageOf(params.enclave) }),
+      };
+    },
+    'enclave.recovery': async ({ recovery: ticket, ...params }, request) => {
+      const { key } = await enclaveOf(room, params.enclave);
+      const secret = secretOf(request, key, params);
+      const recovery = secretOf(request, 'passphrase', { secret: ticket });
+      return {
+        plan: await planRecovery(room, { ...params, secret, recovery }, request.caller),
         answer: async () => ({ enclave: await pageOf(params.enclave) }),
       };
     },

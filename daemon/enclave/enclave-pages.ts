@@ -8,7 +8,7 @@ import { missingText } from './blocks.ts';
 import { type Enclave, keyWords, type Way } from './enclave-rows.ts';
 import { derivationText } from './key-derivation.ts';
 import { readKeyRecord } from './key-record.ts';
-import { anchorOf, type EnclaveRoom, keyFileOf, volumeOf } from './room.ts';
+import { anchorOf, type EnclaveRoom, keyFileOf, recoveryFileOf, volumeOf } from './room.ts';
 import { sleepDeadlineMs } from './sleep.ts';
 import { insideOf, isHeld, isShown } from './volume.ts';
 
@@ -36,6 +36,7 @@ export async function enclavePage(room: EnclaveRoom, enclave: Enclave) {
     type: enclave.way,
     key,
     ...(credential === undefined ? {} : { credential }),
+    ...((await exists(recoveryFileOf(room, id))) && { recovery: true as const }),
     state: isOpen ? ('open' as const) : there ? ('closed' as const) : ('missing' as const),
     path: anchorOf(room, name),
     createdMs,
@@ -73,7 +74,7 @@ export async function assuranceOf(room: EnclaveRoom, enclave: Enclave) {
         ? 'locked and wiped in our memory; copies that the runtime, the socket and the kernel make for a moment are not ours to wipe'
         : `wiped, but not locked in our memory (${unlocked})`,
     sleep: sleepText(enclave),
-    reach: reachOf(enclave),
+    reach: reachOf(enclave, await exists(recoveryFileOf(room, enclave.id))),
   };
 }
 
@@ -88,7 +89,9 @@ async function keyText(room: EnclaveRoom, { id, key, credential }: Enclave): Pro
           : '';
     return `aes-256-gcm under ${derivationText(derivation)}${from}`;
   } catch {
-    return 'lost: nobody can open this enclave';
+    return (await exists(recoveryFileOf(room, id)))
+      ? 'lost: only its recovery key opens this enclave'
+      : 'lost: nobody can open this enclave';
   }
 }
 
@@ -108,13 +111,16 @@ function sleepText({ opened, way }: Enclave): string {
     : 'does not close it, though that was asked for: nothing here runs `personactl enclave sleep` before it (`systemctl enable personad-sleep.service`)';
 }
 
-function reachOf({ owner, key }: Enclave): { closed: string[]; open: string[] } {
+function reachOf({ owner, key }: Enclave, recovery: boolean): { closed: string[]; open: string[] } {
   return {
     closed: [
       'whoever has the disk, and root: the encrypted volume, to copy, alter, or destroy; not what is in it',
       key === 'tpm2'
         ? 'root on this machine, and whoever can start a system of his own on it: everything, for its TPM asks nobody; the disk in another machine: nothing'
         : `whoever learns the ${keyWords[key]} and has the volume with its key record: everything`,
+      ...(recovery
+        ? ['whoever learns its recovery key and has the volume with its key record: everything']
+        : []),
       ...(key === 'credential'
         ? [
             'root on this machine: everything, for the running service holds the credential, and so does the file or unit that it was loaded from; encrypted to a TPM or the host (systemd-creds), only a thief of the disk is kept out',

@@ -4,12 +4,13 @@ import { checkName, formatSize } from '../../ipc/values.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Json, TaskSpec } from '../changes/task.ts';
 import { accountOf } from '../kernel/accounts.ts';
+import { exists } from '../kernel/files.ts';
 import { lockedBytesMax } from '../kernel/locked-memory.ts';
 import { luksProblem } from '../kernel/luks.ts';
 import { tpmProblem } from '../kernel/tpm-seal.ts';
 import { type Enclave, type KeyKind, readEnclave, readEnclaves, type Way } from './enclave-rows.ts';
 import type { GivenSecret } from './given-secrets.ts';
-import { type EnclaveRoom, enclaveOf } from './room.ts';
+import { type EnclaveRoom, enclaveOf, recoveryFileOf } from './room.ts';
 import { volumeBytesMin } from './volume.ts';
 
 /** Who asks, as the kernel recorded it. */
@@ -128,18 +129,35 @@ function wrongState(enclave: string, action: string, state: string): PersonaErro
   return new PersonaError('enclave-state', { enclave, action, state });
 }
 
+/** Throws `bad-value` where a recovery key is to open an enclave that has none. */
+async function checkRecovery(
+  room: EnclaveRoom,
+  { id, name }: Enclave,
+  recovery: boolean | undefined,
+): Promise<{ recovery?: true }> {
+  if (recovery !== true) return {};
+  if (await exists(recoveryFileOf(room, id))) return { recovery };
+  throw new PersonaError('bad-value', {
+    name: 'the recovery key',
+    reason: `enclave ${name} has none`,
+  });
+}
+
 /** Opens an enclave. Throws enclave-not-found, enclave-state, bad-value. */
 export async function planOpen(
   room: EnclaveRoom,
   params: {
     enclave: string;
     secret: GivenSecret | undefined;
+    /** The secret is the recovery key. */
+    recovery?: boolean | undefined;
     idleMs?: number | undefined;
     beforeSleep?: boolean | undefined;
   },
   caller: EnclaveCaller,
 ): Promise<Plan> {
-  const { name, opened } = await enclaveOf(room, params.enclave);
+  const enclave = await enclaveOf(room, params.enclave);
+  const { name, opened } = enclave;
   if (opened !== undefined) throw wrongState(name, 'open', 'open');
   const { idleMs, beforeSleep } = params;
   if (idleMs !== undefined && idleMs < idleMsMin)
@@ -147,8 +165,10 @@ export async function planOpen(
       name: '--idle',
       reason: `it is at least ${idleMsMin / 1000} seconds`,
     });
+  const recovery = await checkRecovery(room, enclave, params.recovery);
   const given = {
     enclave: name,
+    ...recovery,
     ...kept(room, params.secret),
     ...(idleMs === undefined ? {} : { idleMs }),
     ...(beforeSleep === true ? { beforeSleep } : {}),
@@ -190,18 +210,23 @@ export async function planPasswd(
   params: {
     enclave: string;
     secret: GivenSecret | undefined;
+    /** The present secret is the recovery key. */
+    recovery?: boolean | undefined;
     next: { key: KeyKind; credential?: string | undefined; secret: GivenSecret | undefined };
   },
   caller: Pick<EnclaveCaller, 'uid'>,
 ): Promise<Plan> {
-  const { name } = await enclaveOf(room, params.enclave);
+  const enclave = await enclaveOf(room, params.enclave);
+  const { name } = enclave;
   const { key, credential } = params.next;
   checkKey(key, credential);
+  const recovery = await checkRecovery(room, enclave, params.recovery);
   const { secret: nextSecret } = kept(room, params.next.secret);
   const given = {
     enclave: name,
     key,
     ...(credential === undefined ? {} : { credential }),
+    ...recovery,
     ...kept(room, params.secret),
     ...(nextSecret === undefined ? {} : { nextSecret }),
   };
@@ -211,6 +236,35 @@ export async function planPasswd(
     ownerUid: caller.uid,
     holds: [`enclave:${name}`],
     tasks: ['wrap-again', 'commit-passwd', 'replace-key'].map((step) =>
+      task(`enclaves.${step}`, given),
+    ),
+    needs: { bytes: SMALL_BYTES },
+  };
+}
+
+/** Makes a recovery key, by which an enclave opens beside what opens it now; it replaces the one of before. Throws enclave-not-found, bad-value. */
+export async function planRecovery(
+  room: EnclaveRoom,
+  params: {
+    enclave: string;
+    secret: GivenSecret | undefined;
+    recovery: GivenSecret | undefined;
+  },
+  caller: Pick<EnclaveCaller, 'uid'>,
+): Promise<Plan> {
+  const { name } = await enclaveOf(room, params.enclave);
+  const { secret: recoverySecret } = kept(room, params.recovery);
+  const given = {
+    enclave: name,
+    ...kept(room, params.secret),
+    ...(recoverySecret === undefined ? {} : { recoverySecret }),
+  };
+  return {
+    kind: 'enclave.recovery',
+    summary: `make a recovery key of enclave ${name}`,
+    ownerUid: caller.uid,
+    holds: [`enclave:${name}`],
+    tasks: ['wrap-recovery', 'commit-recovery', 'replace-recovery'].map((step) =>
       task(`enclaves.${step}`, given),
     ),
     needs: { bytes: SMALL_BYTES },

@@ -1,7 +1,8 @@
+import { PersonaError } from '../../ipc/errors.ts';
 import type { LockedBytes } from '../kernel/locked-memory.ts';
-import type { Enclave } from './enclave-rows.ts';
-import { type KeyRecord, unwrap, wrap } from './key-record.ts';
-import type { EnclaveRoom } from './room.ts';
+import { type Enclave, keyWords } from './enclave-rows.ts';
+import { type KeyRecord, readKeyRecord, unwrap, wrap } from './key-record.ts';
+import { type EnclaveRoom, keyFileOf, recoveryFileOf } from './room.ts';
 import { newSecret, sealSecret, unsealSecret } from './tpm-secret.ts';
 
 /** Wraps the key of an enclave by what is to open it: the secret of this name, or one that only the TPM will know. Throws `tpm-refused`. */
@@ -19,8 +20,7 @@ export async function wrapFor(
   return { ...(await wrap(id, identifier, master, random)), sealed };
 }
 
-/** The key of an enclave again, for the caller to wipe; undefined when the secret is not the right one. Throws `tpm-refused`. */
-export async function unwrapFor(
+async function unwrapFor(
   room: EnclaveRoom,
   enclave: Enclave,
   record: KeyRecord,
@@ -29,4 +29,27 @@ export async function unwrapFor(
   if (record.sealed === undefined) return await unwrap(record, room.secrets.take(secret));
   using unsealed = await unsealSecret(enclave, record.sealed);
   return await unwrap(record, unsealed);
+}
+
+/** What is to give the key of an enclave. */
+export interface Opener {
+  /** The name of the secret. */
+  secret: string;
+  /** It is the recovery key, whatever else opens the enclave. */
+  recovery?: boolean | undefined;
+}
+
+/** The key of an enclave again, for the caller to wipe, and what was kept with it. Throws `wrong-key`, `tpm-refused`, `state-damaged`. */
+export async function masterOf(
+  room: EnclaveRoom,
+  enclave: Enclave,
+  { secret, recovery = false }: Opener,
+): Promise<{ record: KeyRecord; master: LockedBytes }> {
+  const { id, name, key } = enclave;
+  const file = recovery ? recoveryFileOf(room, id) : keyFileOf(room, id);
+  const record = await readKeyRecord(file, id);
+  const master = await unwrapFor(room, enclave, record, secret);
+  if (master !== undefined) return { record, master };
+  const word = recovery ? 'recovery key' : keyWords[key];
+  throw new PersonaError('wrong-key', { enclave: name, key: word });
 }

@@ -71,6 +71,16 @@ export function nextKeyFileOf(room: Pick<EnclaveRoom, 'paths'>, id: string): str
   return join(folderOf(room, id), 'key-next.json');
 }
 
+/** The key of an enclave wrapped by its recovery key, where it has one. */
+export function recoveryFileOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(folderOf(room, id), 'recovery.json');
+}
+
+/** The next one, while another recovery key is made. */
+export function nextRecoveryFileOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
+  return join(folderOf(room, id), 'recovery-next.json');
+}
+
 /** What says of a volume what it is, without the database. */
 export function recordOf(room: Pick<EnclaveRoom, 'paths'>, id: string): string {
   return join(folderOf(room, id), 'enclave.json');

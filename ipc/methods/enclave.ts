@@ -16,6 +16,8 @@ export const enclavePage = v.strictObject({
   key: keyKind,
   /** The name of the credential that it was made with. */
   credential: v.optional(v.string()),
+  /** A recovery key opens it, too. */
+  recovery: v.optional(v.literal(true)),
   /** `missing`: its volume or its key is not where it was. */
   state: v.picklist(['open', 'closed', 'missing']),
   /** Where it is while it is open. */
@@ -99,6 +101,8 @@ export const enclaveMethods = {
       enclave: name,
       secret,
       credential,
+      /** The secret is the recovery key. */
+      recovery: v.optional(v.boolean()),
       /** Close it by itself after so long without use. */
       idleMs: v.optional(count),
       /** Close it before the machine sleeps, also while programs use it. */
@@ -141,8 +145,22 @@ export const enclaveMethods = {
       enclave: name,
       secret,
       credential,
+      /** The secret is the recovery key. */
+      recovery: v.optional(v.boolean()),
       /** What opens it from then on. */
       new: v.strictObject({ key: keyKind, secret, credential }),
+    },
+    { enclave: enclavePage },
+  ),
+  'enclave.recovery': change(
+    'group',
+    'Makes a recovery key, which opens an enclave beside what opens it now, in the place of the one of before.',
+    {
+      enclave: name,
+      secret,
+      credential,
+      /** The recovery key: the caller draws it, so that it is in no answer. */
+      recovery: secret,
     },
     { enclave: enclavePage },
   ),

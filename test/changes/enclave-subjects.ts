@@ -43,6 +43,9 @@ const remove: Asked = (methods) => methods['enclave.rm']({ enclave: 'vault' }, r
 const passwd: Asked = (methods) =>
   methods['enclave.passwd']({ enclave: 'vault', secret, new: { key: 'file', secret } }, request);
 
+const recovery: Asked = (methods) =>
+  methods['enclave.recovery']({ enclave: 'vault', secret, recovery: secret }, request);
+
 const placeOf = (folder: string) => join(pathsOf(folder).run, 'enclaves/vault');
 
 /** A closed enclave with a file in it; built once per process. */
@@ -119,5 +122,7 @@ export const enclaveOpen = subject(open, 'closed');
 export const enclaveClose = subject(close, 'open');
 /** Of one that a passphrase opens; a file does from then on. */
 export const enclavePasswd = subject(passwd, 'closed');
+/** Of one that has no recovery key yet. */
+export const enclaveRecovery = subject(recovery, 'closed');
 /** Of one that is closed. */
 export const enclaveRemove = subject(remove, 'closed');

@@ -6,13 +6,21 @@ import {
   enclaveCreate,
   enclaveOpen,
   enclavePasswd,
+  enclaveRecovery,
   enclaveRemove,
   removeEnclaves,
 } from './enclave-subjects.ts';
 import { proveChange } from './proofs.ts';
 
 const module = new URL('./enclave-subjects.ts', import.meta.url).href;
-const changes = { enclaveCreate, enclaveOpen, enclaveClose, enclavePasswd, enclaveRemove };
+const changes = {
+  enclaveCreate,
+  enclaveOpen,
+  enclaveClose,
+  enclavePasswd,
+  enclaveRecovery,
+  enclaveRemove,
+};
 
 test.after.always(removeEnclaves);
 

@@ -28,6 +28,7 @@ async function served(t: ExecutionContext) {
         : { changeId: 1, result: { enclave: closedEnclave } },
     'enclave.open': () => ({ changeId: 2, result: { enclave } }),
     'enclave.close': () => ({ changeId: 3, result: { enclave: 'vault', held: true } }),
+    'enclave.recovery': () => ({ changeId: 6, result: { enclave: closedEnclave } }),
     'enclave.passwd': () => ({ changeId: 5, result: { enclave: closedEnclave } }),
     'enclave.rm': () => ({ changeId: 4, result: { enclave: 'vault', freedBytes: 16_777_216 } }),
   });
@@ -90,6 +91,30 @@ test('a change of the key sends the present one and the new one, each by a ticke
     [
       { enclave: 'tax', secret: ticket, new: { secret: ticket, key: 'passphrase' }, wait: true },
       { enclave: 'tax', secret: ticket, new: { key: 'tpm2' }, wait: true },
+    ],
+  );
+});
+
+test('a recovery key is shown once, sent beside the messages, and typed as people type', async (t) => {
+  const { root, calls, uploads } = await served(t);
+  const made = await personactl({ root, typed: ['canary'] }, 'enclave', 'recovery', 'tax');
+  const key = /^Recovery key: ((?:[0-9a-z]{4}-){12}[0-9a-z]{4})$/m.exec(made.out)?.[1] ?? '';
+  const plain = key.replaceAll('-', '');
+  t.is(uploads.get(ticket)?.toString(), plain, made.err);
+  const typed = ` ${key.toUpperCase().replaceAll('0', 'O').replaceAll('1', 'l').replaceAll('-', ' ')}`;
+  uploads.set(ticket, Buffer.alloc(0));
+  await personactl({ root, typed: [typed] }, 'enclave', 'open', 'vault', '--recovery');
+  t.is(uploads.get(ticket)?.toString(), plain);
+  for (const wrong of ['', key.slice(1), key.replace(/^./, 'u')]) {
+    const words = ['enclave', 'open', 'vault', '--recovery'];
+    t.regex((await personactl({ root, typed: [wrong] }, ...words)).err, /13 groups of 4/);
+  }
+  t.false(JSON.stringify(calls).includes(plain));
+  t.deepEqual(
+    calls.filter(({ method }) => method !== 'bulk.open').map(({ params }) => params),
+    [
+      { enclave: 'tax', secret: ticket, recovery: ticket, wait: true },
+      { enclave: 'vault', secret: ticket, recovery: true, wait: true },
     ],
   );
 });

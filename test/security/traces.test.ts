@@ -181,7 +181,16 @@ when(test, { ...fscryptNeeds, tools: [...needs.tools, 'mkfs.ext4'] })(
       secret: await send(),
       new: { key: 'passphrase', secret: await send() },
     });
-    await done(client, 'enclave.open', { enclave: 'vault', secret: await send() });
+    await done(client, 'enclave.recovery', {
+      enclave: 'vault',
+      secret: await send(),
+      recovery: await send(),
+    });
+    await done(client, 'enclave.open', {
+      enclave: 'vault',
+      secret: await send(),
+      recovery: true,
+    });
     // More than a core dump would hold. What is found of other texts shows that the looking works.
     t.true(timesInMemory(pid, daemon.root) > 0);
     t.is(timesInMemory(pid, canary), 0);

@@ -2,17 +2,18 @@ import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { bootId } from '../../kernel/clock.ts';
 import { takeBlocks } from '../blocks.ts';
-import { keyWords, markOpened } from '../enclave-rows.ts';
-import { readKeyRecord } from '../key-record.ts';
-import { unwrapFor } from '../master-key.ts';
+import { markOpened } from '../enclave-rows.ts';
+import { masterOf } from '../master-key.ts';
 import { told } from '../refusals.ts';
-import { type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
+import { type EnclaveRoom, enclaveOf, folderOf } from '../room.ts';
 import { hideVolume, isShown, showVolume } from '../volume.ts';
 
 /** What the steps of an opening are given. */
 export type OpenParams = {
   enclave: string;
   secret?: string;
+  /** The secret is the recovery key. */
+  recovery?: boolean;
   idleMs?: number;
   beforeSleep?: boolean;
 };
@@ -22,16 +23,14 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
   return defineTask<OpenParams>({
     kind: 'enclaves.show-volume',
     summary: ({ enclave }) => `unwrap the key of ${enclave} and show it to its owner`,
-    async do(context, { enclave: name, secret = '', beforeSleep = false }) {
+    async do(context, { enclave: name, secret = '', recovery, beforeSleep = false }) {
       const enclave = await enclaveOf(room, name);
       // Two openings wait for each other: the second finds it open. Shown without a row is what this very step has done.
       if (enclave.opened !== undefined)
         throw new PersonaError('enclave-state', { action: 'open', enclave: name, state: 'open' });
       if (isShown(room, name)) return;
-      const record = await readKeyRecord(keyFileOf(room, enclave.id), enclave.id);
-      using master = await unwrapFor(room, enclave, record, secret);
-      if (master === undefined)
-        throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
+      const { record, master } = await masterOf(room, enclave, { secret, recovery });
+      using key = master;
       await context.fault('unwrapped');
       // Missing ones keep nobody out: his files are there, and the page says what is missing.
       await told(folderOf(room, enclave.id), () => takeBlocks(room, enclave));
@@ -43,7 +42,7 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
           state: 'kept closed while the machine goes to sleep',
         });
       await told(folderOf(room, enclave.id), () =>
-        showVolume(room, enclave, record.identifier, master, context.fault),
+        showVolume(room, enclave, record.identifier, key, context.fault),
       );
     },
     async undo(_, { enclave: name, secret = '' }) {

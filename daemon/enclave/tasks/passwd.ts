@@ -1,10 +1,9 @@
-import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { destroyFile, exists, moveDurably } from '../../kernel/files.ts';
 import { writeRecord } from '../../kernel/records.ts';
 import { changeKey, type Enclave, type KeyKind, keyWords } from '../enclave-rows.ts';
-import { readKeyRecord, writeKeyRecord } from '../key-record.ts';
-import { unwrapFor, wrapFor } from '../master-key.ts';
+import { writeKeyRecord } from '../key-record.ts';
+import { masterOf, wrapFor } from '../master-key.ts';
 import { type EnclaveRoom, enclaveOf, keyFileOf, nextKeyFileOf, recordOf } from '../room.ts';
 import { enclaveRecord } from './create.ts';
 
@@ -14,6 +13,8 @@ export interface PasswdParams {
   /** Where the secrets are, the present one and the next. */
   secret?: string;
   nextSecret?: string;
+  /** The present secret is the recovery key. */
+  recovery?: boolean;
   /** What opens it from then on. */
   key: KeyKind;
   credential?: string;
@@ -35,15 +36,13 @@ export function wrapAgainTask(room: EnclaveRoom): AnyTask {
     summary: ({ enclave, key }) =>
       `unwrap the key of ${enclave}, and wrap it so that only the ${keyWords[key]} unwraps it`,
     async do(_, params) {
-      const { enclave: name, secret = '', nextSecret = '' } = params;
+      const { enclave: name, secret = '', nextSecret = '', recovery } = params;
       const enclave = await enclaveOf(room, name);
       const { id } = enclave;
-      const record = await readKeyRecord(keyFileOf(room, id), id);
-      using master = await unwrapFor(room, enclave, record, secret);
-      if (master === undefined)
-        throw new PersonaError('wrong-key', { enclave: name, key: keyWords[enclave.key] });
+      const { record, master } = await masterOf(room, enclave, { secret, recovery });
+      using key = master;
       const next = await changed(room, params);
-      const wrapped = await wrapFor(room, next, record.identifier, master, nextSecret);
+      const wrapped = await wrapFor(room, next, record.identifier, key, nextSecret);
       await writeKeyRecord(nextKeyFileOf(room, id), wrapped);
     },
     async undo(_, { enclave, secret = '', nextSecret = '' }) {

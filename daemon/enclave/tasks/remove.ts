@@ -5,7 +5,15 @@ import { destroyFile, removeFolder, syncFolder } from '../../kernel/files.ts';
 import { removeTree } from '../../kernel/remove-tree.ts';
 import { deleteEnclave } from '../enclave-rows.ts';
 import { told } from '../refusals.ts';
-import { anchorOf, asideOf, type EnclaveRoom, enclaveOf, folderOf, keyFileOf } from '../room.ts';
+import {
+  anchorOf,
+  asideOf,
+  type EnclaveRoom,
+  enclaveOf,
+  folderOf,
+  keyFileOf,
+  recoveryFileOf,
+} from '../room.ts';
 import { isShown } from '../volume.ts';
 
 /** What the steps of a removal are given. */
@@ -42,7 +50,7 @@ export function destroyKeyTask(room: EnclaveRoom): AnyTask {
     forward: true,
     undo: 'nothing-to-undo',
     async do(_, { id }) {
-      await destroyFile(keyFileOf(room, id));
+      for (const file of [keyFileOf(room, id), recoveryFileOf(room, id)]) await destroyFile(file);
     },
   });
 }

@@ -114,6 +114,8 @@ const rows: Record<string, Row> = {
     enclave: 'e',
     new: { key: 'credential', credential: 'c' },
   }),
+  'enclave.recovery': row(owners, { enclave: 'e' }),
+  'enclave.recovery by a credential': row(root, { enclave: 'e', credential: 'c' }),
   'enclave.rm': row(owners, { enclave: 'e' }),
   'app.list': row(everybody),
   'launch.list': row(everybody),

@@ -237,6 +237,78 @@ works(
   },
 );
 
+/** Makes a recovery key of what the second request has; the first opens the enclave. */
+const recovery =
+  (from: Request, to: Request): Asked =>
+  (methods) => {
+    const requests = [from, to];
+    const inTurn = {
+      ...from,
+      secret: (ticket: string) => (requests.shift() ?? to).secret(ticket),
+    };
+    const ticket = 'x'.repeat(32);
+    return methods['enclave.recovery'](
+      { enclave: 'vault', secret: ticket, recovery: ticket },
+      inTurn,
+    );
+  };
+const byRecovery =
+  (request: Request): Asked =>
+  (methods) =>
+    methods['enclave.open']({ enclave: 'vault', secret: 'x'.repeat(32), recovery: true }, request);
+
+works(
+  'a recovery key opens it when what else opens it is lost, and gives it another',
+  async (t) => {
+    const { daemon, path, root } = await place(t);
+    const [first, second] = [requestWith('recovery one'), requestWith('recovery two')];
+    await mustDo(daemon, create());
+    await t.throwsAsync(ask(daemon, byRecovery(first)), { message: /vault has none/ });
+    // Of what is refused the API wipes the secret.
+    const places = lockedPlacesInUse();
+    t.is((await ask(daemon, recovery(wrong, first))).error?.code, 'wrong-key');
+    t.is((await page(daemon)).recovery, undefined);
+    await mustDo(daemon, recovery(right, first));
+    t.is((await page(daemon)).recovery, true);
+    await mustDo(daemon, byRecovery(first));
+    writeFileSync(join(path, 'note'), 'kept');
+    await mustDo(daemon, close);
+    // Another one takes its place; what else opens it opens it as before, and is no recovery key.
+    await mustDo(daemon, recovery(right, second));
+    for (const none of [first, right]) {
+      const { error } = await ask(daemon, byRecovery(none));
+      t.regex(error?.message ?? '', /not its recovery key/);
+    }
+    await mustDo(daemon, open());
+    await mustDo(daemon, close);
+    const [image = ''] = volumesIn(root);
+    rmSync(join(image, '../key.json'));
+    t.is(await failure(daemon, open()), 'state-damaged');
+    const methods = daemon.rooms.methods(daemon.engine);
+    const { assurance } = await methods['enclave.show']({ enclave: 'vault' }, right);
+    t.regex(assurance.key, /only its recovery key opens/);
+    await mustDo(daemon, byRecovery(second));
+    t.is(readFileSync(join(path, 'note'), 'utf8'), 'kept');
+    const requests = [second, wrong];
+    const inTurn = { ...second, secret: (ticket: string) => requests.shift()!.secret(ticket) };
+    const ticket = 'x'.repeat(32);
+    await mustDo(daemon, (m) =>
+      m['enclave.passwd'](
+        { enclave: 'vault', secret: ticket, recovery: true, new: { key: 'file', secret: ticket } },
+        inTurn,
+      ),
+    );
+    await mustDo(daemon, close);
+    await mustDo(daemon, open(wrong));
+    await mustDo(daemon, close);
+    const kept = join(root, 'kept-recovery');
+    run('ln', join(image, '../recovery.json'), kept);
+    await mustDo(daemon, remove);
+    t.true(readFileSync(kept).every((byte) => byte === 0));
+    t.is(lockedPlacesInUse(), places);
+  },
+);
+
 works('an empty secret is refused, and a size that is none', async (t) => {
   const { daemon } = await place(t);
   await t.throwsAsync(ask(daemon, create(requestWith(''))), { code: 'bad-value' });
