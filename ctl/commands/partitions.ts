@@ -30,7 +30,7 @@ export const partitionCommands = (): readonly Command[] => [
     group: 'Partitions',
     summary: 'Write down how much memory each side uses, until Ctrl-C.',
     about: [
-      'The file is one that `personactl partitions replay` reads: a row for each look, with what each side had in memory and in swap, and the share of the time in which its tasks waited. What was written stays when the recording breaks off.',
+      'The file is one that `personactl partitions replay` reads: a row for each look, with what each side had in memory, how much of that was page cache, what it had in swap, the share of the time in which its tasks waited, and what the machine had and could give. So the machine that is simulated is this one. What was written stays when the recording breaks off.',
     ],
     operands: [],
     flags: [

@@ -8,7 +8,7 @@ export const replayCommands = (): readonly Command[] => [
     summary: 'Try policies on a simulated machine, and compare them.',
     about: [
       'Runs the very policies of the daemon, once a simulated second, on two simulated sides: over scenarios drawn from seeds, or over a trace. Nothing of this machine is touched, and no daemon is needed.',
-      'TRACE is a CSV file of `partitions record`, or with the columns seconds,user_bytes,system_bytes alone, or one of the Bitbrains form. Traces of more than a day are replayed in a day. Where a trace says how the sides waited, a remark says how they wait on the simulator with nothing managed.',
+      'TRACE is a CSV file of `partitions record`, or with the columns seconds,user_bytes,system_bytes alone (the machine has what both sides use at most together then, unless --memory says more), or one of the Bitbrains form. Traces of more than a day are replayed in a day. Where a trace says how the sides waited, a remark says how they wait on the simulator with nothing managed.',
       'SHORT is working set that was taken away, in GiB times seconds each hour (without page heat: memory that was wanted and not there); AVOIDABLE is the part that the other side or free memory could have covered. REVERSALS are moves taken back within a minute; RELIEF is how long such a shortage lasted. `oracle` knows what every page is used for and cannot be had; `rare-oracle` knows as much, and writes seldom.',
       'Below each line stands the 95 % interval of its figures, by resampling the scenarios; with one scenario there is none.',
     ],
@@ -28,7 +28,12 @@ export const replayCommands = (): readonly Command[] => [
         summary: 'Heat of pages (the default), or first-order: all is wanted all the time.',
         choices: ['heat', 'first-order'],
       },
-      { name: 'memory', value: 'SIZE', summary: 'Memory of the machine that replays a trace.' },
+      {
+        name: 'memory',
+        value: 'SIZE',
+        summary:
+          'Memory of the machine that replays a trace; else what was left to both sides when it was recorded.',
+      },
       { name: 'hints', summary: 'Announce the start of programs to the policies.' },
       {
         name: 'output',

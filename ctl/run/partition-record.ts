@@ -11,10 +11,14 @@ const EVERY_S = 1;
 const FILE = 'partitions.csv';
 /** What `partitions replay` reads. */
 const HEAD =
-  'seconds,user_bytes,system_bytes,user_swap_bytes,system_swap_bytes,user_waiting,system_waiting\n';
+  'seconds,user_bytes,system_bytes,user_swap_bytes,system_swap_bytes,user_waiting,system_waiting,user_cache_bytes,system_cache_bytes,total_bytes,available_bytes\n';
 
-/** A row of both sides, without the time; what the kernel does not tell stays empty. Throws when one of them is not there. */
-function cellsOf({ sides }: Answer<'partitions.show'>): (number | string)[] {
+/** A row of both sides and the machine, without the time; what the kernel does not tell stays empty. Throws when a side is not there. */
+function cellsOf({
+  sides,
+  totalBytes,
+  availableBytes,
+}: Answer<'partitions.show'>): (number | string)[] {
   const both = (['user', 'system'] as const).map((wanted) => {
     const found = sides.find(({ side }) => side === wanted);
     if (found?.currentBytes !== undefined) return { ...found, bytes: found.currentBytes };
@@ -26,6 +30,11 @@ function cellsOf({ sides }: Answer<'partitions.show'>): (number | string)[] {
     ...both.map(({ bytes }) => bytes),
     ...both.map(({ swapBytes }) => swapBytes ?? ''),
     ...both.map(({ waiting }) => waiting?.toFixed(4) ?? ''),
+    ...both.map(({ fileBytes, shmemBytes = 0 }) =>
+      fileBytes === undefined ? '' : Math.max(0, fileBytes - shmemBytes),
+    ),
+    totalBytes,
+    availableBytes,
   ];
 }
 

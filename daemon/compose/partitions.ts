@@ -35,7 +35,7 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
   const group = places.groups[side];
   if (loop.last === undefined || seen === undefined) return { side, group, present: false };
   const waited = waiting(loop.before, loop.last, side)?.some;
-  const { currentBytes, anonBytes, fileBytes, swapBytes, low, high } = seen;
+  const { currentBytes, anonBytes, fileBytes, shmemBytes, swapBytes, low, high } = seen;
   return {
     side,
     group,
@@ -43,6 +43,7 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
     currentBytes,
     ...(anonBytes === undefined ? {} : { anonBytes }),
     ...(fileBytes === undefined ? {} : { fileBytes }),
+    ...(shmemBytes === undefined ? {} : { shmemBytes }),
     ...(swapBytes === undefined ? {} : { swapBytes }),
     ...(waited === undefined ? {} : { waiting: waited }),
     ...(low === undefined ? {} : { low }),

@@ -29,6 +29,8 @@ export const sidePage = v.strictObject({
   currentBytes: v.optional(count),
   anonBytes: v.optional(count),
   fileBytes: v.optional(count),
+  /** tmpfs and shared memory: part of `fileBytes`, and not to be dropped. */
+  shmemBytes: v.optional(count),
   swapBytes: v.optional(count),
   /** Share of the time between the last two looks in which a task waited for memory. */
   waiting: v.optional(share),

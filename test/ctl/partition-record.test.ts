@@ -26,6 +26,7 @@ async function lookedAt(t: ExecutionContext, last: number) {
         ...page,
         seenMs: seenMs + calls * 1000,
         sides: sides.map((one) => ({ ...one, present: true, currentBytes: calls * 1000 })),
+        totalBytes: 6 * 2 ** 30,
       };
     },
   });
@@ -46,13 +47,15 @@ test('what is recorded is what replay reads', async (t) => {
   const text = readFileSync(join(cwd, 'day.csv'), 'utf8');
   t.is(
     text,
-    'seconds,user_bytes,system_bytes,user_swap_bytes,system_swap_bytes,user_waiting,system_waiting\n' +
-      '1.000,2000,2000,1073741824,,0.1200,\n2.000,3000,3000,1073741824,,0.1200,\n',
+    'seconds,user_bytes,system_bytes,user_swap_bytes,system_swap_bytes,user_waiting,system_waiting,user_cache_bytes,system_cache_bytes,total_bytes,available_bytes\n' +
+      '1.000,2000,2000,1073741824,,0.1200,,2147483648,,6442450944,4294967296\n' +
+      '2.000,3000,3000,1073741824,,0.1200,,2147483648,,6442450944,4294967296\n',
   );
   const { scenario, recorded } = readTrace('day', text);
   t.is(scenario.sides.user.start[0], 1_073_741_824 + 2000, 'what lies in swap is wanted too');
   t.is(recorded?.waited.user[0], 0.12);
   t.is(recorded?.waited.system[0], Number.NaN, 'not told is not nothing');
+  t.is(scenario.totalBytes, 4_294_967_296 + 3000, 'the machine, without what others have of it');
   const again = await personactl(setting, 'partitions', 'record', '-o', 'day.csv');
   t.not(again.status, 0, 'a file is not replaced unasked');
   t.is(readFileSync(join(cwd, 'day.csv'), 'utf8'), text);

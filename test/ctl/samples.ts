@@ -307,6 +307,7 @@ export const partitions: Answer<'partitions.show'> = {
       currentBytes: 9_663_676_416,
       anonBytes: 6_442_450_944,
       fileBytes: 3_221_225_472,
+      shmemBytes: 1_073_741_824,
       swapBytes: 1_073_741_824,
       waiting: 0.12,
       low: 9_663_676_416,

@@ -16,13 +16,19 @@ export const traceLimits = {
   memoryBytes: 2 ** 50,
 } as const;
 
-/** Samples of a trace: when, and of each side what it had in memory, what of it lay in swap, and how it waited. */
+/** Samples of a trace: when, what each side had in memory, and what is told beside; NaN where it is not. */
 interface Samples {
   times: number[];
   held: Record<Side, number[]>;
-  swapped?: Record<Side, number[]>;
-  /** NaN: not told. */
-  waited?: Record<Side, number[]>;
+  beside?: {
+    swapped: Record<Side, number[]>;
+    waited: Record<Side, number[]>;
+    /** Of what a side had in memory: page cache, which the machine counts as available, too. */
+    cached: Record<Side, number[]>;
+    /** Of the machine. */
+    total: number[];
+    available: number[];
+  };
 }
 
 /** What was seen of the machine that a trace is of, second by second: the simulator says the same of its own. */
@@ -46,8 +52,13 @@ const bad = (line: number, reason: string): PersonaError =>
 /** The columns that are looked for in the first line of each known form. */
 const BITBRAINS = ['Timestamp [ms]', 'Memory usage [KB]'] as const;
 const OURS = ['seconds', 'user_bytes', 'system_bytes'] as const;
-/** Columns that ours may have beside, of each side. */
-const BESIDE = ['swap_bytes', 'waiting'] as const;
+/** Columns that ours may have beside: of each side, and of the machine. */
+const BESIDE = [
+  ...['swap_bytes', 'waiting', 'cache_bytes'].flatMap((name) =>
+    sides.map((side) => `${side}_${name}`),
+  ),
+  ...['total_bytes', 'available_bytes'],
+];
 
 const cellsOf = (line: string, separator: string): string[] =>
   line.split(separator).map((cell) => cell.trim());
@@ -98,24 +109,42 @@ function bitbrains(rows: readonly number[][]): Samples {
 }
 
 function ours(lines: readonly string[]): Samples {
-  const beside = BESIDE.flatMap((name) => sides.map((side) => `${side}_${name}`));
-  const rows = rowsOf(lines, ',', OURS, beside);
-  const pair = (from: number) => ({
-    user: rows.map((row) => row[from] as number),
-    system: rows.map((row) => row[from + 1] as number),
-  });
+  const rows = rowsOf(lines, ',', OURS, BESIDE);
+  const one = (column: number) => rows.map((row) => row[column] as number);
+  const pair = (from: number) => ({ user: one(from), system: one(from + 1) });
   const start = rows[0]?.[0] ?? 0;
   return {
-    times: rows.map((row) => (row[0] ?? 0) - start),
+    times: one(0).map((time) => time - start),
     held: pair(1),
-    swapped: pair(3),
-    waited: pair(5),
+    beside: {
+      swapped: pair(3),
+      waited: pair(5),
+      cached: pair(7),
+      total: one(9),
+      available: one(10),
+    },
   };
 }
 
 /** What a side asked for: also what was taken from it to swap. */
-function wantsOf({ held, swapped }: Samples, side: Side): number[] {
-  return held[side].map((bytes, row) => bytes + (swapped?.[side][row] || 0));
+function wantsOf({ held, beside }: Samples, side: Side): number[] {
+  return held[side].map((bytes, row) => bytes + (beside?.swapped[side][row] || 0));
+}
+
+/**
+ * What was left to both sides of the machine, as the median of the samples: what they had beside page cache, and what
+ * was available, which their page cache is part of. Undefined where the trace does not tell.
+ */
+function roomOf({ held, beside }: Samples): number | undefined {
+  if (beside === undefined) return undefined;
+  const { cached, total, available } = beside;
+  const kept = (side: Side, row: number) =>
+    Math.max(0, (held[side][row] as number) - (cached[side][row] || 0));
+  const rooms = available
+    .map((bytes, row) => bytes + kept('user', row) + kept('system', row))
+    .map((bytes, row) => Math.min(bytes, total[row] as number))
+    .filter((bytes) => !Number.isNaN(bytes));
+  return Float64Array.from(rooms).sort()[Math.floor(rooms.length / 2)];
 }
 
 /** Values for every second, straight between the samples. */
@@ -136,8 +165,8 @@ function everySecond(times: readonly number[], values: readonly number[], speed:
 
 /**
  * A CSV trace as a scenario: ours (`seconds,user_bytes,system_bytes`, and what `partitions record` writes beside), or one
- * of the Bitbrains form (GWA-T-12, semicolons). Without `totalBytes` the machine is as large as the two sides' greatest
- * common use. Throws `bad-value` with the line.
+ * of the Bitbrains form (GWA-T-12, semicolons). Without `totalBytes` the machine is what was left to both sides when it
+ * was recorded; where the trace does not tell, their greatest common use. Throws `bad-value` with the line.
  */
 export function readTrace(name: string, text: string, totalBytes?: number): ReadTrace {
   const lines = text.split(/\r?\n/);
@@ -164,12 +193,19 @@ export function readTrace(name: string, text: string, totalBytes?: number): Read
     (most, bytes, second) => Math.max(most, bytes + (held.system[second] as number)),
     0,
   );
+  const room = roomOf(samples);
+  // No less than they had at once: the median may be of a time when others had more.
+  const machine = totalBytes ?? Math.max(peak, room ?? 0, 1);
   if (totalBytes === undefined)
     remarks.push(
-      `a machine of ${(peak / GiB).toFixed(2)} GiB: what both sides use at most together`,
+      `a machine of ${(machine / GiB).toFixed(2)} GiB: ${
+        room === undefined
+          ? 'what both sides use at most together, because the trace does not say what it had (--memory does)'
+          : 'what was left to both sides when it was recorded'
+      }`,
     );
-  const scenario = scenarioOfSeries(name, totalBytes ?? Math.max(peak, 1), wants);
-  const { waited } = samples;
+  const scenario = scenarioOfSeries(name, machine, wants);
+  const waited = samples.beside?.waited;
   // Faster than it was, nothing waits as it did.
   if (speed > 1 || !waited || sides.every((side) => waited[side].every(Number.isNaN)))
     return { scenario, remarks };

@@ -223,6 +223,32 @@ test('our own form of a trace is read', (t) => {
   t.is(Math.round(scenario.sides.user.start[5]!), 200_000);
 });
 
+test('the machine of a recorded trace is what was left to both sides, whose page cache is available, too', (t) => {
+  const head =
+    'seconds,user_bytes,system_bytes,user_cache_bytes,system_cache_bytes,total_bytes,available_bytes';
+  const GiB = 2 ** 30;
+  const traceOf = (...rows: number[][]) =>
+    [
+      head,
+      ...rows.map((row, second) => [second, ...row.map((gib) => Math.round(gib * GiB))].join(',')),
+    ].join('\n');
+  const gib = (text: string, memory?: number) =>
+    readTrace('day', text, memory).scenario.totalBytes / GiB;
+  // 32 GiB, of which others have 2; nine are used, two of them page cache.
+  const quiet = traceOf([6, 3, 2, 0, 32, 23], [6, 3, 2, 0, 32, 23], [6, 3, 2, 0, 32, 3]);
+  t.is(gib(quiet), 30, 'a moment at which others had more does not count');
+  t.is(gib(quiet, 16 * GiB), 16, 'who says a size has it');
+  const busy = traceOf([20, 9, 16, 6, 32, 23], [20, 9, 16, 6, 32, 23]);
+  t.is(gib(busy), 30, 'page cache that fills the machine is not counted twice');
+  t.is(gib(busy.replaceAll(String(16 * GiB), '').replaceAll(String(6 * GiB), '')), 32);
+  const later = [3, 1, 0, 0, 32, 0];
+  t.is(gib(traceOf([20, 9, 0, 0, 32, 0], later, later)), 29, 'no less than both had');
+  const { remarks } = readTrace('day', quiet);
+  t.deepEqual(remarks, [
+    'a machine of 30.00 GiB: what was left to both sides when it was recorded',
+  ]);
+});
+
 test('a trace of the Bitbrains form is read, and replayed within a day', (t) => {
   const head =
     'Timestamp [ms];\tCPU cores;\tMemory capacity provisioned [KB];\tMemory usage [KB];\tDisk read throughput [KB/s]';
