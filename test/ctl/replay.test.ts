@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
@@ -109,4 +109,12 @@ test('what is wrong is said, with the right status', (t) => {
   const large = replay(folder, 'large.csv');
   t.is(large.status, 2);
   t.regex(large.err, /more than \d+ bytes/);
+  execFileSync('mkfifo', [join(folder, 'pipe.csv')]);
+  for (const endless of ['pipe.csv', '/dev/zero']) {
+    const { status, err } = replay(folder, endless);
+    t.is(status, 2, endless);
+    t.regex(err, /is not a plain file/);
+  }
+  // Its size is 0, it has no end worth waiting for, and wants to be read in pieces of its own.
+  t.is(replay(folder, '/proc/self/pagemap').status, 2);
 });
