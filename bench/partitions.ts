@@ -95,7 +95,7 @@ async function tableBars(): Promise<Bar[]> {
 /** What announced launches are worth to the default policy: its shortage with them, in relation to that without. */
 async function hintBar(plain: Runs, seeds: number): Promise<Bar> {
   const both: Runs = new Map([
-    ['with', (await runAll([OURS], 'heat', scenarios('heat', seeds), true)).get(OURS)!],
+    ['with', (await runAll([OURS], 'heat', scenarios('heat', seeds), { hints: true })).get(OURS)!],
     ['without', plain.get(OURS)!],
   ]);
   const [hinted, without] = rowsOf(both).map(({ shortGiBs }) => shortGiBs) as [number, number];

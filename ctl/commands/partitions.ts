@@ -1,4 +1,5 @@
 import type { Command } from '../command.ts';
+import { shareFlags } from './share-flags.ts';
 
 /** Commands about the shares of memory. */
 export const partitionCommands = (): readonly Command[] => [
@@ -112,29 +113,11 @@ export const partitionCommands = (): readonly Command[] => [
     summary: 'Set the parts of both sides, until the daemon ends (root only).',
     about: [
       'All of them are percent. The system has what the user does not. `static` keeps the parts as they are set; `threshold` and `protective` begin there, and stay between the bounds.',
+      '`partitions replay` takes the same flags, and tries them on a simulated machine.',
       'For good, set partitions.user_percent, least_percent, most_percent, grow_percent, shrink_percent and step_percent in /etc/persona/persona.toml.',
     ],
     operands: [],
-    flags: [
-      { name: 'user', value: 'PERCENT', summary: "The user's part of the memory." },
-      { name: 'least', value: 'PERCENT', summary: 'No part is smaller.' },
-      { name: 'most', value: 'PERCENT', summary: 'No part is greater.' },
-      {
-        name: 'grow',
-        value: 'PERCENT',
-        summary: 'With `threshold`: a side that uses more than this of its part asks for more.',
-      },
-      {
-        name: 'shrink',
-        value: 'PERCENT',
-        summary: 'With `threshold`: a side that uses less than this of its part gives some away.',
-      },
-      {
-        name: 'step',
-        value: 'PERCENT',
-        summary: 'With `threshold`: what one step moves, of all memory.',
-      },
-    ],
+    flags: shareFlags,
     examples: [
       ['personactl partitions set --user 60', ''],
       ['personactl partitions set --least 10 --most 90', ''],

@@ -17,6 +17,8 @@ export interface ReplayRow {
   reversals: number;
   reliefP50?: number;
   reliefP95?: number;
+  waitedUser: number;
+  waitedSystem: number;
   /** 95 % intervals of these figures over the scenarios, where there are several. */
   intervals?: Partial<Record<string, [low: number, high: number]>>;
 }
@@ -62,6 +64,8 @@ const shown = [
   ['reversals', figure],
   ['reliefP50', seconds],
   ['reliefP95', seconds],
+  ['waitedUser', percent],
+  ['waitedSystem', percent],
 ] as const;
 
 const titles = [
@@ -69,7 +73,7 @@ const titles = [
   ...['SHORT/H', 'GIB*S/H', 'AVOIDABLE', 'RECLAIM/H', 'REFAULT/H', 'WRITES/H', 'REVERSALS/H'].map(
     right,
   ),
-  ...['RELIEF P50', 'P95'].map(right),
+  ...['RELIEF P50', 'P95', 'USER WAITS', 'SYSTEM'].map(right),
 ];
 
 /** The figures of a policy, and below each the interval in which it lies for 95 of 100 such samples. */

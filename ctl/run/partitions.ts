@@ -8,6 +8,7 @@ import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { ago } from '../print/time.ts';
 import { usageError } from '../usage-error.ts';
+import { shareNames, wantedShares } from './wanted-shares.ts';
 
 type Page = Answer<'partitions.show'>;
 type SpaceDecision = NonNullable<Answer<'partitions.explain'>['space']>['moves'][number];
@@ -272,13 +273,10 @@ export async function policy(call: Call): Promise<undefined> {
   ]);
 }
 
-const shareNames = ['user', 'least', 'most', 'grow', 'shrink', 'step'] as const;
-
 /** `personactl partitions set` */
 export async function set(call: Call): Promise<undefined> {
-  const wanted: Params<'partitions.set'> = {};
-  for (const name of shareNames) wanted[name] = call.number(name, 0);
-  if (shareNames.every((name) => wanted[name] === undefined))
+  const wanted = wantedShares(call);
+  if (wanted === undefined)
     throw usageError(`it needs one of --${shareNames.join(', --')}`, call.command.name);
   const client = await call.client();
   const answer = await client.call('partitions.set', wanted);

@@ -8,6 +8,7 @@ import { type ReplayPage, replayLines } from '../print/replay-lines.ts';
 import { replaySvg } from '../print/replay-svg.ts';
 import { say } from '../print/safe.ts';
 import { usageError } from '../usage-error.ts';
+import { wantedShares } from './wanted-shares.ts';
 
 /** As many scenarios as a few seconds allow. */
 const SEEDS = 5;
@@ -29,14 +30,21 @@ export async function replay(call: Call): Promise<undefined> {
   const file = plotFile(call);
   if (memory !== undefined && trace === undefined)
     throw usageError('--memory is the machine of a TRACE, and there is none', call.command.name);
+  const model = call.text('model') ?? 'heat';
+  const swapOn = call.text('swap-on');
+  if (swapOn !== undefined && model !== 'heat')
+    throw usageError('--swap-on is for the model with page heat', call.command.name);
   if (file !== undefined) await checkTarget(call, file, call.has('force'));
   const policies = call.list('policy');
+  const shares = wantedShares(call);
   const task = {
     ...(trace !== undefined && { trace: resolve(call.io.cwd(), trace) }),
     seed: call.number('seed') ?? 1,
     seeds: call.number('seeds') ?? SEEDS,
     policies: policies.length > 0 ? policies : ['all'],
-    model: call.text('model') ?? 'heat',
+    model,
+    ...(shares !== undefined && { shares }),
+    ...(swapOn !== undefined && { swapOn }),
     ...(memory !== undefined && { totalBytes: parseSize(memory) }),
     hints: call.has('hints'),
     points: POINTS,

@@ -16,6 +16,18 @@ export interface Shares {
   step: number;
 }
 
+const percent = (part: number): number => Math.round(part * 100);
+
+/** Those of the specification: in force where nobody has set others. */
+export const usualShares: Shares = {
+  user: percent(policySettings.userShare),
+  least: percent(policySettings.minShare),
+  most: percent(policySettings.maxShare),
+  grow: percent(policySettings.threshold.growAbove),
+  shrink: percent(policySettings.threshold.shrinkBelow),
+  step: percent(policySettings.threshold.step),
+};
+
 /** Those of the settings. */
 export const sharesOf = ({ values }: Pick<Settings, 'values'>): Shares => ({
   user: values['partitions.user_percent'],

@@ -28,9 +28,12 @@ test('a trace is replayed without a daemon: table and plot', (t) => {
     'static',
     '--policy',
     'oracle',
+    '--user=70',
+    '--swap-on=zram',
   );
   t.is(status, 0, err);
   t.regex(out, /POLICY +SHORT\/H/);
+  t.regex(out, /user 70 %\nswap on zram$/m);
   t.regex(out, /^static /m);
   t.regex(out, /^oracle /m);
   t.regex(out, /user has +[▁▂▃▄▅▆▇█ ]+$/m);
@@ -100,6 +103,9 @@ test('what is wrong is said, with the right status', (t) => {
   t.is(replay(folder, '--policy', 'none').status, 2);
   t.is(replay(folder, '--seeds', '0').status, 2);
   t.is(replay(folder, '--memory', 'much').status, 2);
+  t.is(replay(folder, '--swap-on', 'tape').status, 2);
+  t.regex(replay(folder, '--swap-on', 'sata', '--model', 'first-order').err, /page heat/);
+  t.regex(replay(folder, '--user', '10').err, /from 20 to 80 %/);
   writeFileSync(join(folder, 'bad.csv'), 'seconds,user_bytes,system_bytes\n0,1,2\n1,x,2\n');
   const bad = replay(folder, 'bad.csv');
   t.is(bad.status, 2);

@@ -6,7 +6,7 @@ import { type PolicySettings, policySettings } from '../policy-settings.ts';
 import { bootstrap, type Interval } from './bootstrap.ts';
 import { desktopScenario, firstOrderDesktop, heatedDesktop } from './desktop.ts';
 import { firstOrderMachine } from './first-order.ts';
-import { heatMachine } from './heat.ts';
+import { heatMachine, type SwapOn, swaps } from './heat.ts';
 import type { SimulatedMachine } from './machine.ts';
 import type { Metrics } from './metrics.ts';
 import { oraclePolicy, rareOraclePolicy } from './oracle.ts';
@@ -150,8 +150,19 @@ export function seededScenario(model: Model, seed: number): Scenario {
   return desktopScenario(seed, model === 'heat' ? heatedDesktop : firstOrderDesktop);
 }
 
-export const machineOf = (model: Model, scenario: Scenario): SimulatedMachine =>
-  model === 'heat' ? heatMachine(scenario) : firstOrderMachine(scenario);
+/** Without page heat nothing is fetched back, and it is all one where from. */
+export const machineOf = (
+  model: Model,
+  scenario: Scenario,
+  swapOn: SwapOn = 'nvme',
+): SimulatedMachine =>
+  model === 'heat' ? heatMachine(scenario, swaps[swapOn]) : firstOrderMachine(scenario);
+
+/** What else a run may be told. */
+export interface RunOptions
+  extends Partial<Pick<RunInput, 'told' | 'decided' | 'hints' | 'settings' | 'killed'>> {
+  swapOn?: SwapOn;
+}
 
 /**
  * One scenario under the policy of this name. The oracles, and the literal threshold of the first-order table, go
@@ -161,9 +172,9 @@ export async function runNamed(
   name: string,
   model: Model,
   scenario: Scenario,
-  more: Partial<Pick<RunInput, 'told' | 'decided' | 'hints' | 'settings' | 'killed'>> = {},
+  more: RunOptions = {},
 ): Promise<Metrics> {
-  const machine = machineOf(model, scenario);
+  const machine = machineOf(model, scenario, more.swapOn);
   const oracle = oracles[name]?.(machine);
   const policy = oracle ?? compared.find((known) => known.name === name);
   if (policy === undefined) throw new Error(`internal error: no policy ${name}`);
@@ -173,9 +184,9 @@ export async function runNamed(
 }
 
 /** Without page heat the threshold steps as in the published table: times 1.1 and times 0.9. */
-function settingsOf(model: Model): PolicySettings {
-  if (model === 'heat') return policySettings;
-  return { ...policySettings, threshold: { ...policySettings.threshold, stepOf: 'size' } };
+export function settingsOf(model: Model, settings = policySettings): PolicySettings {
+  if (model === 'heat') return settings;
+  return { ...settings, threshold: { ...settings.threshold, stepOf: 'size' } };
 }
 
 /** Policies by name over the scenarios. The same arguments give the same runs. */
@@ -183,12 +194,11 @@ export async function runAll(
   names: readonly string[],
   model: Model,
   scenarios: Iterable<Scenario>,
-  hints = false,
+  more: RunOptions = {},
 ): Promise<Runs> {
   const runs = new Map<string, Metrics[]>(names.map((name) => [name, []]));
   for (const scenario of scenarios)
-    for (const name of names)
-      runs.get(name)?.push(await runNamed(name, model, scenario, { hints }));
+    for (const name of names) runs.get(name)?.push(await runNamed(name, model, scenario, more));
   return runs;
 }
 
@@ -197,7 +207,7 @@ export async function compare(
   names: readonly string[],
   model: Model,
   scenarios: Iterable<Scenario>,
-  hints = false,
+  more: RunOptions = {},
 ): Promise<Row[]> {
-  return rowsOf(await runAll(names, model, scenarios, hints));
+  return rowsOf(await runAll(names, model, scenarios, more));
 }

@@ -13,6 +13,7 @@ import {
   coldOf,
   emptySide,
   type HeatSide,
+  missingOf,
   move,
   pageIn,
   sizeOf,
@@ -23,7 +24,7 @@ import type { Scenario } from './scenario.ts';
 
 /** How fast this machine is. */
 export interface HeatCosts {
-  /** One page from an NVMe disk, in microseconds. */
+  /** One page that comes back, in microseconds. */
   refaultUs: number;
   /** What can be fetched, and what can be taken away, each second. Bytes. */
   fetchBytes: number;
@@ -32,15 +33,33 @@ export interface HeatCosts {
   tasks: number;
   /** The kernel keeps this part of the memory free. */
   reserve: number;
+  /** Of what is taken away, the part that stays in memory: compressed. */
+  kept: number;
 }
 
-export const nvme: HeatCosts = {
+const nvme: HeatCosts = {
   refaultUs: 90,
   fetchBytes: 1.5 * 2 ** 30,
   reclaimBytes: 4 * 2 ** 30,
   tasks: 4,
   reserve: 0.01,
+  kept: 0,
 };
+
+/**
+ * Where pages that are taken away go, and come back from. A page takes 80 to 100 us from NVMe, 150 to 500 from SATA and
+ * some 10 from zram, where three of five go (the others are files), to two fifths of their size.
+ */
+export const swaps = {
+  nvme,
+  sata: { ...nvme, refaultUs: 300, fetchBytes: 0.5 * 2 ** 30, reclaimBytes: 2 ** 30 },
+  zram: { ...nvme, refaultUs: 10, reclaimBytes: 2 * 2 ** 30, kept: 0.24 },
+} as const satisfies Record<string, HeatCosts>;
+
+export type SwapOn = keyof typeof swaps;
+
+/** No more of the memory is given to what is compressed in it. */
+const KEPT_MOST = 0.5;
 
 const PAGE = 4096;
 
@@ -123,10 +142,16 @@ function seen(
  */
 export function heatMachine(scenario: Scenario, costs: HeatCosts = nvme): SimulatedMachine {
   const { totalBytes } = scenario;
-  const room = totalBytes * (1 - costs.reserve);
+  const all = totalBytes * (1 - costs.reserve);
   const knobs: Record<Side, SideKnobs> = { user: { ...FREE }, system: { ...FREE } };
   const pages: Record<Side, HeatSide> = { user: emptySide(), system: emptySide() };
   const counters = { user: zero(), system: zero() };
+
+  /** What is left beside what is compressed. */
+  const roomNow = (): number => {
+    const away = missingOf(pages.user) + missingOf(pages.system);
+    return all - Math.min(KEPT_MOST * all, costs.kept * away);
+  };
 
   /** Demand of this second, and what had to be fetched for it. */
   const demand = (side: Side, second: number): number => {
@@ -147,7 +172,8 @@ export function heatMachine(scenario: Scenario, costs: HeatCosts = nvme): Simula
 
   const squeeze = (): Record<Side, Taken> => {
     const held: [number, number] = [sizeOf(pages.user), sizeOf(pages.system)];
-    const excess = held[0] + held[1] - room;
+    // What is taken away leaves a part behind.
+    const excess = (held[0] + held[1] - roomNow()) / (1 - costs.kept);
     if (excess <= 0) return { user: { bytes: 0, warm: 0 }, system: { bytes: 0, warm: 0 } };
     const [user, system] = shares(held, [knobs.user.low, knobs.system.low], excess);
     return {
@@ -163,7 +189,7 @@ export function heatMachine(scenario: Scenario, costs: HeatCosts = nvme): Simula
     };
     const limited = { user: limit('user'), system: limit('system') };
     const squeezed = squeeze();
-    const free = Math.max(0, room - sizeOf(pages.user) - sizeOf(pages.system));
+    const free = Math.max(0, roomNow() - sizeOf(pages.user) - sizeOf(pages.system));
     const cold = { user: coldOf(pages.user), system: coldOf(pages.system) };
     const warm = (side: Side) => limited[side].warm + squeezed[side].warm;
     let left = free;
@@ -196,7 +222,7 @@ export function heatMachine(scenario: Scenario, costs: HeatCosts = nvme): Simula
     return {
       atMs: second * 1000,
       totalBytes,
-      availableBytes: Math.max(0, room - user.currentBytes - system.currentBytes) + cache,
+      availableBytes: Math.max(0, roomNow() - user.currentBytes - system.currentBytes) + cache,
       swapTotalBytes: totalBytes,
       swapFreeBytes: totalBytes,
       sides: { user, system },

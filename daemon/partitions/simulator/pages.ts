@@ -38,6 +38,13 @@ export function sizeOf({ have, cache }: HeatSide): number {
   return sum;
 }
 
+/** What its programs have asked for and is not in memory. */
+export function missingOf({ want, have }: HeatSide): number {
+  let sum = 0;
+  for (let heat = 0; heat < CLASSES; heat++) sum += (want[heat] as number) - (have[heat] as number);
+  return sum;
+}
+
 const put = (pages: Float64Array, heat: number, by: number): void => {
   pages[heat] = Math.max(0, (pages[heat] as number) + by);
 };

@@ -1,5 +1,6 @@
 import { type Side, sides } from '../observation.ts';
 import { type Model, machineOf } from './comparison.ts';
+import type { SwapOn } from './heat.ts';
 import type { Scenario } from './scenario.ts';
 import type { Recorded } from './trace.ts';
 
@@ -19,9 +20,10 @@ export function likeness(
   model: Model,
   scenario: Scenario,
   recorded: Recorded,
+  swapOn?: SwapOn,
 ): Record<Side, Likeness> {
   const { totalBytes, seconds } = scenario;
-  const machine = machineOf(model, scenario);
+  const machine = machineOf(model, scenario, swapOn);
   const sums = sides.map((side) => ({ side, off: 0, told: 0, recorded: 0, derived: 0 }));
   for (let second = 0; second < seconds; second++) {
     const done = machine.advance(second);

@@ -1,13 +1,17 @@
 import { PersonaError } from '../../../ipc/errors.ts';
 import { type Side, sides } from '../observation.ts';
+import { checkShares, type Shares, settingsWith, usualShares } from '../shares.ts';
 import {
   compare,
   comparedNames,
   type Model,
   type Row,
+  type RunOptions,
   runNamed,
   seededScenario,
+  settingsOf,
 } from './comparison.ts';
+import { type SwapOn, swaps } from './heat.ts';
 import { likeness } from './recorded.ts';
 import type { Scenario } from './scenario.ts';
 import { type ReadTrace, readTrace } from './trace.ts';
@@ -21,6 +25,9 @@ export interface ReplayTask {
   seeds?: number;
   policies: readonly string[];
   model?: Model;
+  /** Those that are to be others than usual. */
+  shares?: Partial<Shares>;
+  swapOn?: SwapOn;
   totalBytes?: number;
   hints?: boolean;
   /** Points of the plot. */
@@ -60,6 +67,31 @@ function names(asked: readonly string[]): readonly string[] {
   throw new PersonaError('bad-value', { name: '--policy', reason });
 }
 
+/** Throws `bad-value` for shares that do not go together. */
+function optionsOf({ hints = false, shares, swapOn }: ReplayTask, model: Model): RunOptions {
+  const wanted = { ...usualShares, ...shares };
+  const over = Object.entries(wanted).find(([, value]) => !(value <= 100));
+  if (over !== undefined)
+    throw new PersonaError('bad-value', { name: `--${over[0]}`, reason: 'it is percent' });
+  checkShares(wanted);
+  if (swapOn !== undefined && !Object.hasOwn(swaps, swapOn))
+    throw new PersonaError('bad-value', {
+      name: '--swap-on',
+      reason: `it is not one of ${Object.keys(swaps).join(', ')}`,
+    });
+  const settings = settingsOf(model, settingsWith(wanted));
+  return { hints, settings, ...(swapOn && { swapOn }) };
+}
+
+/** What of a run is not as usual. */
+function optionRemarks({ shares = {}, swapOn }: ReplayTask): string[] {
+  const set = Object.entries(shares).map(([name, value]) => `${name} ${value} %`);
+  return [
+    ...(set.length > 0 ? [`the parts of both sides: ${set.join(', ')}`] : []),
+    ...(swapOn === undefined ? [] : [`swap on ${swapOn}`]),
+  ];
+}
+
 const cap = (value: number | 'max', total: number) =>
   Math.min(1, value === 'max' ? 1 : value / total);
 
@@ -69,6 +101,7 @@ async function plot(
   model: Model,
   scenario: Scenario,
   points: number,
+  options: RunOptions,
 ): Promise<Plot> {
   const pair = () => ({ user: [] as number[], system: [] as number[] });
   const lines: Plot = {
@@ -82,6 +115,7 @@ async function plot(
   const every = Math.max(1, Math.floor(scenario.seconds / points));
   let worst = 0;
   await runNamed(policy, model, scenario, {
+    ...options,
     told(second, done, machine) {
       const { totalBytes } = scenario;
       worst = Math.max(worst, (done.user.avoidableBytes + done.system.avoidableBytes) / totalBytes);
@@ -102,9 +136,13 @@ async function plot(
 const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
 
 /** How far the simulator is from the machine that was recorded; nothing where that cannot be told. */
-function likenessRemarks(model: Model, { scenario, recorded }: ReadTrace): string[] {
+function likenessRemarks(
+  model: Model,
+  { scenario, recorded }: ReadTrace,
+  swapOn: SwapOn | undefined,
+): string[] {
   if (recorded === undefined) return [];
-  const alike = likeness(model, scenario, recorded);
+  const alike = likeness(model, scenario, recorded, swapOn);
   return sides.map((side) => {
     const { recorded: was, derived, heldOff } = alike[side];
     return `${side}: waited ${percent(was)} of the time when it was recorded, ${percent(derived)} on the simulator with nothing managed; what it held is off by ${percent(heldOff)} of the memory`;
@@ -118,6 +156,7 @@ export async function replay(
 ): Promise<ReplayAnswer> {
   const asked = names(task.policies);
   const model = task.model ?? 'heat';
+  const options = optionsOf(task, model);
   const [from, count] = [task.seed ?? 1, task.seeds ?? 1];
   if (!(count >= 1 && count <= SEEDS_MAX))
     throw new PersonaError('bad-value', { name: '--seeds', reason: `not 1 to ${SEEDS_MAX}` });
@@ -133,14 +172,19 @@ export async function replay(
   }
   const points = Math.min(POINTS_MAX, task.points ?? 0);
   const plots: Plot[] = [];
-  if (points > 0) for (const name of asked) plots.push(await plot(name, model, first, points));
+  if (points > 0)
+    for (const name of asked) plots.push(await plot(name, model, first, points, options));
   return {
     scenario: read || count === 1 ? first.name : `desktop ${from} to ${from + count - 1}`,
     model,
     hours: first.seconds / 3600,
     totalBytes: first.totalBytes,
-    rows: await compare(asked, model, scenarios(), task.hints),
+    rows: await compare(asked, model, scenarios(), options),
     plots,
-    remarks: read ? [...read.remarks, ...likenessRemarks(model, read)] : [],
+    remarks: [
+      ...(read?.remarks ?? []),
+      ...optionRemarks(task),
+      ...(read ? likenessRemarks(model, read, task.swapOn) : []),
+    ],
   };
 }

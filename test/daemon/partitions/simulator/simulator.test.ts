@@ -207,6 +207,34 @@ test('the simulated pair reads what a kernel would', async (t) => {
   t.is(simulatedGround(machine).hold('/simulated', 'other'), undefined);
 });
 
+/** Two minutes in which both sides want more than there is. */
+const tight = (() => {
+  const MiB = 2 ** 20;
+  const load = (side: Side, start: number, bytes: number): Load => {
+    return { side, start, ramp: 20, end: 120, bytes, turns: [] };
+  };
+  const loads = [load('user', 0, 600 * MiB), load('system', 10, 800 * MiB)];
+  return scenarioOf('tight', 1000 * MiB, 120, loads);
+})();
+
+test('what comes back from a slower place is waited for longer; zram keeps a part of what it takes', async (t) => {
+  const waits: number[] = [];
+  for (const swapOn of ['zram', 'nvme', 'sata'] as const) {
+    let held = 0;
+    const { waited } = await runNamed('protective', 'heat', tight, {
+      swapOn,
+      told(second, _, machine) {
+        const seen = machine.observe(second);
+        held = seen.sides.user!.currentBytes + seen.sides.system!.currentBytes;
+      },
+    });
+    waits.push(waited.user + waited.system);
+    t.is(held < tight.totalBytes * 0.95, swapOn === 'zram', `${swapOn}: ${held}`);
+  }
+  const [zram, nvme, sata] = waits as [number, number, number];
+  t.true(zram < nvme && nvme < sata, `${waits}`);
+});
+
 test('quantiles are values that were measured', (t) => {
   t.is(quantile([3, 1, 2], 0.5), 2);
   t.is(quantile([1, 2, 3, 4], 0.95), 4);
@@ -295,6 +323,26 @@ test('whatever a trace file holds, it is read or refused', (t) => {
     }),
   );
   t.pass();
+});
+
+const gibs = ['seconds,user_bytes,system_bytes', ...[0, 30].map((at) => [at, 2 ** 31, 2 ** 31])];
+
+test('a replay goes by the shares that it is given, and refuses those that could not be set', async (t) => {
+  const highs = async (user?: number) => {
+    const task = { policies: ['static'], trace: 'gibs', totalBytes: 2 ** 34, points: 3 };
+    const shares = user === undefined ? {} : { shares: { user } };
+    const { plots, remarks } = await replay({ ...task, ...shares }, () => gibs.join('\n'));
+    t.is(remarks.join(), user === undefined ? '' : `the parts of both sides: user ${user} %`);
+    return sides.map((side) => plots[0]!.high[side].at(-1)!.toFixed(3));
+  };
+  t.deepEqual(await highs(20), ['0.200', '0.800']);
+  t.deepEqual(await highs(80), ['0.800', '0.200']);
+  t.deepEqual(await highs(), ['0.500', '0.500']);
+  for (const shares of [{ user: 90 }, { least: 60 }, { grow: 10 }, { step: 0 }, { step: 300 }])
+    await t.throwsAsync(
+      replay({ policies: ['static'], shares }, () => ''),
+      { code: 'bad-value' },
+    );
 });
 
 test('a replay answers a row and a plot for each policy', async (t) => {
