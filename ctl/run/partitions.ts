@@ -51,6 +51,7 @@ function sideRow(one: SidePage, style: Style) {
     size(anonBytes),
     swapBytes === 0 ? '' : size(swapBytes),
     waited(one.waiting),
+    waited(one.ioWaiting),
     low === undefined ? '' : low === 0 ? 'none' : amount(low),
     high === undefined ? '' : amount(high),
   ];
@@ -58,7 +59,7 @@ function sideRow(one: SidePage, style: Style) {
 
 const sideTitles = [
   ...['SIDE', 'CGROUP'].map(left),
-  ...['USED', 'PROCESSES', 'SWAP', 'WAITING', 'PROTECTED', 'LIMIT'].map(right),
+  ...['USED', 'PROCESSES', 'SWAP', 'WAITING', 'IO WAIT', 'PROTECTED', 'LIMIT'].map(right),
 ];
 
 function diskRow({ name, nvme, bytes, rates }: Page['disks'][number], by: string, style: Style) {

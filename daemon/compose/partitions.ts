@@ -3,7 +3,6 @@ import type { Answer } from '../../ipc/methods/index.ts';
 import type { Decision as DecisionPage, MemoryPage, SidePage } from '../../ipc/methods/shapes.ts';
 import type { Rooms } from '../api/rooms.ts';
 import { pageGenerations } from '../kernel/page-generations.ts';
-import { type HistoryField, historyFields } from '../partitions/history.ts';
 import type { Decision } from '../partitions/loop.ts';
 import { type Side, sides, waiting } from '../partitions/observation.ts';
 import { otherManagers } from '../partitions/other-managers.ts';
@@ -35,6 +34,7 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
   const group = places.groups[side];
   if (loop.last === undefined || seen === undefined) return { side, group, present: false };
   const waited = waiting(loop.before, loop.last, side)?.some;
+  const ioWaited = waiting(loop.before, loop.last, side, 'ioPressure')?.some;
   const { currentBytes, anonBytes, fileBytes, shmemBytes, swapBytes, low, high } = seen;
   return {
     side,
@@ -46,6 +46,7 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
     ...(shmemBytes === undefined ? {} : { shmemBytes }),
     ...(swapBytes === undefined ? {} : { swapBytes }),
     ...(waited === undefined ? {} : { waiting: waited }),
+    ...(ioWaited === undefined ? {} : { ioWaiting: ioWaited }),
     ...(low === undefined ? {} : { low }),
     ...(high === undefined ? {} : { high }),
   };
@@ -237,12 +238,11 @@ export function partitionMethods(room: PartitionsRoom, governor: Governor): Part
       const rows = await room.history(stepMs);
       return {
         stepMs,
-        rows: rows.map(({ atMs, means }) => {
-          const known: Partial<Record<HistoryField, number>> = {};
-          for (const field of historyFields)
-            if (means[field] !== undefined) known[field] = means[field];
-          return { atMs, ...known };
-        }),
+        rows: rows.map(({ atMs, means: { disks, ...means } }) => ({
+          atMs,
+          ...means,
+          ...(disks && { disks: Object.entries(disks).map(([name, one]) => ({ name, ...one })) }),
+        })),
       };
     },
     'partitions.set': async (wanted) => ({ shares: await room.setShares(wanted) }),

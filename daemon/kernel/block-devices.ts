@@ -49,6 +49,8 @@ export function parseBlockStat(text: string): BlockCounters | undefined {
 export interface BlockRates {
   readBytesPerSecond: number;
   writtenBytesPerSecond: number;
+  /** Reads and writes that ended. */
+  requestsPerSecond: number;
   /** Mean time of the requests that ended meanwhile; absent when none did. */
   latencyMs?: number;
   inFlight: number;
@@ -67,6 +69,7 @@ export function blockRates(before: BlockCounters, now: BlockCounters, ms: number
   return {
     readBytesPerSecond: grown(now.readBytes, before.readBytes) / seconds,
     writtenBytesPerSecond: grown(now.writtenBytes, before.writtenBytes) / seconds,
+    requestsPerSecond: ended / seconds,
     ...(ended > 0 ? { latencyMs: waited / ended } : {}),
     inFlight: now.inFlight,
     busy: Math.min(1, grown(now.busyMs, before.busyMs) / Math.max(1, ms)),

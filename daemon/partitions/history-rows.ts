@@ -1,20 +1,39 @@
 import type { Store } from '../store/store.ts';
-import { type HistoryRow, historyFields, historySteps, placeOf } from './history.ts';
+import {
+  diskFields,
+  type HistoryRow,
+  historyFields,
+  historySteps,
+  placeOf,
+  type Sums,
+} from './history.ts';
 
 const rowsOf = (stepMs: number): number => historySteps.find(({ ms }) => ms === stepMs)?.rows ?? 1;
 
-function parsed(detail: unknown): HistoryRow['sums'] {
+function sumsIn<Field extends string>(fields: readonly Field[], value: object): Sums<Field> {
+  const sums: Sums<Field> = {};
+  for (const field of fields) {
+    const pair: unknown = (value as Record<string, unknown>)[field];
+    if (Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite))
+      sums[field] = pair as [number, number];
+  }
+  return sums;
+}
+
+/** What a row has beside its place. What is none is passed over. */
+function parsed(detail: unknown): Pick<HistoryRow, 'sums' | 'disks'> {
   try {
-    const value = JSON.parse(String(detail)) as Record<string, unknown>;
-    const sums: HistoryRow['sums'] = {};
-    for (const field of historyFields) {
-      const pair = value[field];
-      if (Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite))
-        sums[field] = pair as [number, number];
-    }
-    return sums;
+    const value = JSON.parse(String(detail)) as { disks?: Record<string, object> };
+    const disks = Object.entries(value.disks ?? {}).map(([name, one]) => [
+      name,
+      sumsIn(diskFields, one),
+    ]);
+    return {
+      sums: sumsIn(historyFields, value),
+      ...(disks.length > 0 && { disks: Object.fromEntries(disks) }),
+    };
   } catch {
-    return {};
+    return { sums: {} };
   }
 }
 
@@ -22,13 +41,13 @@ function parsed(detail: unknown): HistoryRow['sums'] {
 export async function writeHistory(store: Store, rows: readonly HistoryRow[]): Promise<void> {
   if (rows.length === 0) return;
   await store.commitSoon((tx) => {
-    for (const { stepMs, atMs, sums } of rows)
+    for (const { stepMs, atMs, sums, disks } of rows)
       tx.run(
         'INSERT OR REPLACE INTO partition_history (step, place, at, detail) VALUES (?, ?, ?, ?)',
         stepMs,
         placeOf(stepMs, rowsOf(stepMs), atMs),
         atMs,
-        JSON.stringify(sums),
+        JSON.stringify({ ...sums, ...(disks && { disks }) }),
       );
   });
 }
@@ -46,7 +65,7 @@ export async function readHistory(
     sinceMs,
     nowMs,
   );
-  return rows.map(({ at, detail }) => ({ stepMs, atMs: Number(at), sums: parsed(detail) }));
+  return rows.map(({ at, detail }) => ({ stepMs, atMs: Number(at), ...parsed(detail) }));
 }
 
 /** The rows whose time is not over: a restarted daemon goes on with them. */

@@ -152,10 +152,11 @@ export class MemoryLoop {
     });
   }
 
-  /** Looks now, unless the last look is younger than this. Never throws. */
+  /** Looks now, at disks, too, unless the last looks at memory and at disks are younger than this. Never throws. */
   async lookAgain(maxAgeMs: number): Promise<void> {
-    const seen = this.#last?.atMs;
-    if (seen !== undefined && this.#parts.nowMs() - seen < maxAgeMs) return;
+    const { recorder, nowMs } = this.#parts;
+    const seen = [this.#last?.atMs, recorder.disks?.atMs];
+    if (seen.every((atMs) => atMs !== undefined && nowMs() - atMs < maxAgeMs)) return;
     this.#due = true;
     await this.tick();
   }
@@ -212,6 +213,7 @@ export class MemoryLoop {
     const left = !this.manages && this.#parts.leases.all().length > 0;
     if (left && atMs - this.#gaveBackMs >= giveBackAgainMs) await this.#giveBack();
     const limited = sides.some((side) => this.#isLimited(side));
+    recorder.lookAtDisks(atMs, this.#due);
     const seen = this.#due ? 'asked' : worthALook(this.#last, glance(), atMs, limited);
     this.#due = false;
     if (seen !== undefined && seen !== 'time') this.#sawMs = atMs;

@@ -33,8 +33,11 @@ function lookAtSide(places: Places, side: Side): SideObservation | undefined {
   const id = groupId(folder);
   const seen = id === undefined ? undefined : readGroupMemory(folder, memory.version);
   if (id === undefined || seen === undefined) return undefined;
-  const file = `${pressureRoot}/${places.groups[side]}/memory.pressure`;
-  const pressure = pressureRoot === undefined ? undefined : lostTime(readPressure(file));
+  const waited = (file: string) =>
+    pressureRoot === undefined
+      ? undefined
+      : lostTime(readPressure(`${pressureRoot}/${places.groups[side]}/${file}`));
+  const [pressure, ioPressure] = [waited('memory.pressure'), waited('io.pressure')];
   const hard = memory.version === 1;
   const amount = (knob: Knob) => knobAmount(readKnob(folder, knobFile(memory.version, knob)) ?? '');
   const low = hard ? undefined : amount('memory.low');
@@ -43,13 +46,14 @@ function lookAtSide(places: Places, side: Side): SideObservation | undefined {
     ...seen,
     group: String(id),
     ...(pressure && { pressure }),
+    ...(ioPressure && { ioPressure }),
     ...(low === undefined ? {} : { low }),
     ...(high === undefined ? {} : { high }),
     ...(hard && { hard }),
   };
 }
 
-/** All of the machine that decisions are made from: some twelve small files, no program. */
+/** All of the machine that decisions are made from: some fourteen small files, no program. */
 export function lookAtMachine(
   places: Places,
   atMs: number,

@@ -25,6 +25,8 @@ export interface SideObservation extends GroupMemory {
   /** Marks the very group: another group of the same path has another mark. Counters are compared within one mark only. */
   group: string;
   pressure?: LostTime;
+  /** The same of time lost waiting for disks. */
+  ioPressure?: LostTime;
   /** The knobs as they were read, whoever wrote them. */
   low?: Amount;
   high?: Amount;
@@ -48,28 +50,29 @@ export interface Observation {
   sides: Partial<Record<Side, SideObservation>>;
 }
 
-/** The share of the time between two looks in which tasks of a side waited for memory, 0 to 1. */
+/** The share of the time between two looks in which tasks of a side waited, 0 to 1. */
 export interface Waiting {
   some: number;
   full: number;
 }
 
 /**
- * How a side waited between two looks. Undefined where that cannot be told: no earlier look, no pressure files,
+ * How a side waited between two looks: for memory, unless it is asked for disks. Undefined where that cannot be told: no earlier look, no pressure files,
  * another group under the same path, no time between, a counter that went backwards.
  */
 export function waiting(
   before: Observation | undefined,
   now: Observation,
   side: Side,
+  what: 'pressure' | 'ioPressure' = 'pressure',
 ): Waiting | undefined {
-  const [was, is] = [before?.sides[side], now.sides[side]];
-  if (before === undefined || was?.pressure === undefined || is?.pressure === undefined)
-    return undefined;
-  if (was.group !== is.group) return undefined;
+  const [then, here] = [before?.sides[side], now.sides[side]];
+  const [was, is] = [then?.[what], here?.[what]];
+  if (before === undefined || was === undefined || is === undefined) return undefined;
+  if (then?.group !== here?.group) return undefined;
   const us = (now.atMs - before.atMs) * 1000;
-  const some = is.pressure.someUs - was.pressure.someUs;
-  const full = (is.pressure.fullUs ?? 0) - (was.pressure.fullUs ?? 0);
+  const some = is.someUs - was.someUs;
+  const full = (is.fullUs ?? 0) - (was.fullUs ?? 0);
   if (us <= 0 || some < 0 || full < 0) return undefined;
   return { some: Math.min(1, some / us), full: Math.min(1, full / us) };
 }

@@ -1,16 +1,19 @@
 import type { Log } from '../changes/log.ts';
 import { diskUsageOf } from '../kernel/disk-usage.ts';
 import type { Store } from '../store/store.ts';
-import { allRates, type DiskLook, lookAtDisks } from './disks.ts';
+import { allRates, type DiskLook, type DiskNow, isBusy, lookAtDisks } from './disks.ts';
 import { addSample, type HistoryRow, historySteps, meansOf, type Sample } from './history.ts';
 import { openRows, writeHistory } from './history-rows.ts';
-import { type Observation, waiting } from './observation.ts';
+import { type Observation, type Side, waiting } from './observation.ts';
 
 /** What is over is written this often: one small transaction, which may ride on another. */
 const writeEveryMs = 60_000;
-/** Disks and space are looked at this often, however often memory is. */
+/** Space, and disks, are looked at this often; */
 const disksEveryMs = 10_000;
-const spaceEveryMs = 60_000;
+/** disks this often while one is busy, where a glance is due anyway; */
+const busyEveryMs = 1000;
+/** and this often at most, whoever asks: of less time rates say little. */
+const askedEveryMs = 500;
 /** What was not looked at for longer, because the machine slept, is not known. */
 const weightMsMax = 20_000;
 
@@ -24,6 +27,8 @@ export interface RecorderParts {
   store: Store | undefined;
   /** The folder whose file system's space is watched. */
   folder: string;
+  /** Where the kernel shows disks, when not where it does. */
+  block?: string;
   log: Log;
   wallMs(): number;
 }
@@ -37,6 +42,7 @@ export class Recorder {
   /** CLOCK_BOOTTIME: the other clock may be set back by years. */
   #writtenMs: number | undefined;
   #spaceMs = Number.NEGATIVE_INFINITY;
+  #asksForSpace = false;
   #freeBytes: number | undefined;
   #disks: DiskLook | undefined;
 
@@ -61,48 +67,49 @@ export class Recorder {
   }
 
   add(before: Observation | undefined, now: Observation): void {
-    const fresh = this.#lookFurther(now.atMs);
-    const all = fresh ? allRates(this.#disks?.disks ?? []) : undefined;
-    const sample: Sample = {
-      ...sampleOf(before, now),
-      ...(all && {
-        readBytesPerSecond: all.readBytesPerSecond,
-        writtenBytesPerSecond: all.writtenBytesPerSecond,
-        diskInFlight: all.inFlight,
-        ...(all.latencyMs === undefined ? {} : { diskLatencyMs: all.latencyMs }),
-      }),
-      ...(this.#freeBytes === undefined ? {} : { freeSpaceBytes: this.#freeBytes }),
-    };
-    // A look stands for the time since the one before: quiet times are looked at less often.
-    const weight = Math.min(weightMsMax, Math.max(1, now.atMs - (before?.atMs ?? now.atMs)));
+    this.#keep(sampleOf(before, now), before?.atMs, now.atMs);
+  }
+
+  /** Looks at disks when it is time or somebody asks, and at space. */
+  lookAtDisks(atMs: number, asked = false): void {
+    const before = this.#disks;
+    const busy = before?.disks.some(isBusy) ?? false;
+    const everyMs = asked ? askedEveryMs : busy ? busyEveryMs : disksEveryMs;
+    if (before !== undefined && atMs - before.atMs < everyMs) return;
+    const now = lookAtDisks(before, atMs, this.#parts.block);
+    this.#disks = now;
+    this.#lookAtSpace(atMs);
+    const space = this.#freeBytes === undefined ? {} : { freeSpaceBytes: this.#freeBytes };
+    this.#keep({ ...diskSample(now.disks), ...space }, before?.atMs, atMs);
+  }
+
+  /** A look stands for the time since the one before: quiet times are looked at less often. */
+  #keep(sample: Sample, beforeMs: number | undefined, atMs: number): void {
+    const weight = Math.min(weightMsMax, Math.max(1, atMs - (beforeMs ?? atMs)));
     const { open, over } = addSample(this.#open, sample, weight, this.#parts.wallMs());
     this.#open = open;
     this.#over.push(...over);
     const short = over.filter(({ stepMs }) => stepMs === recentMs);
     this.#recent = [...this.#recent, ...short].slice(-recentRows);
-    this.#writtenMs ??= now.atMs;
-    if (now.atMs - this.#writtenMs < writeEveryMs) return;
-    this.#writtenMs = now.atMs;
+    this.#writtenMs ??= atMs;
+    if (atMs - this.#writtenMs < writeEveryMs) return;
+    this.#writtenMs = atMs;
     void this.#write(this.#over);
   }
 
-  /** Looks at disks and space when it is time. True: the rates of the disks are new. */
-  #lookFurther(atMs: number): boolean {
-    const { folder } = this.#parts;
-    if (atMs - this.#spaceMs >= spaceEveryMs) {
-      this.#spaceMs = atMs;
-      diskUsageOf(folder).then(
-        ({ availableBytes }) => {
-          this.#freeBytes = availableBytes;
-        },
-        () => {
-          this.#freeBytes = undefined;
-        },
-      );
-    }
-    if (this.#disks !== undefined && atMs - this.#disks.atMs < disksEveryMs) return false;
-    this.#disks = lookAtDisks(this.#disks, atMs);
-    return true;
+  /** One at a time: of a file system that does not answer each would keep a thread. */
+  #lookAtSpace(atMs: number): void {
+    if (this.#asksForSpace || atMs - this.#spaceMs < disksEveryMs) return;
+    this.#asksForSpace = true;
+    this.#spaceMs = atMs;
+    const told = (availableBytes: number | undefined) => {
+      this.#freeBytes = availableBytes;
+      this.#asksForSpace = false;
+    };
+    diskUsageOf(this.#parts.folder).then(
+      ({ availableBytes }) => told(availableBytes),
+      () => told(undefined),
+    );
   }
 
   /** Rows that are still in memory only: newer than those of the store, with the same places. */
@@ -112,7 +119,9 @@ export class Recorder {
 
   /** Which part of the memory was in use in the last minutes, the oldest first; undefined where nobody looked. Since this process began. */
   recentUse(): { stepMs: number; used: (number | undefined)[] } {
-    const rows = [...this.#recent, ...this.#open.filter(({ stepMs }) => stepMs === recentMs)];
+    const open = this.#open.filter(({ stepMs }) => stepMs === recentMs);
+    // Disks alone may have been looked at.
+    const rows = [...this.#recent, ...open].filter((row) => usedIn(row) !== undefined);
     const last = rows.at(-1)?.atMs ?? 0;
     const least = last - (recentRows - 1) * recentMs;
     // The clock may have been set: what is not of the last minutes by it now is left out.
@@ -146,11 +155,28 @@ function usedIn(row: HistoryRow): number | undefined {
   return Math.min(1, Math.max(0, 1 - availableBytes / totalBytes));
 }
 
+/** What a look at disks adds to the history. Pure. */
+function diskSample(disks: readonly DiskNow[]): Sample {
+  const all = allRates(disks);
+  if (all === undefined) return {};
+  const told = disks.flatMap(({ name, rates }) => (rates ? [[name, rates] as const] : []));
+  return {
+    readBytesPerSecond: all.readBytesPerSecond,
+    writtenBytesPerSecond: all.writtenBytesPerSecond,
+    diskRequestsPerSecond: all.requestsPerSecond,
+    diskInFlight: all.inFlight,
+    ...(all.latencyMs === undefined ? {} : { diskLatencyMs: all.latencyMs }),
+    disks: Object.fromEntries(told),
+  };
+}
+
 /** What a look adds to the history. Waiting needs the look before. Pure. */
 export function sampleOf(before: Observation | undefined, now: Observation): Sample {
   const { user, system } = now.sides;
   const host = hostWaiting(before, now);
   const some = { user: waiting(before, now, 'user'), system: waiting(before, now, 'system') };
+  const io = (side: Side) => waiting(before, now, side, 'ioPressure')?.some;
+  const [userIo, systemIo] = [io('user'), io('system')];
   return {
     availableBytes: now.availableBytes,
     totalBytes: now.totalBytes,
@@ -160,6 +186,8 @@ export function sampleOf(before: Observation | undefined, now: Observation): Sam
     ...(host === undefined ? {} : { waiting: host }),
     ...(some.user && { userWaiting: some.user.some }),
     ...(some.system && { systemWaiting: some.system.some }),
+    ...(userIo === undefined ? {} : { userIoWaiting: userIo }),
+    ...(systemIo === undefined ? {} : { systemIoWaiting: systemIo }),
   };
 }
 

@@ -34,6 +34,8 @@ export const sidePage = v.strictObject({
   swapBytes: v.optional(count),
   /** Share of the time between the last two looks in which a task waited for memory. */
   waiting: v.optional(share),
+  /** The same for disks. */
+  ioWaiting: v.optional(share),
   low: v.optional(amount),
   high: v.optional(amount),
 });
@@ -109,6 +111,7 @@ const disk = v.strictObject({
     v.strictObject({
       readBytesPerSecond: v.number(),
       writtenBytesPerSecond: v.number(),
+      requestsPerSecond: v.number(),
       latencyMs: v.optional(v.number()),
       inFlight: count,
       busy: share,
@@ -130,11 +133,28 @@ const historyRow = v.strictObject({
   waiting: v.optional(v.number()),
   userWaiting: v.optional(v.number()),
   systemWaiting: v.optional(v.number()),
+  userIoWaiting: v.optional(v.number()),
+  systemIoWaiting: v.optional(v.number()),
   readBytesPerSecond: v.optional(v.number()),
   writtenBytesPerSecond: v.optional(v.number()),
+  diskRequestsPerSecond: v.optional(v.number()),
   diskLatencyMs: v.optional(v.number()),
   diskInFlight: v.optional(v.number()),
   freeSpaceBytes: v.optional(v.number()),
+  /** The same of each disk; of four at most. */
+  disks: v.optional(
+    v.array(
+      v.strictObject({
+        name: v.string(),
+        readBytesPerSecond: v.optional(v.number()),
+        writtenBytesPerSecond: v.optional(v.number()),
+        requestsPerSecond: v.optional(v.number()),
+        latencyMs: v.optional(v.number()),
+        inFlight: v.optional(v.number()),
+        busy: v.optional(v.number()),
+      }),
+    ),
+  ),
 });
 
 /** Memory as the status page has it. */

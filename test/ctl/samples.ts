@@ -310,6 +310,7 @@ export const partitions: Answer<'partitions.show'> = {
       shmemBytes: 1_073_741_824,
       swapBytes: 1_073_741_824,
       waiting: 0.12,
+      ioWaiting: 0.034,
       low: 9_663_676_416,
       high: 'max',
     },
@@ -348,6 +349,7 @@ export const partitions: Answer<'partitions.show'> = {
       rates: {
         readBytesPerSecond: 1_048_576,
         writtenBytesPerSecond: 0,
+        requestsPerSecond: 16,
         latencyMs: 0.14,
         inFlight: 2,
         busy: 0.3,
@@ -486,6 +488,11 @@ export const seen: Answer<'partitions.history'> = {
     availableBytes: (16 - at) * 1_073_741_824,
     userBytes: at * 1_073_741_824,
     waiting: at / 100,
+    diskInFlight: at / 2,
+    disks: [
+      { name: 'nvme0n1', readBytesPerSecond: at * 1_048_576, latencyMs: 0.1, inFlight: at / 2 },
+      { name: 'nvme1n1', readBytesPerSecond: 0, inFlight: 0 },
+    ],
   })),
 };
 

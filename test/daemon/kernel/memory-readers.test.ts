@@ -139,6 +139,7 @@ test('rates come from differences; a counter that went backwards says nothing', 
   t.deepEqual(blockRates(before, now, 1000), {
     readBytesPerSecond: 200 * 512,
     writtenBytesPerSecond: 8 * 512,
+    requestsPerSecond: 15,
     latencyMs: 8,
     inFlight: 3,
     busy: 0.5,
@@ -146,6 +147,7 @@ test('rates come from differences; a counter that went backwards says nothing', 
   t.deepEqual(blockRates(now, before, 1000), {
     readBytesPerSecond: 0,
     writtenBytesPerSecond: 0,
+    requestsPerSecond: 0,
     inFlight: 0,
     busy: 0,
   });

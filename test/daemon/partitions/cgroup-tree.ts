@@ -13,6 +13,8 @@ export interface SideFiles {
   anonBytes: number;
   refaults: number;
   waitedUs: number;
+  /** For disks. */
+  ioWaitedUs: number;
 }
 
 /** A machine as files: a pair of groups as cgroup version 2 shows them, and what /proc says. */
@@ -41,7 +43,13 @@ export function cgroupTree(t: ExecutionContext): CgroupTree {
   const root = join(folder, 'cgroup');
   const groups = { user: 'user.slice', system: 'system.slice' };
   const file = (side: Side, name: string) => join(root, groups[side], name);
-  const one = () => ({ currentBytes: 4 * GiB, anonBytes: GiB, refaults: 0, waitedUs: 0 });
+  const one = () => ({
+    currentBytes: 4 * GiB,
+    anonBytes: GiB,
+    refaults: 0,
+    waitedUs: 0,
+    ioWaitedUs: 0,
+  });
   const tree: CgroupTree = {
     folder,
     places: {
@@ -58,7 +66,7 @@ export function cgroupTree(t: ExecutionContext): CgroupTree {
     totalBytes: 16 * GiB,
     show() {
       for (const side of ['user', 'system'] as const) {
-        const { currentBytes, anonBytes, refaults, waitedUs } = tree.sides[side];
+        const { currentBytes, anonBytes, refaults, waitedUs, ioWaitedUs } = tree.sides[side];
         mkdirSync(join(root, groups[side]), { recursive: true });
         writeFileSync(file(side, 'memory.current'), `${currentBytes}\n`);
         writeFileSync(
@@ -66,6 +74,7 @@ export function cgroupTree(t: ExecutionContext): CgroupTree {
           `anon ${anonBytes}\nfile ${currentBytes - anonBytes}\nshmem 0\nworkingset_refault_file ${refaults}\n`,
         );
         writeFileSync(file(side, 'memory.pressure'), pressureText(waitedUs));
+        writeFileSync(file(side, 'io.pressure'), pressureText(ioWaitedUs));
         for (const [knob, free] of [
           ['memory.low', '0'],
           ['memory.high', 'max'],

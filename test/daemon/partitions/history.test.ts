@@ -1,5 +1,6 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { silentLog } from '../../../daemon/changes/log.ts';
 import {
@@ -13,6 +14,7 @@ import { openRows, readHistory, writeHistory } from '../../../daemon/partitions/
 import type { Observation } from '../../../daemon/partitions/observation.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
 import { openStore } from '../../../daemon/store/database.ts';
+import type { Store } from '../../../daemon/store/store.ts';
 import { temporaryFolder } from '../../support/temp.ts';
 
 const hour = 3_600_000;
@@ -126,4 +128,82 @@ test('the last minutes are at hand, with gaps where nobody looked, and by the cl
   clock.ms += 48 * hour;
   look(60_000, 30);
   t.deepEqual(used(), [0.7]);
+});
+
+/** A recorder of disks that are files, on a clock of the test. */
+function disksOf(t: ExecutionContext, names: readonly string[], store?: Store) {
+  const folder = temporaryFolder(t);
+  const block = join(folder, 'block');
+  const counters = new Map(names.map((name) => [name, { reads: 0, readMs: 0, busyMs: 0 }]));
+  const show = () => {
+    for (const [name, { reads, readMs, busyMs }] of counters) {
+      mkdirSync(join(block, name), { recursive: true });
+      writeFileSync(join(block, name, 'size'), '2048\n');
+      writeFileSync(join(block, name, 'stat'), `${reads} 0 0 ${readMs} 0 0 0 0 0 ${busyMs} 0\n`);
+    }
+  };
+  show();
+  const wallMs = () => start;
+  const recorder = new Recorder({ store, folder, block, log: silentLog, wallMs });
+  /** So many more reads of a disk, each of this time. */
+  const read = (name: string, reads: number, each: number) => {
+    const one = counters.get(name)!;
+    one.reads += reads;
+    one.readMs += reads * each;
+    one.busyMs += reads * each;
+    show();
+  };
+  return { recorder, read };
+}
+
+test('disks are looked at every ten seconds, each second while one is busy, and when somebody asks', (t) => {
+  const { recorder, read } = disksOf(t, ['nvme0n1', 'nvme1n1']);
+  const looks = (atMs: number, asked = false) => {
+    recorder.lookAtDisks(atMs, asked);
+    return recorder.disks!.atMs === atMs;
+  };
+  t.true(looks(0));
+  t.false(looks(9000));
+  t.true(looks(9000, true), 'somebody asks');
+  t.false(looks(9400, true), 'too soon for rates to say anything');
+  t.false(looks(18_000));
+  read('nvme1n1', 500, 1);
+  t.true(looks(19_000));
+  t.false(looks(19_900));
+  read('nvme1n1', 500, 1);
+  t.true(looks(20_000));
+  read('nvme1n1', 1, 1);
+  t.true(looks(21_000));
+  t.false(looks(22_000), 'the noise of an idle disk is none');
+  t.deepEqual(
+    recorder.disks!.disks.map(({ rates }) => rates?.busy),
+    [0, 0.001],
+  );
+});
+
+test('each disk has its history, four at most, and latency is that of all requests', async (t) => {
+  const store = await openStore(join(temporaryFolder(t), 'personad.db'));
+  t.teardown(() => store.close());
+  const names = [0, 1, 2, 3, 4].map((disk) => `nvme${disk}n1`);
+  const { recorder, read } = disksOf(t, names, store);
+  recorder.lookAtDisks(0);
+  read('nvme0n1', 90, 1);
+  read('nvme4n1', 10, 11);
+  recorder.lookAtDisks(10_000);
+  read('nvme0n1', 300, 1);
+  recorder.lookAtDisks(20_000);
+  const { ms } = historySteps[1];
+  const [row] = recorder.pending(ms);
+  const { disks, diskLatencyMs, diskRequestsPerSecond } = meansOf(row!);
+  t.is(diskLatencyMs, 1.25, '500 ms of 400 requests');
+  t.is(diskRequestsPerSecond, 20);
+  t.deepEqual(Object.keys(disks!), names.slice(0, 4));
+  t.like(disks!.nvme0n1, { latencyMs: 1, requestsPerSecond: 19.5, inFlight: 0 });
+  t.is(disks!.nvme1n1!.latencyMs, undefined);
+  await recorder.stop();
+  t.deepEqual(await readHistory(store, ms, 0, start), [row!]);
+  const broken = '{"userBytes":[2,1],"disks":{"nvme0n1":{"latencyMs":[1]},"nvme1n1":5}}';
+  await store.commit((tx) => tx.run('UPDATE partition_history SET detail = ?', broken));
+  const [read0] = await readHistory(store, ms, 0, start);
+  t.deepEqual(meansOf(read0!), { userBytes: 2, disks: { nvme0n1: {}, nvme1n1: {} } });
 });

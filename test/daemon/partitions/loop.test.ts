@@ -10,6 +10,7 @@ import { Leases } from '../../../daemon/partitions/leases.ts';
 import { MemoryLoop } from '../../../daemon/partitions/loop.ts';
 import { leaseFile, machineGround } from '../../../daemon/partitions/machine-ground.ts';
 import { lookAtMachine, openGlance } from '../../../daemon/partitions/machine-look.ts';
+import { waiting } from '../../../daemon/partitions/observation.ts';
 import { findPolicy } from '../../../daemon/partitions/policies/index.ts';
 import type { Policy } from '../../../daemon/partitions/policy.ts';
 import { Recorder } from '../../../daemon/partitions/recorder.ts';
@@ -35,6 +36,11 @@ function loopOver(
   const wallMs = () => clock.ms;
   const { glance, close } = openGlance(tree.files);
   t.teardown(close);
+  const block = join(tree.folder, 'block');
+  const recorder = new Recorder({
+    ...{ store: undefined, folder: tree.folder, block, log: silentLog },
+    wallMs,
+  });
   const loop = new MemoryLoop(
     {
       places: tree.places,
@@ -42,7 +48,7 @@ function loopOver(
       ...(weights && {
         io: new IoShares({ leases, wishes: () => ioWishes(tree.places, weights, []) }),
       }),
-      recorder: new Recorder({ store: undefined, folder: tree.folder, log: silentLog, wallMs }),
+      recorder,
       log,
       nowMs: () => clock.ms,
       wallMs,
@@ -61,7 +67,7 @@ function loopOver(
       await loop.tick();
     }
   };
-  return { loop, leases, file, clock, run };
+  return { loop, leases, recorder, file, clock, run };
 }
 
 /** The user side waits, and what it lacked comes back. */
@@ -317,6 +323,27 @@ test('a machine with nothing to see is looked at every ten seconds, one that wai
   await run(1, needy(tree));
   const [waits] = loop.decision!.why;
   t.regex(`${waits?.text}`, /30 %/);
+});
+
+test('whoever asks sees disks as they are now, and how the sides wait for them', async (t) => {
+  const tree = cgroupTree(t);
+  const { loop, recorder, clock, run } = loopOver(t, tree, false);
+  await run(9);
+  const firstMs = clock.ms - 8000;
+  t.deepEqual([loop.last!.atMs, recorder.disks!.atMs], [firstMs, firstMs]);
+  tree.availableBytes -= GiB;
+  tree.sides.user.ioWaitedUs += 900_000;
+  await run(1);
+  t.deepEqual([loop.last!.atMs, recorder.disks!.atMs], [clock.ms, firstMs]);
+  t.is(waiting(loop.before, loop.last!, 'user', 'ioPressure')?.some, 0.1);
+  t.is(waiting(loop.before, loop.last!, 'system', 'ioPressure')?.some, 0);
+  clock.ms += 100;
+  await loop.lookAgain(500);
+  t.is(recorder.disks!.atMs, clock.ms);
+  const { looks } = loop;
+  clock.ms += 100;
+  await loop.lookAgain(500);
+  t.is(loop.looks, looks, 'both are fresh');
 });
 
 test('a choice in the middle of turns leaves nothing behind', async (t) => {
