@@ -97,10 +97,25 @@ function finishInMemory(
   task.status = nextTask(task.status, 'finish');
 }
 
-function keep(live: Live, task: LiveTask, outcome: Outcome<Json>, { limits }: RunnerParts): void {
-  const max = limits.journalValueBytesMax;
+/** Keeps what a task hands over. Returns its answer where that is to be journalled. */
+function keep(
+  live: Live,
+  task: LiveTask,
+  outcome: Outcome<Json>,
+  parts: RunnerParts,
+): Json | undefined {
+  const max = parts.limits.journalValueBytesMax;
   if (outcome.saved !== undefined) task.saved = checkedValue(outcome.saved, 'a saved value', max);
-  if (outcome.result !== undefined) live.result = checkedValue(outcome.result, 'a result', max);
+  if (outcome.result === undefined) return undefined;
+  try {
+    live.result = checkedValue(outcome.result, 'a result', max);
+    return live.result;
+  } catch (err) {
+    // Repeated it would be too large again: the change would stay stuck, and what it holds be held, for ever.
+    if (parts.kinds.get(task.spec.kind).forward !== true) throw err;
+    parts.log.warn({ changeId: live.id, task: task.spec.kind, err }, 'an answer is left out');
+    return undefined;
+  }
 }
 
 /** Commits the task's own rows and its `finish` in one transaction, with what declares the next ones. */
@@ -112,7 +127,7 @@ async function finish(
 ): Promise<void> {
   const task = live.tasks[index]!;
   const kind = parts.kinds.get(task.spec.kind);
-  keep(live, task, outcome, parts);
+  const result = keep(live, task, outcome, parts);
   const done: JournalEvent = {
     task: index,
     step: 'finish',
@@ -124,7 +139,7 @@ async function finish(
     soon(live, parts, {
       changeId: live.id,
       events,
-      result: outcome.result,
+      result,
       record: outcome.record,
     });
   } else if (kind.pointOfNoReturn) {
@@ -134,7 +149,7 @@ async function finish(
       changeId: live.id,
       events,
       status,
-      result: outcome.result,
+      result,
       record: outcome.record,
     });
     live.status = status;
@@ -143,7 +158,7 @@ async function finish(
     await append(parts.journal, {
       changeId: live.id,
       events,
-      result: outcome.result,
+      result,
       record: outcome.record,
     });
   }

@@ -4,12 +4,13 @@ import type { Request, Rooms } from '../api/rooms.ts';
 import { planBaseImport } from '../personas/base-import.ts';
 import { planBaseRemoval } from '../personas/base-rm.ts';
 import type { BaseSource } from '../personas/base-source.ts';
-import { listBases, ownerOfBase, showBase } from '../personas/bases.ts';
+import { importedBase, listBases, ownerOfBase, showBase } from '../personas/bases.ts';
 import type { Given } from '../personas/persona-create.ts';
 import type { KeptComparisons } from '../personas/persona-diff.ts';
 import {
   diffPersonas,
   exportPersona,
+  importedPersona,
   listKeys,
   listPersonas,
   ownerOfPersona,
@@ -63,6 +64,7 @@ function baseMethods(room: PersonasRoom): Of<'base'> {
         { name, source: sourceOf(request, source, partition) },
         request.caller.uid,
       ),
+      answer: (made) => importedBase(room, made, request.caller.uid),
     }),
     'base.list': async (_, { caller }) => ({ bases: await listBases(room, caller.uid) }),
     'base.show': async ({ base }, { caller }) => ({
@@ -97,11 +99,15 @@ export function personaMethods(room: PersonasRoom): Of<'base'> & Of<'key'> & Of<
       return {
         plan: await planCreate(room, { ...rest, ...taken }, request.caller.uid),
         // The steps it shares with an import tell more than the method promises.
-        answer: (made) => ({ persona: (made as unknown as { persona: PersonaPage }).persona }),
+        answer: async (made) => {
+          const { persona } = await importedPersona(room, made, request.caller.uid);
+          return { persona };
+        },
       };
     },
     'persona.import': ({ source, ...rest }, request) => ({
       plan: planImport(room, { ...rest, source: request.input(source) }, request.caller.uid),
+      answer: (made) => importedPersona(room, made, request.caller.uid),
     }),
     'persona.list': async (_, request) => ({
       personas: (await listPersonas(room, request.caller.uid)).map((page) =>

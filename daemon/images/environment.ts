@@ -1,3 +1,6 @@
+import { PersonaError } from '../../ipc/errors.ts';
+import { ospMembers } from './osp-members.ts';
+
 /**
  * Variables that make a program load code, change how its parts are found, or change how a shell
  * reads its input. A persona cannot set them: they would reach every program started in a slot, also
@@ -61,6 +64,22 @@ export function environmentProblem(name: string, value: string): string | undefi
     return 'PATH has to hold absolute folders only';
   }
   return undefined;
+}
+
+/** Names and values of all variables of one persona. Every generation of a slot keeps them, every program in it is given them. */
+const environmentBytesMax = 32 * 1024;
+
+/** Throws bad-persona for more variables than a new persona may bring. Those from before this limit stay as they are. */
+export function checkEnvironmentBytes(environment: Readonly<Record<string, string>>): void {
+  const bytes = Object.entries(environment).reduce(
+    (sum, [name, value]) => sum + name.length + Buffer.byteLength(value),
+    0,
+  );
+  if (bytes <= environmentBytesMax) return;
+  throw new PersonaError(
+    'bad-persona',
+    `the variables in ${ospMembers.runtime} have ${bytes} bytes together, over ${environmentBytesMax}`,
+  );
 }
 
 /** The variables in the form of environment.d(5), for a system that boots on the persona. */

@@ -1,7 +1,8 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
-import { isUnused, usesOfBases } from './base-use.ts';
+import { usesOfBases } from './base-use.ts';
 import { type Base, readBase, readBases } from './bases.ts';
+import { usersInWords } from './persona-use.ts';
 import type { PersonasRoom } from './room.ts';
 
 /** Whether other bases are names of the same image. */
@@ -15,17 +16,20 @@ export async function hasOtherNames(
 
 /**
  * Throws in-use when a persona or a slot needs the base's image and no other name would keep it. Asked when the
- * change is planned, and again at its commit.
+ * change is planned, and again at its commit. `viewer` (a uid) is told what it may see.
  */
-export async function checkUnused(room: PersonasRoom, base: Base): Promise<void> {
-  const use = (await usesOfBases(room.store)).get(base.digest);
-  if (isUnused(use) || (await hasOtherNames(room, base))) return;
-  const users = [
-    ...(use?.personas ?? []).map((name) => `persona ${name}`),
-    ...(use?.slots ?? []).map((name) => `slot ${name}`),
-  ];
-  const shown = users.slice(0, 5).join(', ');
-  const by = users.length > 5 ? `${shown} and ${users.length - 5} more` : shown;
+export async function checkUnused(room: PersonasRoom, base: Base, viewer: number): Promise<void> {
+  const users = async (uid: number): Promise<string[]> => {
+    const use = (await usesOfBases(room.store, uid)).get(base.digest);
+    return [
+      ...(use?.personas ?? []).map((name) => `persona ${name}`),
+      ...(use?.slots ?? []).map((name) => `slot ${name}`),
+    ];
+  };
+  const all = await users(0);
+  if (all.length === 0 || (await hasOtherNames(room, base))) return;
+  const known = await users(viewer);
+  const by = usersInWords(known, all.length - known.length);
   throw new PersonaError('in-use', { what: `base ${base.name}`, by });
 }
 
@@ -36,7 +40,7 @@ export async function planBaseRemoval(
   ownerUid: number,
 ): Promise<Plan> {
   const base = await readBase(room.store, reference);
-  await checkUnused(room, base);
+  await checkUnused(room, base, ownerUid);
   const { name, digest, importedMs } = base;
   return {
     kind: 'base.rm',

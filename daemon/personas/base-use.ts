@@ -10,9 +10,9 @@ export interface BaseUse {
 /**
  * The personas made for a base, and the slots that need it: by what is active, by what someone still holds, and by
  * what a rollback would go back to. By digest of the base.
- * @param viewer who is told: root of all slots, others of their own.
+ * @param viewer uid of who is told: root of all slots, others of their own.
  */
-export async function usesOfBases(store: Store, viewer = 0): Promise<Map<string, BaseUse>> {
+export async function usesOfBases(store: Store, viewer: number): Promise<Map<string, BaseUse>> {
   const uses = new Map<string, BaseUse>();
   const of = (digest: unknown): BaseUse => {
     const use = uses.get(String(digest)) ?? { personas: [], slots: [] };
@@ -33,9 +33,4 @@ export async function usesOfBases(store: Store, viewer = 0): Promise<Map<string,
   );
   for (const { slot, digest } of slots) of(digest).slots.push(String(slot));
   return uses;
-}
-
-/** Whether no one needs the base of this digest. */
-export function isUnused(use: BaseUse | undefined): boolean {
-  return use === undefined || (use.personas.length === 0 && use.slots.length === 0);
 }

@@ -1,4 +1,5 @@
 import { PersonaError } from '../../ipc/errors.ts';
+import type { Json } from '../changes/task.ts';
 import type { OsFacts } from '../images/os-release.ts';
 import type { Row, Store, Tx } from '../store/store.ts';
 import { type BaseUse, usesOfBases } from './base-use.ts';
@@ -101,7 +102,7 @@ function pageOf(base: Base, use: BaseUse | undefined): BasePage {
 }
 
 /** All bases as `viewer` (a uid) may see them. */
-export async function listBases({ store }: { store: Store }, viewer = 0): Promise<BasePage[]> {
+export async function listBases({ store }: { store: Store }, viewer: number): Promise<BasePage[]> {
   const [bases, uses] = [await readBases(store), await usesOfBases(store, viewer)];
   return bases.map((base) => pageOf(base, uses.get(base.digest)));
 }
@@ -110,10 +111,27 @@ export async function listBases({ store }: { store: Store }, viewer = 0): Promis
 export async function showBase(
   { store }: { store: Store },
   reference: string,
-  viewer = 0,
+  viewer: number,
 ): Promise<BasePage> {
   const base = await readBase(store, reference);
   return pageOf(base, (await usesOfBases(store, viewer)).get(base.digest));
+}
+
+/** What an import hands over in the end. */
+export interface ImportedBase {
+  name: string;
+  /** Its content was here before. */
+  existed: boolean;
+}
+
+/** The answer of an import, from what its change gave, as `viewer` (a uid) may see it. Throws base-not-found. */
+export async function importedBase(
+  room: { store: Store },
+  given: Json | undefined,
+  viewer: number,
+): Promise<Omit<ImportedBase, 'name'> & { base: BasePage }> {
+  const { name, existed } = given as unknown as ImportedBase;
+  return { base: await showBase(room, name, viewer), existed };
 }
 
 /** The uid of who imported the base; undefined when there is none of that name or digest. */

@@ -1,7 +1,7 @@
 import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
 import type { Persona } from './persona.ts';
-import { slotsByPersona } from './persona-use.ts';
+import { slotsByPersona, usersInWords } from './persona-use.ts';
 import type { PersonasRoom } from './room.ts';
 import { isTrusted } from './trust.ts';
 
@@ -11,15 +11,25 @@ export const removeKinds = {
   removeFiles: 'personas.remove-files',
 } as const;
 
-/** Throws in-use when a slot needs the persona and no other name stands for it: one that is not trusted does not for one that is. */
-export async function checkUnused(room: PersonasRoom, persona: Persona): Promise<void> {
+/**
+ * Throws in-use when a slot needs the persona and no other name stands for it: one that is not trusted does not for one that is.
+ * `viewer` (a uid) is told what it may see.
+ */
+export async function checkUnused(
+  room: PersonasRoom,
+  persona: Persona,
+  viewer: number,
+): Promise<void> {
   const twin = room.book
     .personas()
     .filter(({ name, digest }) => digest === persona.digest && name !== persona.name)
     .some((other) => isTrusted(room.book, other) || !isTrusted(room.book, persona));
-  const slots = (await slotsByPersona(room.store)).get(persona.digest) ?? [];
-  if (slots.length === 0 || twin) return;
-  const by = `slot ${slots.join(', ')}`;
+  const slots = async (uid: number): Promise<string[]> =>
+    (await slotsByPersona(room.store, uid)).get(persona.digest) ?? [];
+  const all = await slots(0);
+  if (all.length === 0 || twin) return;
+  const known = (await slots(viewer)).map((name) => `slot ${name}`);
+  const by = usersInWords(known, all.length - known.length);
   throw new PersonaError('in-use', { what: `persona ${persona.name}`, by });
 }
 
@@ -30,7 +40,7 @@ export async function planRemove(
   ownerUid: number,
 ): Promise<Plan> {
   const persona = room.book.persona(reference);
-  await checkUnused(room, persona);
+  await checkUnused(room, persona, ownerUid);
   const { name, digest, importedMs } = persona;
   const layers = persona.layers
     .filter(({ kind }) => kind === 'seed' || kind === 'config')

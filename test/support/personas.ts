@@ -16,10 +16,16 @@ import { noFaults } from '../../daemon/changes/faults.ts';
 import type { Json } from '../../daemon/changes/task.ts';
 import { statePlaces } from '../../daemon/config/paths.ts';
 import { planBaseImport } from '../../daemon/personas/base-import.ts';
+import { readBase } from '../../daemon/personas/bases.ts';
 import type { CreateParams, Given } from '../../daemon/personas/persona-create.ts';
 import type { PersonaPage } from '../../daemon/personas/persona-page.ts';
 import { personaTasks } from '../../daemon/personas/persona-tasks.ts';
-import { exportPersona, planCreate, planImport } from '../../daemon/personas/personas.ts';
+import {
+  exportPersona,
+  importedPersona,
+  planCreate,
+  planImport,
+} from '../../daemon/personas/personas.ts';
 import { openPersonasRoom, type PersonasRoom } from '../../daemon/personas/room.ts';
 import { baseTasks } from '../../daemon/personas/tasks/base-tasks.ts';
 import { openDriver, openStore } from '../../daemon/store/database.ts';
@@ -114,7 +120,7 @@ export async function importBase(
 ): Promise<string> {
   const result = await run(planBaseImport(room, { name, source: { kind: 'path', path } }, 0));
   t.is(result.status, 'done', JSON.stringify(result.error));
-  return (result.result as { base: { digest: string } }).base.digest;
+  return (await readBase(room.store, name)).digest;
 }
 
 /** A path that root names. */
@@ -148,7 +154,7 @@ export async function createPersona(
 ): Promise<Answer> {
   const result = await machine.run(planCreate(machine.room, params, uid));
   t.is(result.status, 'done', JSON.stringify(result.error));
-  return result.result as unknown as Answer;
+  return await importedPersona(machine.room, result.result, uid);
 }
 
 /** Imports a persona file; fails the test otherwise. */
@@ -162,7 +168,7 @@ export async function importPersona(
   const source = uploaded(machine, bytes);
   const result = await machine.run(planImport(machine.room, { source, ...params }, uid));
   t.is(result.status, 'done', JSON.stringify(result.error));
-  return result.result as unknown as Answer;
+  return await importedPersona(machine.room, result.result, uid);
 }
 
 /** The bytes of a persona's file. */

@@ -5,7 +5,7 @@ import type { Privileges } from '../../images/privileges.ts';
 import { removeFile } from '../../kernel/files.ts';
 import { checkUnused } from '../base-rm.ts';
 import { type BaseSource, openBaseSource } from '../base-source.ts';
-import { type Base, findBaseRow, insertBase, readBase, showBase } from '../bases.ts';
+import { type Base, findBaseRow, insertBase, readBase } from '../bases.ts';
 import { askWorker, buildImage } from '../image-children.ts';
 import { layerFile } from '../layer.ts';
 import {
@@ -190,8 +190,8 @@ function importTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
       settleLayer(room, context.changeId, builtOf(context).digest);
       await cleanUp(room, context.changeId);
       const existed = context.earlier<{ existed: boolean }>('bases.commit')?.existed === true;
-      const page = await showBase(room, name);
-      return { result: { base: { ...page, os: plainOs(page.os ?? {}) }, existed } };
+      // The page is made for whoever asks.
+      return { result: { name, existed } };
     },
   });
   return [buildTask, commit, finish];
@@ -202,12 +202,12 @@ function removalTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
     kind: 'bases.forget',
     summary: ({ name }) => `Forget base ${name}`,
     pointOfNoReturn: true,
-    async do(_context, { name, digest, importedMs }) {
+    async do({ ownerUid }, { name, digest, importedMs }) {
       const base = await readBase(room.store, name);
       // Another one, of somebody else even, may have taken the name while this change waited.
       if (base.digest !== digest || base.importedMs !== importedMs)
         throw new PersonaError('base-not-found', { base: name });
-      await checkUnused(room, base);
+      await checkUnused(room, base, ownerUid);
       return {
         record(tx) {
           // A persona for it that was committed since breaks NOT NULL here, and so undoes this change.

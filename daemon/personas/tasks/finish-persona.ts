@@ -1,13 +1,12 @@
 import { type AnyTask, defineTask, type Json } from '../../changes/task.ts';
 import { settleLayer } from '../layer-store.ts';
-import { personaPage } from '../persona-page.ts';
-import { slotsByPersona } from '../persona-use.ts';
+import type { Imported } from '../personas.ts';
 import type { PersonasRoom } from '../room.ts';
 import { Staging } from '../staging.ts';
 import { type Placing, unwant } from './commit-persona.ts';
 import { type Added, draftOf, handed, stepKinds } from './steps.ts';
 
-/** Clears the staging folder and answers with the persona as it now stands in the store. */
+/** Clears the staging folder and answers which persona it is: its page is made for whoever asks. */
 export function finishPersona(room: PersonasRoom): AnyTask {
   return defineTask<Record<string, never>, Json>({
     kind: stepKinds.finish,
@@ -26,17 +25,12 @@ export function finishPersona(room: PersonasRoom): AnyTask {
       await new Staging(room, context.changeId).remove();
       await room.book.load();
       const draft = draftOf(context);
-      const persona = room.book.find(draft.existing ?? draft.name);
-      // Removed again before a restart could finish this: nothing is left to say.
-      if (persona === undefined) return {};
-      const slots = (await slotsByPersona(room.store)).get(persona.digest) ?? [];
-      return {
-        result: {
-          persona: personaPage(room.book, persona, slots) as unknown as Json,
-          existed: draft.existing !== undefined,
-          rebuilt: draft.image.from === 'foreign',
-        },
+      const result: Imported = {
+        name: draft.existing ?? draft.name,
+        existed: draft.existing !== undefined,
+        rebuilt: draft.image.from === 'foreign',
       };
+      return { result: { ...result } };
     },
   });
 }

@@ -1,4 +1,5 @@
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
+import { checkEnvironmentBytes } from '../../images/environment.ts';
 import type { InputsReport } from '../../images/worker-persona.ts';
 import { hashOf } from '../../kernel/sealed.ts';
 import { baseFacts } from '../base-facts.ts';
@@ -85,6 +86,7 @@ async function runtimeMember(
     const report = (await askWorker(['inputs'], files, context, (child) => {
       child.stdin?.end(`${JSON.stringify({ environment })}\n`);
     })) as InputsReport;
+    checkEnvironmentBytes(report.environment);
     const place = await staging.write('runtime_config.json', Buffer.from(report.text));
     const empty = report.files === 0 && Object.keys(report.environment).length === 0;
     const runtime = { ...place, sha256: await sha256Of(staging, place), empty };

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { PersonaError } from '../../../ipc/errors.ts';
 import { type AnyTask, defineTask, type Json, type TaskContext } from '../../changes/task.ts';
+import { checkEnvironmentBytes } from '../../images/environment.ts';
 import { ospContentNames, ospMembers } from '../../images/osp-members.ts';
 import type { OspReport } from '../../images/worker-persona.ts';
 import { hashOf } from '../../kernel/sealed.ts';
@@ -96,6 +97,7 @@ async function judge(
   }
   const name = wantedName ?? metadata.name;
   const existing = existingOf(room, name, report);
+  if (existing === undefined) checkEnvironmentBytes(report.environment);
   return {
     name,
     base: { digest: base.digest, name: base.name },

@@ -22,12 +22,12 @@ export function forgetPersona(room: PersonasRoom): AnyTask {
     summary: ({ name }) => `Forget persona ${name}`,
     pointOfNoReturn: true,
     undo: 'nothing-to-undo',
-    async do(_context, { name, digest, importedMs, layers }) {
+    async do({ ownerUid }, { name, digest, importedMs, layers }) {
       const persona = room.book.persona(name);
       // Another one, or the same of somebody else, may have taken the name while this change waited.
       if (persona.digest !== digest || persona.importedMs !== importedMs)
         throw new PersonaError('persona-not-found', { persona: name });
-      await checkUnused(room, persona);
+      await checkUnused(room, persona, ownerUid);
       return {
         record(tx) {
           deletePersona(tx, name);

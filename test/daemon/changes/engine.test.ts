@@ -135,6 +135,25 @@ function swapShaped(gates: () => Gates, rowsOnly = true): { more: AnyTask[]; pla
 const countOf = async (store: Store): Promise<unknown> =>
   (await store.get('SELECT count(*) AS n FROM changes'))?.n;
 
+test('an answer that is too large keeps nothing held: the change is done without it', async (t) => {
+  const large = async () => ({ result: 'x'.repeat(200) });
+  const more = [
+    step('test.commit', { pointOfNoReturn: true, do: async () => ({ result: { of: 'commit' } }) }),
+    step('test.tell', { forward: true, do: large }),
+    step('test.early', { do: large }),
+  ];
+  const { engine, store } = await setUp(t, { more, limits: { journalValueBytesMax: 100 } });
+  const planned = (...kinds: string[]) =>
+    plan('told', ['x'], { tasks: kinds.map((kind) => ({ kind, params: null })) });
+  const { changeId, done } = await engine.submit(planned('test.commit', 'test.tell'));
+  t.deepEqual(await done, { changeId, status: 'done', result: { of: 'commit' } });
+  t.deepEqual(engine.open(), []);
+  const early = await (await engine.submit(planned('test.early'))).done;
+  t.like(early, { status: 'failed', error: { code: 'limit-exceeded' } });
+  const kept = await store.get('SELECT max(length(result)) AS n FROM changes');
+  t.true(Number(kept?.n) < 100);
+});
+
 test('a slow start of what leaves nothing behind is in the journal meanwhile, and then once', async (t) => {
   const given = { gates: new Gates() };
   const { more, planned } = swapShaped(() => given.gates);

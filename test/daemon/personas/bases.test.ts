@@ -18,7 +18,12 @@ import { readRecord } from '../../../daemon/kernel/records.ts';
 import { planBaseImport } from '../../../daemon/personas/base-import.ts';
 import { planBaseRemoval } from '../../../daemon/personas/base-rm.ts';
 import type { BaseSource } from '../../../daemon/personas/base-source.ts';
-import { type BasePage, listBases, readBase } from '../../../daemon/personas/bases.ts';
+import {
+  type BasePage,
+  importedBase,
+  listBases,
+  readBase,
+} from '../../../daemon/personas/bases.ts';
 import type { BaseTaskParts } from '../../../daemon/personas/tasks/base-tasks.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
 import {
@@ -77,8 +82,8 @@ function makeTree(tree: string): void {
   );
 }
 
-const imported = (result: Result): BasePage =>
-  (result.result as unknown as { base: BasePage }).base;
+const imported = async ({ room }: BaseMachine, { result }: Result): Promise<BasePage> =>
+  (await importedBase(room, result, 0)).base;
 
 async function importBase(
   { room, run: submit }: BaseMachine,
@@ -105,7 +110,7 @@ when(test, needs)('equal content gives one digest, from a folder, tars, and imag
   for (const [i, path] of sources.entries()) {
     const result = await importBase(machine, `base-${i}`, { kind: 'path', path });
     t.is(result.status, 'done', `${path}: ${JSON.stringify(result.error)}`);
-    const base = imported(result);
+    const base = await imported(machine, result);
     digests.add(base.digest);
     t.deepEqual(base.os, { id: 'debian', version: '12', title: 'Debian "12"' });
     t.is((result.result as { existed: boolean }).existed, i > 0);
@@ -122,8 +127,8 @@ when(test, needs)('equal content gives one digest, from a folder, tars, and imag
   const again = join(folder, 'again.erofs');
   copyFileSync(join(state, 'layers', `${name}.erofs`), again);
   const result = await importBase(machine, 'again', { kind: 'path', path: again });
-  t.is(imported(result).digest, digest!);
-  t.is((await listBases(machine.room)).length, 5);
+  t.is((await imported(machine, result)).digest, digest!);
+  t.is((await listBases(machine.room, 0)).length, 5);
 });
 
 when(test, { ...needs, tools: [...needs.tools, 'mkfs.ext4', 'mksquashfs'] })(
@@ -132,9 +137,8 @@ when(test, { ...needs, tools: [...needs.tools, 'mkfs.ext4', 'mksquashfs'] })(
     const machine = await machineIn(t);
     const tree = join(machine.folder, 'tree');
     makeTree(tree);
-    const folderDigest = imported(
-      await importBase(machine, 'tree', { kind: 'path', path: tree }),
-    ).digest;
+    const result = await importBase(machine, 'tree', { kind: 'path', path: tree });
+    const { digest: folderDigest } = await imported(machine, result);
     const squashfs = join(machine.folder, 'x.sqfs');
     run('mksquashfs', tree, squashfs, '-noappend', '-quiet');
     const ext4 = join(machine.folder, 'x.ext4');
@@ -147,9 +151,9 @@ when(test, { ...needs, tools: [...needs.tools, 'mkfs.ext4', 'mksquashfs'] })(
     for (const [name, path] of Object.entries({ squashfs, ext4, disk })) {
       const result = await importBase(machine, name, { kind: 'path', path });
       t.is(result.status, 'done', `${name}: ${JSON.stringify(result.error)}`);
-      t.is(imported(result).os?.id, 'debian');
+      t.is((await imported(machine, result)).os?.id, 'debian');
     }
-    const [of] = (await listBases(machine.room)).filter(({ name }) => name === 'squashfs');
+    const [of] = (await listBases(machine.room, 0)).filter(({ name }) => name === 'squashfs');
     t.truthy(folderDigest);
     t.truthy(of);
     const wrong = await importBase(machine, 'p3', { kind: 'path', path: disk, partition: 3 });
@@ -174,7 +178,11 @@ when(test, needs)('an unpacked container image is the tree of its layers', async
   }
   const result = await importBase(machine, 'oci', { kind: 'path', path: layout });
   t.is(result.status, 'done', JSON.stringify(result.error));
-  t.like(imported(result), { os: { id: 'layered' }, entries: 4, source: 'container image' });
+  t.like(await imported(machine, result), {
+    os: { id: 'layered' },
+    entries: 4,
+    source: 'container image',
+  });
 });
 
 /** The first sector of a disk with one Linux partition. */
@@ -376,7 +384,8 @@ when(test, needs)(
     const { room, store, state, folder } = machine;
     const tree = join(folder, 'tree');
     makeTree(tree);
-    const { digest } = imported(await importBase(machine, 'one', { kind: 'path', path: tree }));
+    await importBase(machine, 'one', { kind: 'path', path: tree });
+    const { digest } = await readBase(store, 'one');
     await importBase(machine, 'again', { kind: 'path', path: tree });
     t.is((await readBase(store, digest)).name, 'one', 'the name it had first');
     await store.commit((tx) => {
@@ -403,7 +412,7 @@ when(test, needs)(
     const removed = await machine.run(planBaseRemoval(room, { base: 'again' }, 0));
     t.like(removed, { status: 'done', result: { name: 'again', digest } });
     t.deepEqual(storeFiles(state), nothing);
-    t.deepEqual(await listBases(room), []);
+    t.deepEqual(await listBases(room, 0), []);
   },
 );
 

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import { writeErofs } from '../../../daemon/images/erofs-writer.ts';
 import type { encode } from '../../../daemon/images/stream.ts';
+import { deletePersona, insertPersona } from '../../../daemon/personas/persona-rows.ts';
 import { planCreate, planImport } from '../../../daemon/personas/personas.ts';
 import { confinedNeeds, when } from '../../support/needs.ts';
 import { type BuiltOsp, builtOsp } from '../../support/osp-builder.ts';
@@ -100,6 +101,8 @@ async function refused(
   t.deepEqual(await storeFacts(machine), before, `${what}: nothing half made`);
   return `${result.error?.message} ${result.error?.hint}`;
 }
+
+const runtimeWith = (environment: Record<string, string>) => JSON.stringify({ environment });
 
 whenRoot('a foreign file made by hand is accepted and rebuilt', async (t) => {
   const place = await ground(t);
@@ -263,6 +266,48 @@ whenRoot('difference images that steer overlayfs or bring rights are refused', a
   const answer = await importPersona(t, place.machine, suid, { allowPrivileged: true });
   t.deepEqual(answer.persona.privileged, ['set-user-id program /su']);
 });
+
+whenRoot(
+  'variables have a limit, and a persona at it, or over it from before, holds nothing',
+  async (t) => {
+    const place = await ground(t);
+    const { engine, folder, room, store, run } = place.machine;
+    const large = { A: 'x'.repeat(20_000), B: 'y'.repeat(12_767) };
+    const said = /variables .* have 32769 bytes together, over 32768/;
+    const over = foreign(place, { runtime: runtimeWith(large) });
+    t.regex(await refused(t, place, 'an import', over, 'bad-persona'), said);
+    const made = { name: 'new', base: 'one', diff: uploaded(place.machine, place.diff) };
+    const { error } = await run(planCreate(room, { ...made, environment: large }, 0));
+    t.regex(error?.message ?? '', said);
+    const programs = Array.from({ length: 200 }, (_, at) =>
+      item(`${'x'.repeat(247)}${`${at}`.padStart(3, '0')}`, {
+        type: 'file',
+        mode: 0o4755,
+        size: 0,
+      }),
+    );
+    const file = foreign(place, {
+      diff: await imageOf(folder, [item('', {}), ...programs]),
+      runtime: runtimeWith({ A: 'x'.repeat(20_000), B: 'y'.repeat(12_766) }),
+    });
+    const { persona } = await importPersona(t, place.machine, file, { allowPrivileged: true });
+    t.is(persona.privileged?.length, 200);
+    // One from before variables had a limit together.
+    const environment = Object.fromEntries(
+      Array.from({ length: 8 }, (_, at) => [`V${at}`, 'x'.repeat(32_000)]),
+    );
+    const before = room.book.persona(persona.name);
+    await store.commit((tx) => {
+      deletePersona(tx, persona.name);
+      insertPersona(tx, { ...before, environment }, 1);
+    });
+    await room.book.load();
+    const again = await importPersona(t, place.machine, file, { allowPrivileged: true });
+    t.true(again.existed);
+    t.deepEqual(again.persona.environment, environment);
+    t.deepEqual(engine.open(), []);
+  },
+);
 
 whenRoot("only root's word allows privileged files", async (t) => {
   const place = await ground(t);

@@ -101,7 +101,7 @@ whenRoot('a persona made here goes to another machine and back', async (t) => {
 
   const verified = await there.run(planVerify(there.room, 'direct', 0));
   t.true((verified.result as { ok: boolean }).ok, JSON.stringify(verified));
-  t.is((await showPersona(there.room, made.persona.digest)).name, 'direct');
+  t.is((await showPersona(there.room, made.persona.digest, 0)).name, 'direct');
 });
 
 whenRoot('a tree is taken from a tar, plain and packed, as from a folder', async (t) => {

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
+import { personaMethods } from '../../../daemon/compose/personas.ts';
 import { mountErofs } from '../../../daemon/kernel/erofs.ts';
 import type { Fd } from '../../../daemon/kernel/fd.ts';
 import { personaSource } from '../../../daemon/personas/activation.ts';
@@ -30,6 +31,7 @@ import {
   uploaded,
   writeBaseTree,
 } from '../../support/personas.ts';
+import { rootRequest } from '../../support/silent-daemon.ts';
 import { builtTar } from '../../support/tar-builder.ts';
 
 const whenRoot = when(test, confinedNeeds);
@@ -243,7 +245,7 @@ whenRoot(
     });
     const error = await t.throwsAsync(planRemove(machine.room, 'work', 0), { code: 'in-use' });
     t.regex(error?.message ?? '', /slot desk/);
-    t.deepEqual((await listPersonas(machine.room))[0]?.usedBy, { slots: ['desk'] });
+    t.deepEqual((await listPersonas(machine.room, 0))[0]?.usedBy, { slots: ['desk'] });
     // Whose slot it is not, is not told of it.
     t.deepEqual((await listPersonas(machine.room, 1234))[0]?.usedBy, { slots: [] });
     await machine.store.commit((tx) => tx.run('DELETE FROM generations'));
@@ -256,6 +258,59 @@ whenRoot(
     await t.throwsAsync(planRemove(machine.room, 'work', 0), { code: 'persona-not-found' });
   },
 );
+
+whenRoot('who imports what is here already is told of no slot of others', async (t) => {
+  const { machine, tree, wanted, base } = await ground(t);
+  const { room, store, engine, run } = machine;
+  await createPersona(t, machine, { name: 'work', base: 'one', tree: named(wanted) });
+  const file = await exported(machine, 'work');
+  const { digest } = room.book.persona('work');
+  const [owner, other] = [1000, 1001];
+  await store.commit((tx) => {
+    tx.run(
+      "INSERT INTO slots (name, owner, current, created) VALUES ('canary-slot', ?, 1, 1)",
+      owner,
+    );
+    tx.run(
+      `INSERT INTO generations (slot, number, persona, persona_digest, base_digest, upper, result, created)
+       VALUES ('canary-slot', 1, 'work', ?, ?, 'u', 'good', 1)`,
+      digest,
+      base,
+    );
+  });
+  const methods = personaMethods(room);
+  // What the API does with it: the change runs, the answer is made of what it gave.
+  const toldTo = async (uid: number) => {
+    const caller = { ...rootRequest.caller, uid, gid: uid };
+    const request = { ...rootRequest, caller, level: 'group' as const };
+    const source = { kind: 'path' as const, path: tree };
+    const asked = {
+      ...request,
+      input: () => ({ ...uploaded(machine, file), bytes: file.length }),
+    };
+    const name = `one-of-${uid}`;
+    const imports = [
+      await methods['persona.import']({ source }, asked),
+      await methods['base.import'](
+        { name, source },
+        { ...request, input: () => ({ ...named(tree), bytes: undefined }) },
+      ),
+    ];
+    const told: unknown[] = [];
+    for (const { plan, answer } of imports) {
+      const { changeId, status, result } = await run(plan);
+      t.is(status, 'done');
+      told.push(await answer?.(result), await engine.show(changeId));
+    }
+    return JSON.stringify(told);
+  };
+  t.false((await toldTo(other)).includes('canary-slot'));
+  t.true((await toldTo(owner)).includes('canary-slot'));
+  const refusal = async (uid: number) =>
+    String(await t.throwsAsync(planRemove(room, 'work', uid), { code: 'in-use' }));
+  t.regex(await refusal(other), /used by a slot of another user$/);
+  t.regex(await refusal(owner), /used by slot canary-slot$/);
+});
 
 whenRoot('a removal that waited leaves the persona that has come to its name since', async (t) => {
   const { machine, wanted } = await ground(t);
@@ -357,7 +412,7 @@ whenRoot('changes that want the same name or the same file do not harm each othe
   const done = results.filter(({ status }) => status === 'done').length;
   t.true(done >= 1);
   for (const { error } of results) t.true([undefined, 'change-conflict'].includes(error?.code));
-  for (const { name } of await listPersonas(machine.room)) {
+  for (const { name } of await listPersonas(machine.room, 0)) {
     t.true((await exported(machine, name)).equals(bytes), name);
     await machine.run(planRemove(machine.room, name, 0));
   }
