@@ -11,9 +11,12 @@ import { buildImage, startWorker } from './image-children.ts';
 import type { PersonasRoom } from './room.ts';
 import { type Staging, staged } from './staging.ts';
 
-/** Where a base comes from. `file`: as the change finds it; an upload is moved into its staging folder first. */
+/**
+ * Where a base comes from: the running system (`root`: where it is seen, when not at /), what root named, or an upload, which is
+ * moved into the staging folder first.
+ */
 export type BaseSource =
-  | { kind: 'host' }
+  | { kind: 'host'; root?: string }
   | { kind: 'path'; path: string; partition?: number }
   | { kind: 'upload'; path: string; partition?: number };
 
@@ -84,14 +87,14 @@ async function readContainerFolder(
   return await readFile(staging, await staging.open(layoutImage), 'container image');
 }
 
-async function readHost(room: PersonasRoom): Promise<OpenedSource> {
-  const { totalBytes, freeBytes } = await diskUsageOf('/');
+async function readHost(room: PersonasRoom, path = '/'): Promise<OpenedSource> {
+  const { totalBytes, freeBytes } = await diskUsageOf(path);
   const child = await startWalker({
     caller: root,
-    path: '/',
+    path,
     live: true,
     deadlineMs: walkDeadlineMs,
-    ...hostOmissions(room.paths),
+    ...hostOmissions(room.paths, path),
   });
   return { child, total: totalBytes - freeBytes, name: 'host', close: async () => {} };
 }
@@ -103,7 +106,7 @@ export async function openBaseSource(
   source: BaseSource,
   context: TaskContext,
 ): Promise<OpenedSource> {
-  if (source.kind === 'host') return await readHost(room);
+  if (source.kind === 'host') return await readHost(room, source.root);
   const { path, partition } = source;
   if (source.kind === 'upload') {
     await staging.take(path, staged.upload);

@@ -1,8 +1,10 @@
 import {
   chmodSync,
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -14,6 +16,8 @@ import { join } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import test, { type ExecutionContext } from 'ava';
 import type { Result } from '../../../daemon/changes/change.ts';
+import { openErofs } from '../../../daemon/images/erofs-reader.ts';
+import { defaultLimits } from '../../../daemon/images/limits.ts';
 import { readRecord } from '../../../daemon/kernel/records.ts';
 import { planBaseImport } from '../../../daemon/personas/base-import.ts';
 import { planBaseRemoval } from '../../../daemon/personas/base-rm.ts';
@@ -24,6 +28,8 @@ import {
   listBases,
   readBase,
 } from '../../../daemon/personas/bases.ts';
+import { hostOmissions } from '../../../daemon/personas/host-tree.ts';
+import { layerFile } from '../../../daemon/personas/layer.ts';
 import type { BaseTaskParts } from '../../../daemon/personas/tasks/base-tasks.ts';
 import { PersonaError } from '../../../ipc/errors.ts';
 import {
@@ -40,6 +46,7 @@ import {
   removing,
   storeFiles,
 } from '../../support/bases.ts';
+import { scratchFolder } from '../../support/mount-scratch.ts';
 import { confinedNeeds, run, when } from '../../support/needs.ts';
 import { builtLayout } from '../../support/oci-builder.ts';
 import { builtTar } from '../../support/tar-builder.ts';
@@ -184,6 +191,60 @@ when(test, needs)('an unpacked container image is the tree of its layers', async
     source: 'container image',
   });
 });
+
+when(test, needs)(
+  'the running system is imported without what is secret, private or mounted',
+  async (t) => {
+    const root = scratchFolder(t);
+    const machine = await openBaseMachine(join(root, 'var/lib/mine'));
+    t.teardown(() => machine.close());
+    await machine.engine.recover();
+    const put = (path: string, text = `canary of ${path}`): void => {
+      mkdirSync(join(root, path, '..'), { recursive: true });
+      writeFileSync(join(root, path), text);
+    };
+    for (const path of [
+      'etc/shadow',
+      'etc/ssh/ssh_host_ed25519_key',
+      'root/.ssh/id_ed25519',
+      'home/me/letter',
+      'tmp/file',
+      'var/lib/persona/keys/machine.ed25519',
+      'var/lib/personad-quickstart/state/keys/machine.ed25519',
+      'var/lib/personad-quickstart/state/mark.json',
+      'var/lib/personad-quickstart/quickstart/tree/file',
+      'var/lib/another/personad.db',
+    ])
+      put(path);
+    put('etc/passwd', 'root:x:0:0::/root:/bin/sh\n');
+    put('var/lib/dpkg/status', 'kept');
+    mkdirSync(join(root, 'mnt'));
+    run('mount', '-t', 'tmpfs', 'personad-test', join(root, 'mnt'));
+    put('mnt/file');
+    const result = await importBase(machine, 'here', { kind: 'host', root });
+    t.is(result.status, 'done', JSON.stringify(result.error));
+    const { source, digest } = await imported(machine, result);
+    t.is(source, 'host');
+    const image = join(machine.state, layerFile(digest));
+    const fd = openSync(image, 'r');
+    t.teardown(() => closeSync(fd));
+    const { entries } = await openErofs(fd, { limits: defaultLimits });
+    const paths = entries.map(({ path }) => path);
+    const kept = ['etc/passwd', 'etc/shadow', 'home', 'mnt', 'tmp', 'var/lib/dpkg/status'];
+    t.deepEqual(
+      kept.filter((path) => !paths.includes(path)),
+      [],
+    );
+    t.deepEqual(
+      paths.filter((path) => /^(home|mnt|tmp|root)\/|^var\/lib\/(?!dpkg).*\/|ssh_host/.test(path)),
+      [],
+    );
+    const bytes = readFileSync(image);
+    t.true(bytes.includes('root:x:0:0'));
+    t.false(bytes.includes('canary'));
+    t.true(hostOmissions({ state: join(root, 'srv/state') }, root).exclude.includes('srv/state'));
+  },
+);
 
 /** The first sector of a disk with one Linux partition. */
 function mbr(first: number, sectors: number): Buffer {
