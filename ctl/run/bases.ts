@@ -2,6 +2,7 @@ import type { BasePage } from '../../ipc/methods/shapes.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
+import { allBases } from '../lists.ts';
 import { columns, facts, indented } from '../print/columns.ts';
 import { type Safe, say } from '../print/safe.ts';
 import { ago, moment, shortDigest } from '../print/time.ts';
@@ -26,7 +27,7 @@ function systemOf({ os }: BasePage): string {
 /** `personactl base list` */
 export async function list(call: Call): Promise<undefined> {
   const client = await call.client();
-  const answer = await client.call('base.list', {});
+  const answer = { bases: await allBases(client) };
   call.out.result(answer, () => {
     if (answer.bases.length === 0) {
       call.out.note(say`No bases yet: \`personactl base import NAME --from PATH\` makes one.`);

@@ -1,6 +1,7 @@
 import type { Call } from '../call.ts';
 import { type Command, type Completion, flagOf, globalFlags } from '../command.ts';
 import { commands, findCommand } from '../commands.ts';
+import { allBases, allPersonas } from '../lists.ts';
 import { safe } from '../print/safe.ts';
 
 /** A word that may come next, with what it means; ":file" and ":folder" leave it to the shell. */
@@ -14,15 +15,9 @@ async function namesOf(
   const client = await call.client();
   switch (kind) {
     case 'base':
-      return (await client.call('base.list', {})).bases.map((one) => [
-        one.name,
-        one.os?.title ?? '',
-      ]);
+      return (await allBases(client)).map((one) => [one.name, one.os?.title ?? '']);
     case 'persona':
-      return (await client.call('persona.list', {})).personas.map((one) => [
-        one.name,
-        one.description ?? '',
-      ]);
+      return (await allPersonas(client)).map((one) => [one.name, one.description ?? '']);
     case 'slot':
       return (await client.call('slot.list', {})).slots.map((one) => [
         one.name,

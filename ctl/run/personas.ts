@@ -3,6 +3,7 @@ import type { PersonaPage } from '../../ipc/methods/shapes.ts';
 import { formatSize } from '../../ipc/values.ts';
 import type { Call } from '../call.ts';
 import { runChange } from '../change.ts';
+import { allPersonas } from '../lists.ts';
 import { columns, facts, indented } from '../print/columns.ts';
 import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
@@ -37,7 +38,7 @@ function signature({ signature: { state } }: PersonaPage, style: Style): Safe {
 export async function list(call: Call): Promise<undefined> {
   const client = await call.client();
   const { style } = call.out;
-  const answer = await client.call('persona.list', {});
+  const answer = { personas: await allPersonas(client) };
   call.out.result(answer, () => {
     if (answer.personas.length === 0) {
       call.out.note(say`No personas yet: see \`personactl help persona create\`.`);

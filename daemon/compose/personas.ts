@@ -23,6 +23,7 @@ import {
   showPersona,
 } from '../personas/personas.ts';
 import type { PersonasRoom } from '../personas/room.ts';
+import { listPage } from './list-pages.ts';
 
 /** The methods of one noun. */
 type Of<N extends string> = Pick<Rooms, Extract<keyof Rooms, `${N}.${string}`>>;
@@ -66,7 +67,10 @@ function baseMethods(room: PersonasRoom): Of<'base'> {
       ),
       answer: (made) => importedBase(room, made, request.caller.uid),
     }),
-    'base.list': async (_, { caller }) => ({ bases: await listBases(room, caller.uid) }),
+    'base.list': async ({ after }, { caller }) => {
+      const { rows, ...rest } = listPage(await listBases(room, caller.uid), after);
+      return { bases: rows, ...rest };
+    },
     'base.show': async ({ base }, { caller }) => ({
       base: await showBase(room, base, caller.uid),
     }),
@@ -109,11 +113,14 @@ export function personaMethods(room: PersonasRoom): Of<'base'> & Of<'key'> & Of<
       plan: planImport(room, { ...rest, source: request.input(source) }, request.caller.uid),
       answer: (made) => importedPersona(room, made, request.caller.uid),
     }),
-    'persona.list': async (_, request) => ({
-      personas: (await listPersonas(room, request.caller.uid)).map((page) =>
-        shownTo(request, page),
-      ),
-    }),
+    'persona.list': async ({ after }, request) => {
+      const pages = await listPersonas(room, request.caller.uid);
+      const { rows, ...rest } = listPage(
+        pages.map((page) => shownTo(request, page)),
+        after,
+      );
+      return { personas: rows, ...rest };
+    },
     'persona.show': async ({ persona }, request) => ({
       persona: shownTo(request, await showPersona(room, persona, request.caller.uid)),
     }),

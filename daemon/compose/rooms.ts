@@ -14,7 +14,7 @@ import { openPartitions, type PartitionsRoom } from '../partitions/room.ts';
 import { personaSource } from '../personas/activation.ts';
 import { openSlots, type Slots } from '../personas/open-slots.ts';
 import { personaTasks } from '../personas/persona-tasks.ts';
-import { openPersonasRoom, type PersonasRoom } from '../personas/room.ts';
+import { type OwnerShare, openPersonasRoom, type PersonasRoom } from '../personas/room.ts';
 import { SlotCollector } from '../personas/slot-collect.ts';
 import { retentionOf } from '../personas/slot-retention.ts';
 import { readFacts } from '../personas/slot-rows.ts';
@@ -95,7 +95,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   const { paths, log, store, space } = parts;
   const startedMs = wallMs();
   let phase: 'starting' | 'ready' | 'stopping' = 'starting';
-  const personas = await openPersonasRoom({ store, paths, space, now: wallMs });
+  const personas = await openPersonasRoom({ ...parts, share: shareFrom(parts), now: wallMs });
   const { volumes, slots } = await volumesAndSlots(parts, personas);
   const retention = retentionFrom(parts.settings);
   const backup = openBackup(parts, slots.room.places);
@@ -281,6 +281,12 @@ async function slotsOver(
   if (degraded !== undefined) slots.room.book.load(await readFacts(store));
   return slots;
 }
+
+const shareFrom = ({ settings: { values }, accountOf }: RoomsParts): OwnerShare => ({
+  count: values['personas.owner_count'],
+  bytes: values['personas.owner_bytes'],
+  accountOf,
+});
 
 const retentionFrom = ({ values }: Settings) =>
   retentionOf(values['slots.keep_generations'], values['slots.keep_failed_days']);

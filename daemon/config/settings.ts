@@ -68,6 +68,16 @@ export const settingTable = {
     3_650,
     'The upper of a failed generation is kept at least this long.',
   ),
+  'personas.owner_bytes': size(
+    32 * GiB,
+    'Bases and personas of one user take at most this much in the store. Root has what is free.',
+  ),
+  'personas.owner_count': number(
+    256,
+    'count',
+    10_000,
+    'One user has at most so many bases and personas. Root has as many as wanted.',
+  ),
   'integrity.scrub_days': number(
     30,
     'days',

@@ -6,6 +6,7 @@ import type { Json } from '../changes/task.ts';
 import { diskUsageOf } from '../kernel/disk-usage.ts';
 import type { BaseSource } from './base-source.ts';
 import { findBaseRow } from './bases.ts';
+import { checkShare } from './owner-share.ts';
 import type { PersonasRoom } from './room.ts';
 
 /** What an import is asked to do. */
@@ -42,6 +43,7 @@ export async function planBaseImport(
   if ((await findBaseRow(room.store, name)) !== undefined) {
     throw new PersonaError('already-exists', { what: `the base ${name}` });
   }
+  await checkShare(room, ownerUid, 0);
   const from =
     source.kind === 'host'
       ? 'the running system'

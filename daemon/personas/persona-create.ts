@@ -2,6 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Plan } from '../changes/change.ts';
 import type { TaskSpec } from '../changes/task.ts';
 import { baseFacts } from './base-facts.ts';
+import { checkShare } from './owner-share.ts';
 import { isAllowedBy } from './privileged.ts';
 import type { PersonasRoom } from './room.ts';
 import { type Input, staged } from './staging.ts';
@@ -54,6 +55,7 @@ export async function planCreate(
     const reason = 'exactly one of a tree and a difference is needed';
     throw new PersonaError('bad-value', { name: 'the input', reason });
   }
+  await checkShare(room, ownerUid, 0);
   const inputs = stagedInputs(params);
   const difference: TaskSpec = {
     kind: stepKinds.difference,

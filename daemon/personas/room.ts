@@ -8,6 +8,16 @@ import { PersonaBook } from './persona-book.ts';
 import { readSeals } from './seals.ts';
 import { Witnesses } from './witnesses.ts';
 
+/** What one user may have in the store. */
+export interface OwnerShare {
+  /** Bases and personas together. */
+  count: number;
+  /** Of all of them together. */
+  bytes: number;
+  /** The user a uid counts to: a subordinate id counts to the user it was given to. */
+  accountOf(uid: number): number;
+}
+
 /** What the functions and tasks about personas and keys are handed. */
 export interface PersonasRoom {
   store: Store;
@@ -22,19 +32,21 @@ export interface PersonasRoom {
   seals: Map<string, string>;
   /** Of the state tree: bytes that may be written beside what is kept free; below 0 when there are too few. */
   space: { spareBytes(): number };
+  /** What each user may have in the store. */
+  share: OwnerShare;
   /** Milliseconds since 1970. */
   now(): number;
 }
 
 /** What the room is opened with. */
-export type PersonasRoomParts = Pick<PersonasRoom, 'store' | 'paths' | 'space' | 'now'>;
+export type PersonasRoomParts = Pick<PersonasRoom, 'store' | 'paths' | 'space' | 'share' | 'now'>;
 
 /**
  * Opens the room: makes its folders and, at the first start, this machine's key; reads what is there.
  * Throws state-damaged when the key cannot be read.
  */
 export async function openPersonasRoom(parts: PersonasRoomParts): Promise<PersonasRoom> {
-  const { store, paths, space, now } = parts;
+  const { store, paths, space, share, now } = parts;
   for (const place of [statePlaces.personas, statePlaces.layers, statePlaces.staging]) {
     await ensureFolder(join(paths.state, place));
   }
@@ -42,6 +54,7 @@ export async function openPersonasRoom(parts: PersonasRoomParts): Promise<Person
     store,
     paths,
     space,
+    share,
     now,
     machineKey: await ensureMachineKey(paths),
     book: new PersonaBook(store),

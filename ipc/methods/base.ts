@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
-import { count, input, name, reference } from './values.ts';
+import { after, count, input, more, name, reference } from './values.ts';
 
 /** An immutable OS root tree. */
 export const basePage = v.strictObject({
@@ -39,7 +39,12 @@ export const baseMethods = {
       existed: v.boolean(),
     },
   ),
-  'base.list': sync('any', 'Lists the bases.', {}, { bases: v.array(basePage) }),
+  'base.list': sync(
+    'any',
+    'Lists the bases by name.',
+    { after },
+    { bases: v.array(basePage), more },
+  ),
   'base.show': sync('any', 'Shows one base.', { base: reference }, { base: basePage }),
   'base.rm': change(
     'group',

@@ -1,10 +1,12 @@
 import * as v from 'valibot';
 import { change, sync } from '../method.ts';
 import {
+  after,
   count,
   digest,
   environment,
   input,
+  more,
   name,
   path,
   reference,
@@ -94,7 +96,12 @@ export const personaMethods = {
     },
     { persona: personaPage, existed: v.boolean(), rebuilt: v.boolean() },
   ),
-  'persona.list': sync('any', 'Lists the personas.', {}, { personas: v.array(personaPage) }),
+  'persona.list': sync(
+    'any',
+    'Lists the personas by name.',
+    { after },
+    { personas: v.array(personaPage), more },
+  ),
   'persona.show': sync(
     'any',
     'Shows one persona.',

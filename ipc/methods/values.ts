@@ -41,6 +41,11 @@ export const environment = v.pipe(
   v.maxEntries(256),
 );
 
+/** Of a list that may not fit one reply: only what comes after this name in the order of the list. */
+export const after = v.optional(v.string());
+/** More follows; ask again with `after` = the last name. */
+export const more = v.optional(v.boolean());
+
 /** Where a change reads its data: a path that root names, or an upload by ticket. */
 export const input = v.variant('kind', [
   v.strictObject({ kind: v.literal('path'), path }),

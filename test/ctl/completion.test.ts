@@ -50,6 +50,30 @@ for (const [line, words] of lines)
     );
   });
 
+test('a list that comes in several replies is whole', async (t) => {
+  const some = ['a', 'b', 'c'];
+  const after = (last: unknown) => some.indexOf(String(last)) + 1;
+  const { root, calls } = await fakeDaemon(t, {
+    'persona.list': ({ after: last }) => ({
+      personas: [{ ...samples.persona, name: some[after(last)]! }],
+      ...(after(last) < 2 ? { more: true } : {}),
+    }),
+    'base.list': ({ after: last }) => ({
+      bases: [{ ...samples.base, name: some[after(last)]! }],
+      more: after(last) < 2,
+    }),
+  });
+  for (const noun of ['persona', 'base']) {
+    const listed = await personactl({ root }, noun, 'list', '--json');
+    const rows = (JSON.parse(listed.out) as Record<string, { name: string }[]>)[`${noun}s`];
+    t.deepEqual(
+      rows?.map(({ name }) => name),
+      some,
+    );
+  }
+  t.is(calls.length, 6);
+});
+
 test('the first word is any command, options that were given are not offered again', async (t) => {
   const { out } = await personactl({}, '__complete', '--', '');
   for (const word of ['status', 'swap', 'base', 'gc']) t.regex(out, new RegExp(`^${word}\t`, 'm'));

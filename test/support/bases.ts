@@ -12,6 +12,7 @@ import { type BaseTaskParts, baseTasks } from '../../daemon/personas/tasks/base-
 import { openDriver, openStore } from '../../daemon/store/database.ts';
 import type { Store } from '../../daemon/store/store.ts';
 import type { Hooks, Machine, Subject } from '../changes/proofs.ts';
+import { wholeShare } from './personas.ts';
 import { quietEngine } from './quiet-engine.ts';
 
 /** The part of a daemon that imports bases, on a folder of its own. */
@@ -39,6 +40,7 @@ export async function openBaseMachine(
     store,
     paths: { state },
     space: { spareBytes: () => Number.MAX_SAFE_INTEGER },
+    share: wholeShare,
     now: Date.now,
   });
   const engine = quietEngine(store, baseTasks(room, parts).map(hooks.wrapTask), hooks.faults);

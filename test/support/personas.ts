@@ -36,6 +36,13 @@ import { temporaryFolder } from './temp.ts';
 
 const plain: Hooks = { faults: noFaults, openDriver, wrapTask: (task) => task };
 
+/** Nobody has too much. */
+export const wholeShare = {
+  count: Number.MAX_SAFE_INTEGER,
+  bytes: Number.MAX_SAFE_INTEGER,
+  accountOf: (uid: number) => uid,
+};
+
 /** The part of a daemon that knows bases, personas and keys, on a folder of its own. */
 export interface PersonaMachine {
   folder: string;
@@ -56,7 +63,13 @@ export async function openPersonaMachine(
   const state = join(folder, 'state');
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const store = await openStore(join(folder, 'test.db'), { open: hooks.openDriver });
-  const room = await openPersonasRoom({ store, paths: { state }, space, now: Date.now });
+  const room = await openPersonasRoom({
+    store,
+    paths: { state },
+    space,
+    share: wholeShare,
+    now: Date.now,
+  });
   const tasks = [...baseTasks(room, { space: async () => {} }), ...personaTasks(room)];
   const engine = quietEngine(store, tasks.map(hooks.wrapTask), hooks.faults);
   return {

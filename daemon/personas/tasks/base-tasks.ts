@@ -17,6 +17,7 @@ import {
   type StoredLayer,
   settleLayer,
 } from '../layer-store.ts';
+import { checkShare } from '../owner-share.ts';
 import { refusePrivileged } from '../privileged.ts';
 import type { PersonasRoom } from '../room.ts';
 import { Staging } from '../staging.ts';
@@ -98,6 +99,7 @@ async function build(
         context.progress({ done, unit: 'bytes', ...(total === undefined ? {} : { total }) });
       },
     });
+    await checkShare(room, context.ownerUid, image.bytes);
     const privileged = checkPrivileged(image.privileges, context.ownerUid);
     const file = await staging.open(imageName);
     try {

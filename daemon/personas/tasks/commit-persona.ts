@@ -14,6 +14,7 @@ import { baseFacts, baseLayer } from '../base-facts.ts';
 import { layerFile } from '../layer.ts';
 import { abandonLayer, adoptLayer, putLayer, type StoredLayer } from '../layer-store.ts';
 import type { Draft } from '../osp-draft.ts';
+import { checkShare } from '../owner-share.ts';
 import type { Persona, PersonaLayer } from '../persona.ts';
 import {
   dropPersonaFiles,
@@ -52,6 +53,7 @@ export function commitPersona(room: PersonasRoom): AnyTask {
         const draft = draftOf(context);
         if (draft.existing !== undefined) return await mend(room, context, draft.existing);
         const parts = partsOf(context);
+        await checkShare(room, context.ownerUid, bytesOf(draft, parts));
         if (room.book.find(draft.name) !== undefined) {
           throw new PersonaError('already-exists', { what: `persona ${draft.name}` });
         }
@@ -241,6 +243,12 @@ function addedLayer(kind: 'seed' | 'config', { layer }: Added): PersonaLayer[] {
   if (layer === undefined) return [];
   const { digest, bytes } = layer;
   return [{ kind, digest, file: layerFile(digest), offset: 0, bytes }];
+}
+
+/** What it will take in the store. */
+function bytesOf({ originBytes = 0 }: Draft, { packed, seed, runtime }: Parts): number {
+  const added = [seed, runtime].reduce((sum, { layer }) => sum + (layer?.bytes ?? 0), 0);
+  return packed.bytes + originBytes + added;
 }
 
 /** The layers that were built and not found in the cache. */

@@ -8,6 +8,7 @@ import { hashOf } from '../../kernel/sealed.ts';
 import { findBase } from '../base-facts.ts';
 import { askWorker, stepTimeoutMs } from '../image-children.ts';
 import { type Draft, type DraftMember, factsFrom } from '../osp-draft.ts';
+import { checkShare } from '../owner-share.ts';
 import type { PersonasRoom } from '../room.ts';
 import { isEmptySeed } from '../seed-member.ts';
 import { type Place, Staging, staged } from '../staging.ts';
@@ -97,7 +98,10 @@ async function judge(
   }
   const name = wantedName ?? metadata.name;
   const existing = existingOf(room, name, report);
-  if (existing === undefined) checkEnvironmentBytes(report.environment);
+  if (existing === undefined) {
+    checkEnvironmentBytes(report.environment);
+    await checkShare(room, ownerUid, bytesOf(report));
+  }
   return {
     name,
     base: { digest: base.digest, name: base.name },
@@ -110,6 +114,11 @@ async function judge(
     allowed: state === 'own',
     ...(existing === undefined ? {} : { existing }),
   };
+}
+
+/** What its members have at least: a file is as large. */
+function bytesOf({ metadata: { members } }: OspReport): number {
+  return Object.values(members).reduce((sum, { size }) => sum + size, 0);
 }
 
 function seedOf({ metadata, members }: OspReport): DraftMember {

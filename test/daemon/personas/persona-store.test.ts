@@ -7,6 +7,9 @@ import { personaMethods } from '../../../daemon/compose/personas.ts';
 import { mountErofs } from '../../../daemon/kernel/erofs.ts';
 import type { Fd } from '../../../daemon/kernel/fd.ts';
 import { personaSource } from '../../../daemon/personas/activation.ts';
+import { planBaseImport } from '../../../daemon/personas/base-import.ts';
+import { readBase } from '../../../daemon/personas/bases.ts';
+import { insertPersona } from '../../../daemon/personas/persona-rows.ts';
 import {
   diffPersonas,
   exportPersona,
@@ -16,6 +19,7 @@ import {
   planRemove,
   planVerify,
 } from '../../../daemon/personas/personas.ts';
+import { wireLimits } from '../../../ipc/protocol.ts';
 import { confinedNeeds, when } from '../../support/needs.ts';
 import { builtOsp } from '../../support/osp-builder.ts';
 import {
@@ -310,6 +314,63 @@ whenRoot('who imports what is here already is told of no slot of others', async 
     String(await t.throwsAsync(planRemove(room, 'work', uid), { code: 'in-use' }));
   t.regex(await refusal(other), /used by a slot of another user$/);
   t.regex(await refusal(owner), /used by slot canary-slot$/);
+});
+
+whenRoot('a list of any length comes in replies that can be sent', async (t) => {
+  const { machine, wanted } = await ground(t);
+  const { room, store } = machine;
+  await createPersona(t, machine, { name: 'work', base: 'one', tree: named(wanted) });
+  const persona = room.book.persona('work');
+  const names = Array.from({ length: 40 }, (_, at) => `p${String(at).padStart(2, '0')}`);
+  // From before variables had a limit together.
+  const environment = Object.fromEntries(names.slice(0, 8).map((v) => [v, 'x'.repeat(31_000)]));
+  await store.commit((tx) => {
+    for (const name of names) insertPersona(tx, { ...persona, name, environment }, 1);
+  });
+  await room.book.load();
+  const methods = personaMethods(room);
+  const listed: string[] = [];
+  for (let last: string | undefined, more: boolean | undefined = true; more; last = listed.at(-1)) {
+    const answer = await methods['persona.list']({ after: last }, rootRequest);
+    t.true(Buffer.byteLength(JSON.stringify(answer)) < wireLimits.replyBytesMax);
+    listed.push(...answer.personas.map(({ name }) => name));
+    more = answer.more;
+  }
+  t.deepEqual(listed, [...names, 'work']);
+});
+
+whenRoot('a user has so many bases and personas, and so many bytes of them', async (t) => {
+  const { machine, tree, wanted } = await ground(t);
+  const { room, run } = machine;
+  // 100 000 and above are subordinate ids of 1000.
+  const accountOf = (uid: number) => (uid >= 100_000 ? 1000 : uid);
+  const share = { count: 2, bytes: Number.MAX_SAFE_INTEGER, accountOf };
+  room.share = share;
+  const make = (name: string) => ({ name, base: 'one', tree: named(wanted) });
+  await createPersona(t, machine, make('first'), 1000);
+  const source = { kind: 'path' as const, path: tree };
+  t.is((await run(planBaseImport(room, { name: 'second', source }, 100_000))).status, 'done');
+  const full = { code: 'limit-exceeded' };
+  await t.throwsAsync(planCreate(room, make('third'), 100_001), full);
+  await t.throwsAsync(planBaseImport(room, { name: 'third', source }, 1000), full);
+  const file = await exported(machine, 'first');
+  const importAs = (name: string, uid: number) =>
+    run(planImport(room, { source: uploaded(machine, file), name }, uid));
+  t.like((await importAs('third', 1000)).error, full);
+  t.is((await importAs('first', 1000)).status, 'done', 'what is here takes nothing');
+  t.is((await importAs('of-root', 0)).status, 'done');
+  t.is((await run(planRemove(room, 'first', 1000))).status, 'done');
+  const before = await storeFacts(machine);
+  // Too large is found when the size is known: nothing is left then.
+  room.share = { ...share, bytes: (await readBase(room.store, 'second')).bytes + 100 };
+  for (const result of [
+    await run(planCreate(room, make('third'), 1000)),
+    await run(planBaseImport(room, { name: 'third', source }, 1000)),
+  ])
+    t.regex(result.error?.message ?? '', /size of your bases and personas/);
+  t.deepEqual(await storeFacts(machine), before);
+  room.share = share;
+  t.is((await importAs('third', 1000)).status, 'done', 'the place was given back');
 });
 
 whenRoot('a removal that waited leaves the persona that has come to its name since', async (t) => {

@@ -26,6 +26,7 @@ import {
   type PersonaMachine,
   personaMachine,
   uploaded,
+  wholeShare,
   writeBaseTree,
 } from '../../support/personas.ts';
 
@@ -65,6 +66,7 @@ async function startedAnew({ store, state }: PersonaMachine): Promise<PersonasRo
     store,
     paths: { state },
     space: { spareBytes: () => Number.MAX_SAFE_INTEGER },
+    share: wholeShare,
     now: Date.now,
   });
   room.witnesses.lookAtAll(await keptFiles(room), Date.now());
