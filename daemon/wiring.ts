@@ -296,6 +296,7 @@ async function openApi(
     credentials,
     ownerOf,
     called,
+    refused: rooms.refused,
     space: (bytes) => space.check(bytes),
     bulkLimits: {
       uploadBytesMax: settings.values['uploads.bytes_max'],

@@ -21,6 +21,12 @@ export interface CallContext {
   readonly gone: AbortSignal;
 }
 
+/** What somebody asked for, as he wrote it. */
+export interface Asked {
+  method: string;
+  params: unknown;
+}
+
 /** What the calls of all connections share. */
 export interface Core {
   methods: Readonly<Record<string, Method>>;
@@ -30,6 +36,8 @@ export interface Core {
   deadlines: Set<Deadline>;
   /** Does the work. `params` are checked; the result will be. */
   call(method: string, params: unknown, context: CallContext): Promise<unknown>;
+  /** Hears of a caller who asked while he had too many requests open. `params` are not checked. */
+  refused: ((caller: Caller, asked: Asked) => void) | undefined;
   /** A faulty peer or handler, for the log. */
   report: Report;
   /** Milliseconds that never go back. */
@@ -94,6 +102,7 @@ export async function answer(
   const { socket, caller } = connection;
   if (!usage.begin(caller.uid)) {
     connection.refusals += 1;
+    core.refused?.(caller, { method: name, params: request.params });
     const limit = usage.requestsMax(caller.uid);
     refuse(core, connection, request.id, new PersonaError('too-many-requests', { limit }));
     if (connection.refusals >= limits.refusalsMax) socket.destroy();

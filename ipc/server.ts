@@ -1,5 +1,13 @@
 import type { Socket } from 'node:net';
-import { answer, type CallContext, type Core, endWhenDone, readRequest, refuse } from './calls.ts';
+import {
+  type Asked,
+  answer,
+  type CallContext,
+  type Core,
+  endWhenDone,
+  readRequest,
+  refuse,
+} from './calls.ts';
 import { type Caller, type Connection, newConnection, overdue, tellGone } from './connection.ts';
 import { PersonaError } from './errors.ts';
 import { greet } from './greeting.ts';
@@ -16,6 +24,8 @@ export interface ServerOptions {
   call(method: string, params: unknown, context: CallContext): Promise<unknown>;
   /** Takes over a raw connection that presented a ticket; `rest` is what came behind it. */
   bulk(socket: Socket, ticket: string, caller: Caller, rest: Buffer): void;
+  /** Hears of who gets no answer, as there are too many: of a connection it is not known what for. `params` are not checked. */
+  refused?: (caller: Caller, asked?: Asked) => void;
   /** A faulty peer or handler, for the log. */
   report(what: string, facts: Record<string, unknown>): void;
   limits?: Partial<WireLimits>;
@@ -110,7 +120,8 @@ export function createServer(options: ServerOptions): WireServer {
     },
   });
   const deadlines: Core['deadlines'] = new Set();
-  const core: Core = { methods, limits, transport, usage, deadlines, call, report, now };
+  const { refused } = options;
+  const core: Core = { methods, limits, transport, usage, deadlines, call, refused, report, now };
   const sweeper = createSweeper(core, connections);
 
   const frames = (socket: Socket, caller: Caller, first: Buffer) => {
@@ -124,7 +135,11 @@ export function createServer(options: ServerOptions): WireServer {
   return {
     accept(socket, caller) {
       socket.on('error', () => socket.destroy());
-      if (closing || !usage.connect(caller.uid)) return void socket.destroy();
+      if (closing) return void socket.destroy();
+      if (!usage.connect(caller.uid)) {
+        refused?.(caller);
+        return void socket.destroy();
+      }
       const giveUp = greet(socket, caller, limits.frameTimeoutMs, { frames, raw: bulk });
       greeting.add(giveUp);
       socket.once('close', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Caller } from '../../ipc/connection.ts';
 import { methods } from '../../ipc/methods/index.ts';
 import type { WireLimits } from '../../ipc/protocol.ts';
-import { createServer } from '../../ipc/server.ts';
+import { createServer, type ServerOptions } from '../../ipc/server.ts';
 import type { Engine } from '../changes/engine.ts';
 import { runPlaces } from '../config/paths.ts';
 import { listenAt, listenOn, type SocketMode, stopListening } from '../kernel/listen.ts';
@@ -35,6 +35,8 @@ export interface ApiParts {
   space(bytes: number): Promise<void> | void;
   /** Hears of every call. */
   called?: () => void;
+  /** Hears of who gets no answer, as there are too many. */
+  refused?: ServerOptions['refused'];
   /** A faulty peer or handler, for the log. */
   report(what: string, facts: Record<string, unknown>): void;
   wireLimits?: Partial<WireLimits>;
@@ -75,6 +77,7 @@ export async function startApi(parts: ApiParts): Promise<Api> {
     bulk: (socket, ticket, caller, rest) =>
       void serveBulk(socket, ticket, caller, rest, { tickets, limits, space, report }),
     report,
+    ...(parts.refused && { refused: parts.refused }),
     ownerOf,
     now: () => performance.now(),
     ...(parts.wireLimits ? { limits: parts.wireLimits } : {}),

@@ -14,24 +14,22 @@ import { countSyncs, countsSyncs } from '../kernel/sync-count.ts';
 import { managerRuns } from '../kernel/unit-properties.ts';
 import type { Places } from '../partitions/places.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
-import { Detector } from '../profiles/detector.ts';
+import { applicationIdPattern } from '../profiles/application.ts';
 import { DiskSpeeds } from '../profiles/disk-speeds.ts';
 import { mayGain } from '../profiles/gain.ts';
+import type { LateLaunches } from '../profiles/late-launches.ts';
 import { type Launch, type LaunchPlan, planLaunch } from '../profiles/launch-plan.ts';
 import { launched } from '../profiles/launched.ts';
 import { Measuring } from '../profiles/measuring.ts';
 import { ownGroups } from '../profiles/own-groups.ts';
-import { PastStarts } from '../profiles/past-starts.ts';
 import { Placements } from '../profiles/placements.ts';
-import { ProgramWatch } from '../profiles/program-watch.ts';
 import type { ProfilesRoom } from '../profiles/room.ts';
-import { Running } from '../profiles/running.ts';
-import { scopes, USERS } from '../profiles/scopes.ts';
+import { Running, type RunningApplication } from '../profiles/running.ts';
+import { scopes } from '../profiles/scopes.ts';
 import { statedEnclave } from '../profiles/stated-grants.ts';
-import { UserScopes } from '../profiles/user-scopes.ts';
-import type { ViolationPolicy } from '../profiles/violation.ts';
 import { isPopulated } from '../writeback/program-groups.ts';
 import { type FastLaunches, fastObstacles } from './fast-launches.ts';
+import { openFound } from './found-programs.ts';
 import { isShort, openPins, pinnedPages } from './pins.ts';
 import { runningPage, runningStatus, verifyAll } from './running-pages.ts';
 import { failingClosed, type SecureLaunches } from './secure-launches.ts';
@@ -113,7 +111,7 @@ const without = (plan: Said, why: string): Said => ({
 /** A launch whose folders are to lie in memory. */
 interface Planned {
   plan: LaunchPlan;
-  start: Parameters<Placements['follow']>[2];
+  start: Start;
   request: Request;
   /** When it was asked for, of `performance.now`. */
   beganMs: number;
@@ -122,6 +120,7 @@ interface Planned {
 /** What launches are answered with. */
 interface Ground extends Pick<LaunchParts, 'secure' | 'fast' | 'log'> {
   placements: Placements;
+  late: LateLaunches;
   /** Of the hierarchy in which they are placed. */
   version: 1 | 2;
   loop: PartitionsRoom['loop'];
@@ -132,13 +131,13 @@ async function inMemory(
   ground: Ground,
   { plan, start, request, beganMs }: Planned,
 ): Promise<Pick<Answered, 'placement'> & Said> {
-  const { fast, version, placements } = ground;
+  const { fast, version, placements, late } = ground;
   const { memoryBytes: _, weights: __, served, ...said } = plan;
   const { app } = start;
   const { caller } = request;
   const standard = (why: string) => ({
     ...without(said, why),
-    placement: placements.follow(app, caller, { ...start, profile: 'standard' }),
+    placement: followed(ground, app, caller, { ...start, profile: 'standard' }),
   });
   if (placements.obstacle !== undefined) return standard(placements.obstacle);
   const entered = await fast.enter(app, served, caller, beganMs);
@@ -152,6 +151,7 @@ async function inMemory(
   // It is waited for: what runs in memory is known by its group.
   const { folder, ...placement } = await placements.place(app, caller, start);
   if (folder === undefined) {
+    late.unplaced(caller, start);
     entered.session.decline();
     return { ...without(said, 'it has no group of its own'), placement };
   }
@@ -219,7 +219,21 @@ async function answered(
   }
   if (plan.profile === 'fast')
     return { app, ...(await inMemory(ground, { plan: planned, start, request, beganMs })) };
-  return { app, ...plan, placement: placements.follow(app, caller, start) };
+  return { app, ...plan, placement: followed(ground, app, caller, start) };
+}
+
+type Start = Parameters<Placements['follow']>[2];
+
+/** Has a launch placed behind its answer; where there are too many just now, later. */
+function followed(
+  { placements, late }: Pick<Ground, 'placements' | 'late'>,
+  app: string,
+  caller: Request['caller'],
+  start: Start,
+): Answered['placement'] {
+  const placement = placements.follow(app, caller, start);
+  if (placement.state === 'none') late.unplaced(caller, start);
+  return placement;
 }
 
 /** Calls back when the launcher has gone without having read the answer that is about to be sent. */
@@ -265,7 +279,7 @@ function openMeasuring(
 
 /** What is known of programs that run: those that were started through the daemon, and those that were found. */
 function openRunning(parts: LaunchParts) {
-  const { applications, partitions, settings, log, accountOf } = parts;
+  const { partitions, log, accountOf } = parts;
   const managed = managerRuns();
   const unified = unifiedHierarchy();
   const { places } = partitions;
@@ -290,20 +304,11 @@ function openRunning(parts: LaunchParts) {
   const now = wallMs;
   const apart = () => parts.secure.programs();
   const placements = new Placements({ groups, running, accountOf, apart, now, log });
-  const at = unified?.at ?? '';
-  const policy = settings.values['profiles.violation'] as ViolationPolicy;
-  const detector = new Detector({
-    ...{ at, applications, running, accountOf, now, log, policy },
-    isLaunched: (pid) => placements.isPlacing(pid),
-  });
-  const found = new UserScopes(at, detector);
-  const past = new PastStarts({ applications, accountOf, placements, running, policy, log });
-  const programs = new ProgramWatch({
-    // Where nothing could be done nothing is looked for.
-    sought: async () => (placements.obstacle === undefined ? await applications.sought() : []),
-    open: (path) => applications.openFile(path),
-    found: (pid) => past.take(pid),
-    log,
+  const found = openFound({
+    ...parts,
+    placements,
+    running,
+    unified: managed ? unified : undefined,
   });
   return {
     placements,
@@ -314,22 +319,29 @@ function openRunning(parts: LaunchParts) {
     memoryOf(group: string): number | undefined {
       return readGroupMemory(groups.folder(group), version)?.currentBytes;
     },
+    late: found.late,
+    /** All that run, the last started first. */
+    list: (account?: number) =>
+      [...found.staying.list(account), ...running.list(account)].sort(
+        (one, other) => other.sinceMs - one.sinceMs,
+      ),
     async start(): Promise<void> {
       await placements.recover();
-      if (managed && unified !== undefined) await found.start(USERS);
-      if (managed) return;
-      applications.onChange(() => programs.changed());
-      programs.changed();
+      await found.start();
     },
     async close(): Promise<void> {
-      found.close();
-      await programs.close();
-      await detector.close();
+      await found.close();
       await measuring.close();
       await pins.close();
       await placements.close();
     },
   };
+}
+
+/** What a request that nobody has checked calls its application. */
+function claimedIn(params: unknown): string | undefined {
+  const app = (params as { app?: unknown } | undefined | null)?.app;
+  return typeof app === 'string' && applicationIdPattern.test(app) ? app : undefined;
 }
 
 type LaunchMethods = Pick<
@@ -340,12 +352,12 @@ type LaunchMethods = Pick<
 /** Tells whether an instance of an application works on the disk of a user. */
 const onDisk =
   (
-    running: Running,
+    list: (account: number) => RunningApplication[],
     accountOf: LaunchParts['accountOf'],
     { version, folderOf }: { version: 1 | 2; folderOf(group: string): string },
   ) =>
   (app: string, uid: number): boolean =>
-    running.list(accountOf(uid)).some((one) => {
+    list(accountOf(uid)).some((one) => {
       const group = { version, folder: folderOf(one.group), freezable: false };
       return one.app === app && one.profile === 'standard' && isPopulated(group);
     });
@@ -357,9 +369,10 @@ const LIST_MAX = 1_000;
 export function openLaunches(parts: LaunchParts) {
   const { applications, partitions, secure, fast } = parts;
   const { loop } = partitions;
-  const { placements, running, pins, memoryOf, folderOf, version, ...found } = openRunning(parts);
-  const ground = { secure, fast, version, placements, loop, log: parts.log };
-  const seen = (uid: number) => running.list(uid === 0 ? undefined : parts.accountOf(uid));
+  const { placements, pins, list, late, memoryOf, folderOf, version, ...found } =
+    openRunning(parts);
+  const ground = { secure, fast, version, placements, late, loop, log: parts.log };
+  const seen = (uid: number) => list(uid === 0 ? undefined : parts.accountOf(uid));
   const methods: LaunchMethods = {
     ...secure.methods,
     'launch.verify': ({ app }, { caller }) =>
@@ -380,7 +393,7 @@ export function openLaunches(parts: LaunchParts) {
       const obstacle = placements.obstacle;
       return {
         applications: all.slice(0, LIST_MAX).map((one) => {
-          const memoryBytes = memoryOf(one.group);
+          const memoryBytes = one.shared ? undefined : memoryOf(one.group);
           return { ...runningPage(one), ...(memoryBytes !== undefined && { memoryBytes }) };
         }),
         more: Math.max(0, all.length - LIST_MAX),
@@ -393,14 +406,19 @@ export function openLaunches(parts: LaunchParts) {
     /** Takes up what an earlier daemon has left. */
     async recover(engine: Engine): Promise<void> {
       await found.start();
-      await fast.over(engine, onDisk(running, parts.accountOf, { version, folderOf }));
+      await fast.over(engine, onDisk(list, parts.accountOf, { version, folderOf }));
     },
     async close(withinMs: number): Promise<void> {
       await fast.sessions.close(withinMs);
       secure.close();
       await found.close();
     },
-    notices: () => violationNotices(running),
+    /** A caller got no answer, as there were too many. */
+    refused: ({ pid }: { pid: number }, asked?: { method: string; params: unknown }) => {
+      if (asked === undefined || asked.method === 'launch.plan')
+        late.refused({ pid }, claimedIn(asked?.params));
+    },
+    notices: () => violationNotices(list()),
     /** What of an application is kept in memory now. */
     kept(account: number, app: string) {
       const page = pins.pages(account).find((one) => one.app === app);
@@ -416,8 +434,10 @@ export function openLaunches(parts: LaunchParts) {
 }
 
 /** That something runs which must be kept apart; what it is, only its user and root may know. */
-function violationNotices(running: Running): { text: string; command: string }[] {
-  const count = running.list().filter(({ violation }) => violation !== undefined).length;
+function violationNotices(
+  running: readonly RunningApplication[],
+): { text: string; command: string }[] {
+  const count = running.filter(({ violation }) => violation !== undefined).length;
   if (count === 0) return [];
   const programs = count === 1 ? 'a program runs' : `${count} programs run`;
   const text = `${programs} past personad, and must be kept apart`;

@@ -86,6 +86,8 @@ export interface OpenedRooms {
   /** Says how far the daemon is, for the status page. */
   phase(now: 'starting' | 'ready' | 'stopping'): void;
   methods(engine: Engine): Rooms;
+  /** Hears of callers who get no answer, as there are too many. */
+  refused: ReturnType<typeof openLaunches>['refused'];
   /** Lets go of everything but what slots show. What applications have in memory is written back for so long. */
   close(withinMs: number): Promise<void>;
 }
@@ -161,6 +163,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
       }),
       owners: { ...ownersOver(personas, slots), fast: fast.ownerOf, enclave: enclaves.owner },
     }),
+    refused: launches.refused,
     close: (withinMs) =>
       endAll([slots, partitions], [enclaves, applications, fast, launches], withinMs, integrity),
   };

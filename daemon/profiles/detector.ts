@@ -46,7 +46,7 @@ const lastPart = (group: string): string => group.slice(group.lastIndexOf('/') +
 export class Detector implements ScopeListener {
   readonly #parts: DetectorParts;
   /** Looks that are to come, by group. */
-  readonly #looks = new Map<string, NodeJS.Timeout>();
+  readonly #looks = new Map<string, { scope: UserScope; timer: NodeJS.Timeout }>();
   #weighing: Promise<void> = Promise.resolve();
   #toWeigh = 0;
 
@@ -59,20 +59,29 @@ export class Detector implements ScopeListener {
   }
 
   ended({ group }: UserScope): void {
-    clearTimeout(this.#looks.get(group));
-    this.#looks.delete(group);
+    this.#forget(group);
     this.#parts.running.end(group);
   }
 
+  /** Looks at a group at once where it would be looked at later: somebody wants to know what it was made for. */
+  async looked(group: string): Promise<void> {
+    const coming = this.#looks.get(group);
+    if (coming !== undefined) await this.#tell(coming.scope);
+  }
+
   async close(): Promise<void> {
-    for (const timer of this.#looks.values()) clearTimeout(timer);
-    this.#looks.clear();
+    for (const group of [...this.#looks.keys()]) this.#forget(group);
     await this.#weighing;
+  }
+
+  #forget(group: string): void {
+    clearTimeout(this.#looks.get(group)?.timer);
+    this.#looks.delete(group);
   }
 
   #later(scope: UserScope, look: number): void {
     const [before = 0, at] = [looksMs[look - 1], looksMs[look]];
-    this.#looks.delete(scope.group);
+    this.#forget(scope.group);
     if (at === undefined) return;
     const timer = setTimeout(() => {
       this.#look(scope, look).catch((err: unknown) =>
@@ -82,16 +91,22 @@ export class Detector implements ScopeListener {
         ),
       );
     }, at - before).unref();
-    this.#looks.set(scope.group, timer);
+    this.#looks.set(scope.group, { scope, timer });
   }
 
   async #look(scope: UserScope, look: number): Promise<void> {
-    const timer = this.#looks.get(scope.group);
-    const hasEnded = () => this.#looks.get(scope.group) !== timer;
+    if ((await this.#tell(scope)) === 'unknown') this.#later(scope, look + 1);
+  }
+
+  /** Tells what runs in a group, unless that has been told, or it has ended, meanwhile. */
+  async #tell(scope: UserScope): Promise<'unknown' | undefined> {
+    const coming = this.#looks.get(scope.group);
+    const hasEnded = () => this.#looks.get(scope.group) !== coming;
     const found = await this.#find(scope);
-    if (hasEnded()) return;
-    if (found === undefined) return this.#later(scope, look + 1);
+    if (hasEnded()) return undefined;
+    if (found === undefined) return 'unknown';
     await this.#take(scope, found, hasEnded);
+    return undefined;
   }
 
   /** The application that runs in a group: the first that one of its processes is. */
@@ -116,7 +131,7 @@ export class Detector implements ScopeListener {
     const violation = await stopViolation(`${at}/${scope.group}`, choice, this.#parts);
     // What was ended is often told of before this is over, and is told of once.
     if (hasEnded()) return;
-    this.#looks.delete(scope.group);
+    this.#forget(scope.group);
     const weights = violation === undefined ? weightsOf(choice.cpu, undefined) : {};
     running.begin({
       app: found.application.id,

@@ -16,6 +16,8 @@ export interface LaunchGroups {
   obstacle(): string | undefined;
   /** Why this process is left where it is, or undefined. */
   refusal(process: OwnedProcess, account: number): string | undefined;
+  /** Why a program that nobody asked us to place is left in the group that it is in, or undefined. */
+  keeps(process: OwnedProcess, account: number): string | undefined;
   /** The group for a launch, which nobody else has. */
   name(app: string, account: number): string;
   /** Puts a process into the group, which is made. False when it has ended. */

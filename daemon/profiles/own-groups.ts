@@ -38,6 +38,7 @@ export function ownGroups(hierarchy: Hierarchy | undefined, side: string): Launc
     folder,
     of: (pid) => groupOf(pid, hierarchy),
     refusal: () => undefined,
+    keeps: () => undefined,
     name: (app, account) =>
       `${side}/personad-user-${account}/app-${app}-${randomBytes(6).toString('hex')}`,
     async put(group, process, weights) {

@@ -184,6 +184,16 @@ export class Placements {
     return this.#placing.has(pid);
   }
 
+  /** One more program of this user cannot be placed just now. */
+  isFull(account: number): boolean {
+    return this.obstacle === undefined && this.#full(account) !== undefined;
+  }
+
+  /** Why a program that was only found stays where it is, or undefined. */
+  keeps(process: OwnedProcess, account: number): string | undefined {
+    return this.#parts.groups.keeps(process, account);
+  }
+
   /** Resolves when every program whose start was answered by now has been put where it belongs. */
   async settled(): Promise<void> {
     await turn();

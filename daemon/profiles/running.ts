@@ -21,6 +21,8 @@ export interface RunningApplication {
   weights?: Weights;
   /** It is known by its file. Absent where that was forgotten. */
   recognised?: boolean;
+  /** Others are in the group as well: it was found there, and left. */
+  shared?: true;
   /** What it should have been, and what was done about it. */
   violation?: string;
 }

@@ -9,9 +9,35 @@ import type { LaunchGroup, LaunchGroups } from './launch-groups.ts';
 export const USERS = 'user.slice';
 const ofUser = /^user-(\d{1,10})\.slice$/;
 const ofLaunch = /^app-personad-(.+)-[0-9a-f]{12}\.scope$/;
+const ofSession = /^session-.+\.scope$/;
+/** Groups in which desktops and terminals start shells and applications: whoever leaves one loses nothing by it. */
+const ofDesktop = /^(app|vte-spawn|tmux-spawn)-.+\.scope$/;
+/** Knobs by which somebody has limited what is in a group. */
+const limitKnobs = ['memory.max', 'memory.high', 'cpu.max'];
 
 const lastPart = (group: string): string => group.slice(group.lastIndexOf('/') + 1);
 const sliceOf = (account: number): string => `user-${account}.slice`;
+
+/**
+ * Why a program that was found in a group of a user is left in it, or undefined. Logind knows who is in a session by its scope: it ends them with it,
+ * and lends them the screen and the sound. Pure but for `knob`.
+ */
+export function keptIn(
+  group: string,
+  account: number,
+  knob: (group: string, name: string) => string | undefined,
+): string | undefined {
+  const path = group.split('/');
+  const [, , unit = '', slice] = path;
+  const leaf = lastPart(group);
+  if (ofSession.test(unit)) return `it stays in its session (${unit})`;
+  const isOfDesktop =
+    unit === `user@${account}.service` && slice === 'app.slice' && ofDesktop.test(leaf);
+  if (!isOfDesktop && !ofLaunch.test(unit)) return `it stays in ${leaf}`;
+  const above = path.slice(2).map((_, at) => path.slice(0, at + 3).join('/'));
+  const limited = above.find((one) => limitKnobs.some((name) => /^\d/.test(knob(one, name) ?? '')));
+  return limited && `it stays in ${leaf}, with the limits of ${lastPart(limited)}`;
+}
 
 /**
  * Groups that systemd makes, the one writer of its tree: a transient scope for each launch, asked of PID 1, beside the sessions of
@@ -33,6 +59,10 @@ export function scopes(hierarchy: Hierarchy | undefined): LaunchGroups {
         ? undefined
         : `the caller is not below ${slice}: it stays in its service`;
     },
+    keeps: ({ pid }, account) =>
+      keptIn(groupOf(pid, hierarchy) ?? '', account, (group, knob) =>
+        readKnob(folder(group), knob),
+      ),
     // A unit's name has 255 bytes at most.
     name: (app, account) =>
       `${USERS}/${sliceOf(account)}/app-personad-${escapeUnit(app).slice(0, 200)}-${randomBytes(6).toString('hex')}.scope`,

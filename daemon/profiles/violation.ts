@@ -9,7 +9,7 @@ export const violationPolicies = ['warn', 'freeze', 'kill'] as const;
 export type ViolationPolicy = (typeof violationPolicies)[number];
 
 /** What is only called sensitive may run otherwise. */
-const mustBeApart = ({ profile, rule }: Choice): boolean =>
+export const mustBeApart = ({ profile, rule }: Choice): boolean =>
   profile === 'secure' && rule !== 'sensitive';
 
 /** What is told of a program that was started without the daemon: whatever it should be, it runs as everything does. */
@@ -19,6 +19,10 @@ export function toldOf(choice: Choice): Pick<RunningApplication, 'profile' | 'ru
   const reason = isAsItShould ? why : `${why}; the next start through personad will be`;
   return { profile: 'standard', rule, reason };
 }
+
+/** What is told of it. */
+export const violationText = ({ why }: Choice, done: string): string =>
+  `must be kept apart (${why}), and was started past personad; ${done}`;
 
 /** What must be kept apart runs beside everything else, in the group at `folder`. Returns what was done about it; undefined where it may. */
 export async function stopViolation(
@@ -40,5 +44,5 @@ export async function stopViolation(
       done = 'it was ended';
     }
   }
-  return `must be kept apart (${why}), and was started past personad; ${done}`;
+  return violationText(choice, done);
 }

@@ -156,6 +156,7 @@ rooted('a flood of requests is refused, then cut off', async (t) => {
   await peer.closed;
   const requests = peer.text().split('"too-many-requests"').length - 1;
   t.true(requests <= 256);
+  t.is(server.reports().split('refused 0 test.echo').length - 1, requests, 'each is told of');
 });
 
 rooted('a change goes on when its peer disconnects', async (t) => {

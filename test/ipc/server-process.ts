@@ -47,6 +47,8 @@ const server = createServer({
   limits: JSON.parse(limitsText),
   now: () => performance.now(),
   report: (what, facts) => process.stderr.write(`${what} ${JSON.stringify(facts)}\n`),
+  refused: ({ uid }, asked) =>
+    process.stderr.write(`refused ${uid} ${asked === undefined ? 'all' : asked.method}\n`),
   bulk: (socket, ticket, caller, rest) =>
     socket.end(JSON.stringify({ ticket, uid: caller.uid, rest: rest.toString() })),
   async call(method, params, context) {

@@ -29,16 +29,19 @@ type Found = Answer<'launch.list'>;
 const slice = `user-${users.user}.slice`;
 const below = `/user.slice/${slice}`;
 
-/** Words of a command that runs it as the user, in a group of his slice as a session is. */
-const inSession = (...argv: string[]): string[] => [
+/** Words of a command that runs it as the user, in a group of his slice: `unit` is what it is called. */
+const inScope = (unit: readonly string[], ...argv: string[]): string[] => [
   'systemd-run',
   '--scope',
   '--quiet',
   `--uid=${users.user}`,
   `--slice=${slice}`,
+  ...unit,
   '--',
   ...argv,
 ];
+/** The same in a group as a session is. */
+const inSession = (...argv: string[]): string[] => inScope([], ...argv);
 
 /** A program that runs until its input ends. It has said its number when this comes back. */
 async function running(argv: readonly string[]) {
@@ -70,6 +73,24 @@ async function unitOf(pid: string, app: RegExp): Promise<string> {
     return app.test(group);
   });
   return group.slice(group.lastIndexOf('/') + 1);
+}
+
+const own = ['env', `XDG_RUNTIME_DIR=/run/user/${users.user}`];
+const becomesUser = ['setpriv', '--reuid', `${users.user}`, '--regid', `${users.user}`];
+/** Words of a command that runs it as the user, in a scope of his own manager as desktops and terminals do. */
+const inApp = (unit: string, ...argv: string[]): string[] => [
+  ...[...becomesUser, '--clear-groups', '--', ...own],
+  ...['systemd-run', '--user', '--scope', '--quiet', '--slice=app.slice', `--unit=${unit}`, '--'],
+  ...argv,
+];
+
+const foundBy = async (who: 'user') =>
+  (await machine.asked(['app', 'running'], as(machine, who))).value as Found;
+
+/** An application, started by a program file of its own that is a shell. */
+async function known(app: string, ...words: string[]): Promise<void> {
+  await machine.ok(['cp', '/usr/bin/dash', `/usr/bin/${app}`]);
+  await machine.tool(['app', 'set', app, '--executable', `/usr/bin/${app}`, '--all', ...words]);
 }
 
 const units = async (): Promise<string[]> =>
@@ -158,31 +179,12 @@ when(test, needs)(
   'what desktops start is found, weighed, and what must be kept apart is told',
   async (t) => {
     await machine.ok(['systemctl', 'start', `user@${users.user}.service`]);
-    const own = ['env', `XDG_RUNTIME_DIR=/run/user/${users.user}`];
     const user = as(machine, 'user');
-    const found = async () => (await machine.asked(['app', 'running'], user)).value as Found;
-    for (const [app, words] of [
-      ['draw', ['--cpu', 'background']],
-      ['vault', ['--security', 'required']],
-    ] as const) {
-      await machine.ok(['cp', '/usr/bin/dash', `/usr/bin/${app}`]);
-      await machine.tool(['app', 'set', app, '--executable', `/usr/bin/${app}`, '--all', ...words]);
-    }
+    const found = () => foundBy('user');
+    await known('draw', '--cpu', 'background');
+    await known('vault', '--security', 'required');
     const begin = (app: string) =>
-      running([
-        ...[
-          'setpriv',
-          '--reuid',
-          `${users.user}`,
-          '--regid',
-          `${users.user}`,
-          '--clear-groups',
-          '--',
-        ],
-        ...own,
-        ...['systemd-run', '--user', '--scope', '--quiet', '--slice=app.slice'],
-        ...[`--unit=app-other-${app}.scope`, '--', `/usr/bin/${app}`, ...waits.slice(1)],
-      ]);
+      running(inApp(`app-other-${app}.scope`, `/usr/bin/${app}`, ...waits.slice(1)));
     const askedMs = Date.now();
     const draw = await begin('draw');
     await machine.until('it is found', async () => (await found()).applications.length === 1);
@@ -229,5 +231,84 @@ when(test, needs)(
     await vault.end();
     await machine.until('both have ended', async () => (await found()).applications.length === 0);
     await machine.ok(['systemctl', 'stop', `user@${users.user}.service`]);
+  },
+);
+
+when(test, needs)(
+  'what is typed in a session or a terminal is found, and no session loses it',
+  async (t) => {
+    await machine.ok(['systemctl', 'start', `user@${users.user}.service`]);
+    await known('ink', '--cpu', 'background');
+    await known('safe', '--security', 'required');
+    await known('term', '--memory', '10M');
+    const found = async (app: string) =>
+      (await foundBy('user')).applications.find((one) => one.app === app);
+    const begin = (app: string) => [`/usr/bin/${app}`, ...waits.slice(1)];
+    /** A shell that stays beside what it starts, which tells its number. */
+    const typed = (app: string, shell = 'sh') => [
+      shell,
+      '-c',
+      `/usr/bin/${app} -c 'echo $$; read line'; exit`,
+    ];
+    const inLogin = (number: number, ...argv: string[]) =>
+      inScope([`--unit=session-${number}.scope`], ...argv);
+    const files = ['ls', '-l', `/proc/${await machine.daemonPid()}/fd`];
+    await machine.until('the kernel tells of starts', async () =>
+      (await machine.ok(files)).includes('[fanotify]'),
+    );
+    // In a session: told, and left there.
+    const ink = await running(inLogin(77, ...begin('ink')));
+    const safe = await running(inLogin(78, ...typed('safe')));
+    await machine.until('both are told', async () =>
+      Boolean((await found('ink')) && (await found('safe'))?.violation),
+    );
+    t.like(await found('ink'), {
+      ...{ by: 'found', owner: users.user, profile: 'standard' },
+      group: `${below}/session-77.scope`.slice(1),
+      memoryBytes: undefined,
+    });
+    t.regex(
+      (await found('ink'))?.reason ?? '',
+      /nothing is set for it: it stays in its session \(session-77\.scope\)$/,
+    );
+    t.regex((await found('safe'))?.violation ?? '', /past personad; it goes on$/);
+    t.is(await groupOf(ink.pid), `${below}/session-77.scope`);
+    t.is(await groupOf(safe.pid), `${below}/session-78.scope`);
+    t.regex(JSON.stringify((await machine.asked(['status'])).value), /must be kept apart/);
+    await ink.end();
+    await safe.end();
+    await machine.until(
+      'both have ended',
+      async () => (await foundBy('user')).applications.length === 0,
+    );
+    // In a terminal: put beside it, with its weights.
+    const line = await running(inApp('vte-spawn-1.scope', ...typed('ink')));
+    const unit = await unitOf(line.pid, /app-personad-ink/);
+    t.is(await machine.property(unit, 'CPUWeight'), '20');
+    t.like(await found('ink'), { by: 'found', group: `user.slice/${slice}/${unit}` });
+    const shell = await machine.ok([
+      'cat',
+      `/sys/fs/cgroup${below}/user@${users.user}.service/app.slice/vte-spawn-1.scope/cgroup.procs`,
+    ]);
+    t.not(shell.trim(), '', 'its shell stays');
+    await line.end();
+    // In a group that the desktop has made for another application.
+    const masked = await running(inApp('app-other-term.scope', ...typed('safe', '/usr/bin/term')));
+    await unitOf(masked.pid, /app-personad-safe/);
+    await machine.until('it is told', async () => Boolean((await found('safe'))?.violation));
+    t.regex((await found('term'))?.group ?? '', /app-other-term\.scope$/);
+    await masked.end();
+    // Whatever it is in, it is ended where an administrator wants that.
+    const stated = '/etc/persona/conf.d/kill.toml';
+    const words = `mkdir -p /etc/persona/conf.d; printf '[profiles]\\nviolation = "kill"\\n' > ${stated}`;
+    await machine.ok(['sh', '-c', words]);
+    await machine.ok(['systemctl', 'restart', 'personad.service']);
+    const script = "/usr/bin/safe -c 'sleep 600; exit'; exit";
+    const killed = await machine.run(inLogin(79, 'sh', '-c', script));
+    t.is(killed.status, 128 + 9);
+    await machine.ok(['rm', stated]);
+    await machine.ok(['systemctl', 'restart', 'personad.service']);
+    await machine.ok(['systemctl', 'stop', `user@${users.user}.service`]);
+    await noneLeft();
   },
 );

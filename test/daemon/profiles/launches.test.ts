@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,12 +11,17 @@ import { processesOf } from '../../../daemon/kernel/cgroups.ts';
 import { placeProcess } from '../../../daemon/kernel/placed-process.ts';
 import { processStat } from '../../../daemon/kernel/processes.ts';
 import { managerRuns } from '../../../daemon/kernel/unit-properties.ts';
+import { Catalogue } from '../../../daemon/profiles/catalogue.ts';
+import { LateLaunches } from '../../../daemon/profiles/late-launches.ts';
 import { type Launch, planLaunch } from '../../../daemon/profiles/launch-plan.ts';
 import { ownGroups } from '../../../daemon/profiles/own-groups.ts';
+import { PastStarts } from '../../../daemon/profiles/past-starts.ts';
 import { Placements, placementLimits } from '../../../daemon/profiles/placements.ts';
-import { Running } from '../../../daemon/profiles/running.ts';
-import { scopes } from '../../../daemon/profiles/scopes.ts';
+import { Running, type RunningApplication } from '../../../daemon/profiles/running.ts';
+import { keptIn, scopes } from '../../../daemon/profiles/scopes.ts';
+import { Staying } from '../../../daemon/profiles/staying.ts';
 import type { Answer } from '../../../ipc/methods/index.ts';
+import { wireLimits } from '../../../ipc/protocol.ts';
 import { compileLauncher } from '../../../scripts/launcher.ts';
 import { answered, launched, launcherNeeds } from '../../ctl/launch-plans.ts';
 import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
@@ -128,6 +133,67 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   await next.close();
 });
 
+grouped('who found no room, or was not answered, is placed later', async (t) => {
+  const { hierarchy, side, at } = sideGroup(t, 'late');
+  const known = new Running();
+  const account = (uid: number) => uid;
+  const parts = { running: known, accountOf: account, log: silentLog, now: () => 0 };
+  const placements = new Placements({
+    ...{ ...parts, groups: ownGroups(hierarchy, side) },
+    limits: { perUserMax: 1, sweepMs: 20 },
+  });
+  const applications = { forLaunch: async () => new Catalogue([]), fileAt: () => undefined };
+  const past = new PastStarts({
+    ...{ ...parts, applications, placements, staying: new Staying(), policy: 'warn' },
+  });
+  const failed = (err: unknown) => t.fail(String(err));
+  const late = new LateLaunches({
+    ...{ placements, past, accountOf: account, failed },
+    limits: { soonMs: 1, sweepMs: 20, becomesMs: 1_000, perUserMax: 3 },
+  });
+  t.teardown(async () => {
+    await late.close();
+    await placements.close();
+  });
+  const becomes = ['sh', '-c', 'echo begun; read go; exec sleep 600'];
+  const [first, second, called, nameless] = await Promise.all(
+    [waits, waits, becomes, becomes].map((words) => running(t, ...words)),
+  );
+  const of = ({ pid = 0 }: ChildProcess) => ({ pid, uid: 0 });
+  t.like(placements.follow('x', of(first!), start), { state: 'follows' });
+  t.like(placements.follow('x', of(second!), start), { state: 'none' });
+  late.unplaced(of(second!), { ...start, profile: 'fast', reason: 'no room' });
+  late.refused(of(called!), 'called');
+  late.refused(of(called!), 'called');
+  late.refused(of(nameless!));
+  late.refused({ pid: process.pid });
+  t.is(late.count, 3, 'a user has as many as he may have');
+  called!.stdin.write('go\n');
+  nameless!.stdin.write('go\n');
+  const found = new Map<string, RunningApplication>();
+  const left = new Set([first!, second!, called!, nameless!]);
+  while (left.size > 0) {
+    // One at a time has room, whichever it is.
+    const [one, its] = await until(() => {
+      const [one] = known.list();
+      const its = [...left].find(({ pid }) => pid === one?.process?.pid);
+      return one && its && ([one, its] as const);
+    });
+    found.set(one.reason === 'no room' ? 'second' : one.app, one);
+    t.deepEqual(leavesOf(at).flatMap(processesOf), [its.pid]);
+    left.delete(its);
+    await endOf(its);
+  }
+  t.deepEqual([...found.keys()].sort(), ['called', 'second', 'sleep', 'x']);
+  for (const one of found.values()) t.like(one, { by: 'launch', profile: 'standard' });
+  t.like(found.get('sleep'), { reason: 'nothing is known of this program' });
+  await until(() => late.count === 0);
+  // Whoever stays what he is was no launcher.
+  late.refused({ pid: process.pid });
+  await until(() => late.count === 0);
+  t.is(known.list().length, 0);
+});
+
 grouped('a group that is still to be made is not taken for an empty one', async (t) => {
   const { hierarchy, side, at } = sideGroup(t, 'coming');
   const groups = ownGroups(hierarchy, side);
@@ -213,6 +279,40 @@ test('nothing is made where nothing may be', (t) => {
   );
   for (const one of reasons) t.is(one.state, 'none');
   t.is(new Set(reasons.map((one) => one.state === 'none' && one.reason)).size, 3);
+});
+
+test('what was found is put elsewhere out of what desktops and terminals make, and nothing else', (t) => {
+  const slice = 'user.slice/user-1000.slice';
+  const apps = `${slice}/user@1000.service/app.slice`;
+  const kept = (group: string, limits: Record<string, string> = {}) =>
+    keptIn(group, 1000, (at, knob) => limits[`${at} ${knob}`] ?? 'max');
+  for (const group of [
+    `${apps}/vte-spawn-1.scope`,
+    `${apps}/app-org.gnome.Terminal.slice/vte-spawn-1.scope`,
+    `${apps}/tmux-spawn-1.scope`,
+    `${apps}/app-gnome-xterm-12.scope`,
+    `${slice}/app-personad-xterm-0123456789ab.scope`,
+  ])
+    t.is(kept(group), undefined, group);
+  t.is(kept(`${slice}/session-3.scope`), 'it stays in its session (session-3.scope)');
+  t.is(kept(`${slice}/session-3.scope/own`), 'it stays in its session (session-3.scope)');
+  for (const group of [
+    `${slice}/run-r1.scope`,
+    `${apps}/app-indexer.service`,
+    `${apps}/snap.browser.scope`,
+    `${slice}/user@1000.service/session.slice/app-shell.scope`,
+    `${slice}/user@2000.service/app.slice/app-a.scope`,
+    'system.slice/ssh.service',
+    '',
+  ])
+    t.is(kept(group), `it stays in ${group.slice(group.lastIndexOf('/') + 1)}`);
+  const tab = `${apps}/vte-spawn-1.scope`;
+  t.is(
+    kept(tab, { [`${apps} memory.high`]: '1073741824' }),
+    'it stays in vte-spawn-1.scope, with the limits of app.slice',
+  );
+  t.is(kept(tab, { [`${tab} cpu.max`]: 'max 100000' }), undefined);
+  t.regex(kept(tab, { [`${tab} cpu.max`]: '50000 100000' }) ?? '', /limits of vte-spawn-1/);
 });
 
 test('the plan is that of the selection: fast is given up aloud, secure is refused', (t) => {
@@ -322,4 +422,54 @@ live('a thousand launches at once all start', async (t) => {
   t.like(await client.call('launch.plan', { app: 'x', dryRun: true }), { profile: 'standard' });
   await daemon.end('SIGTERM');
   t.deepEqual(leavesOf(at), []);
+});
+
+/** Connects as a user until he has all the connections that he may have, and asks for nothing. */
+const connects = `
+  const [path, uid, count] = process.argv.slice(1);
+  process.setgroups([]);
+  process.setgid(Number(uid));
+  process.setuid(Number(uid));
+  const all = Array.from({ length: Number(count) }, () => require('net').connect(path));
+  Promise.all(all.map((one) => new Promise((done) => one.on('connect', done)))).then(() => console.log('begun'));
+  for (const one of all) one.on('error', () => undefined);
+  process.stdin.resume();
+`;
+
+live('launches that are refused all start, and are placed later', async (t) => {
+  const { root, at, daemon } = await liveSide(t, 'refused');
+  const mine = join(root, 'persona-run');
+  copyFileSync(launcher, mine);
+  const socket = join(daemon.run, 'user.sock');
+  const holds = [connects, socket, `${users.user}`, `${wireLimits.connectionsPerUid}`];
+  const holder = await running(t, process.execPath, '-e', ...holds);
+  const launches = Array.from({ length: 50 }, () => {
+    const child = spawn(mine, ['x', '--', 'sleep', '600'], {
+      env: { PATH, PERSONA_ROOT: root },
+      ...{ uid: users.user, gid: users.user, detached: true },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    t.teardown(() => endOf(child));
+    const one = { child, said: '' };
+    child.stderr.on('data', (piece) => {
+      one.said += piece;
+    });
+    return one;
+  });
+  const isPlaced = (child: ChildProcess) =>
+    leavesOf(at).some((leaf) => processesOf(leaf).includes(child.pid ?? 0));
+  // Who waits for a busy daemon no longer than he may was not refused.
+  await until(() => launches.every(({ child, said }) => said !== '' || isPlaced(child)));
+  for (const { said } of launches) t.regex(said, /^(persona-run: x starts as standard: .*\n)?$/);
+  const refused = launches.filter(({ said }) => said.includes('ended the connection'));
+  t.not(refused.length, 0);
+  await until(() => refused.every(({ child }) => isPlaced(child)));
+  const client = await daemon.client();
+  const { applications } = await client.call('launch.list', {});
+  t.true(applications.length >= refused.length);
+  for (const one of applications) {
+    t.like(one, { owner: users.user, by: 'launch', profile: 'standard' });
+    t.is(processesOf(join(at, one.group.slice(one.group.indexOf('/')))).length, 1, 'its own');
+  }
+  await endOf(holder);
 });

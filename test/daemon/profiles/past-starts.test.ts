@@ -26,6 +26,7 @@ import { Placements } from '../../../daemon/profiles/placements.ts';
 import { ProgramWatch } from '../../../daemon/profiles/program-watch.ts';
 import { Running } from '../../../daemon/profiles/running.ts';
 import { soughtIn } from '../../../daemon/profiles/sought.ts';
+import { Staying } from '../../../daemon/profiles/staying.ts';
 import type { ViolationPolicy } from '../../../daemon/profiles/violation.ts';
 import { asUser, privateTree, startLive, users } from '../../security/live-daemon.ts';
 import { memoryHierarchy, memoryNeeds } from '../../support/memory-group.ts';
@@ -132,7 +133,8 @@ function world(
     limits: { sweepMs: 20 },
   });
   const past = new PastStarts({
-    ...{ accountOf, placements, running, policy, log: silentLog },
+    ...{ accountOf, placements, running, staying: new Staying(), policy, log: silentLog },
+    now: () => 1,
     applications: { forLaunch: async () => catalogue(), fileAt: () => undefined },
   });
   const programs = new ProgramWatch({
