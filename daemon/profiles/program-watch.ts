@@ -18,8 +18,10 @@ export interface ProgramWatchParts {
   log: Log;
 }
 
-/** When all processes are looked at, and files watched anew: an update puts another file at the path. */
-const allMs = 60_000;
+/** When all processes are looked at, and files watched anew, at the earliest and at the latest: an update puts another file at the path. */
+const allMs = { least: 60_000, most: 600_000 };
+/** Of a processor, for that: where there is much to look at it is done less often. */
+const SHARE = 1 / 5_000;
 /** When new processes are looked at, where a program lies in a place that is not watched. */
 const freshMs = 1_000;
 /** What was told to have changed is read after this time, together with what follows. */
@@ -31,13 +33,18 @@ const limits = { awaited: 64, files: 1_024 };
 /** Processes that are looked at before others get their turn. */
 const SLICE = 64;
 
+/** How long to rest after a look that took so much of a processor. */
+export const restMs = (tookMs: number): number =>
+  Math.min(allMs.most, Math.max(allMs.least, tookMs / SHARE));
+
 /**
  * Notices when some programs start, by their files: the kernel tells of those that packages have installed, and nothing runs until then; others
- * are looked for among processes that are new. All processes are looked at once a minute, and whenever the programs change.
+ * are looked for among processes that are new. All processes are looked at each minute, or where that takes long less often, and whenever the programs change.
  */
 export class ProgramWatch {
   readonly #parts: ProgramWatchParts;
   readonly #fresh = new FreshIds();
+  #programs: readonly Program[] = [];
   #files: ReadonlySet<string> = new Set();
   #watch: ExecWatch | undefined;
   #awaited = 0;
@@ -45,7 +52,8 @@ export class ProgramWatch {
   #lost = false;
   /** New numbers that were no such program when they were looked at first: of who is forked and becomes it later. */
   #young: readonly number[] = [];
-  #timers: NodeJS.Timeout[] = [];
+  #fresher: NodeJS.Timeout | undefined;
+  #again: NodeJS.Timeout | undefined;
   #settle: NodeJS.Timeout | undefined;
   #work: Promise<void> = Promise.resolve();
   #closed = false;
@@ -85,29 +93,42 @@ export class ProgramWatch {
   }
 
   #stop(): void {
-    for (const timer of this.#timers) clearInterval(timer);
-    this.#timers = [];
+    clearInterval(this.#fresher);
+    clearTimeout(this.#again);
   }
 
   /** Nothing at all is done where no program is looked for. */
   async #begin(): Promise<void> {
     this.#stop();
-    const programs = (await this.#parts.sought()).slice(0, limits.files);
+    this.#programs = (await this.#parts.sought()).slice(0, limits.files);
     if (this.#closed) return;
-    const isWhole = this.#arm(programs);
+    const isWhole = this.#arm();
     if (this.#files.size === 0) return await this.#unwatch();
-    const every = (ms: number, work: () => Promise<void>) =>
-      this.#timers.push(setInterval(() => this.#next(work), ms).unref());
-    every(allMs, async () => {
-      this.#arm(programs);
-      await this.#lookAtAll();
-    });
-    if (!isWhole) every(freshMs, () => this.#lookAtFresh());
+    if (!isWhole)
+      this.#fresher = setInterval(() => this.#next(() => this.#lookAtFresh()), freshMs).unref();
+    this.#later(allMs.least);
     await this.#lookAtAll();
   }
 
+  #later(ms: number): void {
+    const again = async () => {
+      const began = process.cpuUsage();
+      try {
+        this.#arm();
+        await this.#lookAtAll();
+      } finally {
+        const { user, system } = process.cpuUsage(began);
+        this.#later(restMs((user + system) / 1_000));
+      }
+    };
+    clearTimeout(this.#again);
+    if (!this.#closed && this.#programs.length > 0)
+      this.#again = setTimeout(() => this.#next(again), ms).unref();
+  }
+
   /** Watches the files that lie at the paths now. False when not all can be watched. */
-  #arm(programs: readonly Program[]): boolean {
+  #arm(): boolean {
+    const programs = this.#programs;
     const keys = new Set(programs.map(fileKey));
     const opened = programs.flatMap(({ path }) => this.#parts.open(path) ?? []);
     try {

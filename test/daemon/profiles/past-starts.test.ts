@@ -23,7 +23,7 @@ import { Layer } from '../../../daemon/profiles/layer.ts';
 import { ownGroups } from '../../../daemon/profiles/own-groups.ts';
 import { PastStarts } from '../../../daemon/profiles/past-starts.ts';
 import { Placements } from '../../../daemon/profiles/placements.ts';
-import { ProgramWatch } from '../../../daemon/profiles/program-watch.ts';
+import { ProgramWatch, restMs } from '../../../daemon/profiles/program-watch.ts';
 import { Running } from '../../../daemon/profiles/running.ts';
 import { soughtIn } from '../../../daemon/profiles/sought.ts';
 import { Staying } from '../../../daemon/profiles/staying.ts';
@@ -153,6 +153,13 @@ function world(
   programs.changed();
   return { running, programs, placements, at, told };
 }
+
+test('the more there is to look at, the less often it is looked at', (t) => {
+  t.deepEqual([0, 5, 12, 24, 60, 120, 5_000].map(restMs), [
+    ...[60_000, 60_000, 60_000, 120_000, 300_000],
+    ...[600_000, 600_000],
+  ]);
+});
 
 watched('the kernel tells who begins to execute a file, and of no other one', async (t) => {
   const [mine, other] = [programAt(folder, 'watched'), programAt(folder, 'not-watched')];
