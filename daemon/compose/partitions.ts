@@ -5,7 +5,8 @@ import type { Rooms } from '../api/rooms.ts';
 import { pageGenerations } from '../kernel/page-generations.ts';
 import type { Decision } from '../partitions/loop.ts';
 import { type Side, sides, waiting } from '../partitions/observation.ts';
-import { otherManagers } from '../partitions/other-managers.ts';
+import type { OomdKill } from '../partitions/oomd-settings.ts';
+import { otherManagers, runsHere } from '../partitions/other-managers.ts';
 import { policies } from '../partitions/policies/index.ts';
 import { hostWaiting } from '../partitions/recorder.ts';
 import type { PartitionsRoom } from '../partitions/room.ts';
@@ -52,8 +53,19 @@ function sidePage({ loop, places }: PartitionsRoom, side: Side): SidePage {
   };
 }
 
+const settingText = ({ setting, limitPercent }: OomdKill): string =>
+  setting === 'ManagedOOMSwap'
+    ? `once swap is nearly full (${setting}=kill), and limits that are set here fill it`
+    : `once they wait for memory too long (${setting}=kill, limit ${limitPercent === undefined ? 'of oomd.conf' : `${limitPercent} %`}), as limits that are set here may make them`;
+
+const killText = (kill: OomdKill): string =>
+  `systemd-oomd is to end programs of ${kill.unit} ${settingText(kill)}`;
+
 /** What a person should know about the numbers. */
-function remarksOf(room: PartitionsRoom): string[] {
+export function remarksOf(
+  room: Pick<PartitionsRoom, 'places' | 'loop' | 'leases' | 'io'>,
+  kills: readonly OomdKill[],
+): string[] {
   const { places, loop, leases } = room;
   const { memory, recursive, hardLimits } = places;
   const remarks: string[] = [];
@@ -78,14 +90,14 @@ function remarksOf(room: PartitionsRoom): string[] {
   if (loop.last !== undefined && loop.last.pressure === undefined)
     remarks.push('this kernel keeps no pressure files (psi=1 turns them on)');
   for (const { text, fix } of ioProblems(room)) remarks.push(`${text}. ${fix}`);
-  return [...remarks, ...otherManagers(places)];
+  return [...remarks, ...otherManagers(places), ...kills.map(killText)];
 }
 
 /** What of memory wants a person, for the status page. */
 export function memoryNotices({
   loop,
   leases,
-}: PartitionsRoom): { text: string; command: string }[] {
+}: Pick<PartitionsRoom, 'loop' | 'leases'>): { text: string; command: string }[] {
   const { obstacle, choice, manages } = loop;
   const command = 'personactl partitions show';
   const left = manages ? [] : leases.all().map(({ group, knob }) => `${group}/${knob}`);
@@ -121,7 +133,11 @@ function ioPart({ io }: PartitionsRoom): Answer<'partitions.show'>['io'] {
 }
 
 /** What keeps the weights of the settings from having an effect, each with its fix. */
-function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: string }[] {
+function ioProblems({
+  io,
+  places,
+  loop,
+}: Pick<PartitionsRoom, 'io' | 'places' | 'loop'>): { text: string; fix: string }[] {
   const { weights, cost } = io.settings;
   if (weights.user === 0 && weights.system === 0) return [];
   if (places.io === undefined)
@@ -165,7 +181,29 @@ function ioProblems({ io, places, loop }: PartitionsRoom): { text: string; fix: 
 }
 
 /** What of the shares `doctor` looks at. */
-export function memoryChecks(room: PartitionsRoom): Check[] {
+export async function memoryChecks(
+  room: Pick<PartitionsRoom, 'places' | 'loop' | 'io' | 'oomdKills'>,
+): Promise<Check[]> {
+  return [...weightChecks(room), ...(await oomdChecks(room))];
+}
+
+/** Limits of ours, and a service that ends who is held back by them. */
+async function oomdChecks({
+  loop,
+  places,
+  oomdKills,
+}: Pick<PartitionsRoom, 'places' | 'loop' | 'oomdKills'>): Promise<Check[]> {
+  const name = 'systemd-oomd';
+  if (!loop.manages || !runsHere(places, `${name}.service`)) return [];
+  return (await oomdKills()).map((kill) => ({
+    name,
+    state: 'warning',
+    detail: killText(kill),
+    fix: `\`systemctl set-property -- ${kill.unit} ${kill.setting}=auto\`, or \`personactl partitions policy --mode observe\`.`,
+  }));
+}
+
+function weightChecks(room: Pick<PartitionsRoom, 'places' | 'loop' | 'io'>): Check[] {
   const { weights } = room.io.settings;
   const name = 'disk weights';
   if (weights.user === 0 && weights.system === 0)
@@ -177,7 +215,7 @@ export function memoryChecks(room: PartitionsRoom): Check[] {
   return [{ name, state: 'ok', detail }];
 }
 
-function showPage(room: PartitionsRoom): Answer<'partitions.show'> {
+function showPage(room: PartitionsRoom, kills: readonly OomdKill[]): Answer<'partitions.show'> {
   const { loop, places, leases, recorder } = room;
   const now = loop.last;
   const waited = now && hostWaiting(loop.before, now);
@@ -203,7 +241,7 @@ function showPage(room: PartitionsRoom): Answer<'partitions.show'> {
     theirs: loop.theirs.map(({ side, knob, value }) => ({ side, knob, value })),
     disks: recorder.disks?.disks ?? [],
     ...(places.io && { io: ioPart(room) }),
-    remarks: remarksOf(room),
+    remarks: remarksOf(room, kills),
   };
 }
 
@@ -220,9 +258,9 @@ function decisionPage({ goals, ...rest }: Decision): DecisionPage {
 export function partitionMethods(room: PartitionsRoom, governor: Governor): PartitionMethods {
   return {
     async 'partitions.show'() {
-      await room.loop.lookAgain(freshMs);
+      const [kills] = await Promise.all([room.oomdKills(), room.loop.lookAgain(freshMs)]);
       const space = governor.show();
-      return { ...showPage(room), ...(space && { space }) };
+      return { ...showPage(room, kills), ...(space && { space }) };
     },
     'partitions.explain': () => {
       const { decision, moves } = room.loop;

@@ -353,7 +353,7 @@ async function checksOf(
 ): Promise<Check[]> {
   const sizes = governor.check();
   return [
-    ...memoryChecks(partitions),
+    ...(await memoryChecks(partitions)),
     ...(await volumeChecks(volumes)),
     ...(sizes ? [sizes] : []),
     ...(await integrity.checks()),

@@ -13,10 +13,13 @@ const known: Readonly<Record<string, string>> = {
   'earlyoom.service': 'it ends programs when memory is short',
 };
 
-/** Who else looks after memory here: a remark for each that runs, by its cgroup. */
-export function otherManagers({ memory }: Places): string[] {
-  if (memory === undefined) return [];
+/** A service of the machine runs, by its cgroup. */
+export const runsHere = ({ memory }: Pick<Places, 'memory'>, service: string): boolean =>
+  memory !== undefined && existsSync(`${memory.root}/system.slice/${service}`);
+
+/** Who else looks after memory here: a remark for each that runs. */
+export function otherManagers(places: Pick<Places, 'memory'>): string[] {
   return Object.entries(known)
-    .filter(([name]) => existsSync(`${memory.root}/system.slice/${name}`))
+    .filter(([name]) => runsHere(places, name))
     .map(([name, what]) => `${name} runs: ${what}`);
 }

@@ -2,6 +2,7 @@ import { PersonaError } from '../../ipc/errors.ts';
 import type { Log } from '../changes/log.ts';
 import type { Paths } from '../config/paths.ts';
 import type { Settings } from '../config/settings.ts';
+import { askProperties } from '../kernel/asked-properties.ts';
 import { boottimeMs, wallMs } from '../kernel/clock.ts';
 import { type DiskSharing, diskSharing } from '../kernel/disk-sharing.ts';
 import { nativeProgram } from '../kernel/program-files.ts';
@@ -13,6 +14,7 @@ import { guardLeases } from './lease-guard.ts';
 import type { Returned } from './leases.ts';
 import { MemoryLoop, reportReturned } from './loop.ts';
 import { lookAtMachine, openGlance } from './machine-look.ts';
+import { type OomdKill, openOomdSettings } from './oomd-settings.ts';
 import { findPlaces, type Places } from './places.ts';
 import { findPolicy } from './policies/index.ts';
 import type { Policy } from './policy.ts';
@@ -47,6 +49,8 @@ export interface PartitionsRoom {
   recorder: Recorder;
   places: Places;
   leases: ReturnType<typeof openLeases>;
+  /** For what systemd-oomd ends programs of both sides, as it was set some seconds ago. Never throws. */
+  oomdKills(): Promise<OomdKill[]>;
   io: {
     settings: IoSettings;
     /** What became of what the settings ask for. */
@@ -124,6 +128,7 @@ export async function openPartitions(parts: PartitionsParts): Promise<Partitions
     recorder,
     places,
     leases,
+    oomdKills: openOomdSettings(places, askProperties, boottimeMs),
     io: { settings: ioSettings, shares: () => io.shares, sharing },
     async choose({ policy, mode }) {
       if (mode === 'manage' && degraded !== undefined)

@@ -144,6 +144,29 @@ for (const suite of suites) {
     await machine.tool(['status']);
   });
 
+  when(test, needs)(`${suite}: whose programs systemd-oomd is to end is asked of it`, async (t) => {
+    const machine = on(suite);
+    const side = 'user.slice';
+    const told = async () => {
+      const { value } = await machine.asked(['partitions', 'show']);
+      const { remarks } = value as { remarks: string[] };
+      return remarks.filter((one) => one.startsWith('systemd-oomd is to end programs of '));
+    };
+    const settings = ['ManagedOOMMemoryPressure=kill', 'ManagedOOMMemoryPressureLimit=42%'];
+    await machine.ok(['systemctl', 'set-property', '--runtime', side, ...settings]);
+    let remarks: string[] = [];
+    await machine.until('it is told', async () => {
+      remarks = await told();
+      return remarks.length > 0;
+    });
+    t.is(remarks.length, 1, 'the other side has no such setting');
+    t.regex(
+      remarks[0] ?? '',
+      /programs of user\.slice .*\(ManagedOOMMemoryPressure=kill, limit 42 %\)/,
+    );
+    await machine.ok(['systemctl', 'revert', side]);
+  });
+
   when(test, needs)(`${suite}: the journal has its log with priorities`, async (t) => {
     const machine = on(suite);
     machine.write('/etc/persona/conf.d/level.toml', '[daemon]\nlog_level = "debug"\n');
