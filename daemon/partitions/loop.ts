@@ -78,7 +78,7 @@ export class MemoryLoop {
   #looks = 0;
   #gaveBackMs = 0;
   #seenMs = 0;
-  #beside: () => void = () => undefined;
+  readonly #beside: (() => void)[] = [];
 
   constructor(parts: LoopParts, choice: Pick<Choice, 'policy' | 'manage'> & Partial<Choice>) {
     this.#parts = parts;
@@ -123,9 +123,9 @@ export class MemoryLoop {
     return this.#choice.manage && this.obstacle === undefined;
   }
 
-  /** Calls this after each turn: what else is looked at once in a while needs no timer of its own. It never throws. */
+  /** Calls this, too, after each turn: what else is looked at once in a while needs no timer of its own. It never throws. */
   alongside(look: () => void): void {
-    this.#beside = look;
+    this.#beside.push(look);
   }
 
   start(): void {
@@ -139,7 +139,7 @@ export class MemoryLoop {
     const quietMs = this.#parts.nowMs() - this.#sawMs;
     const next = () =>
       void this.tick().finally(() => {
-        this.#beside();
+        for (const look of this.#beside) look();
         this.#wait();
       });
     this.#timer = setTimeout(next, tickMs(this.manages, quietMs)).unref();

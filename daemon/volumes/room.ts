@@ -267,7 +267,10 @@ export class VolumesRoom {
     if (mounted === undefined) return;
     const { ballast } = this.places(name);
     using file = openImage(image);
+    const { missingBytes: before } = mounted;
     mounted.missingBytes = await missingBytes(file, await ballastRanges(ballast));
+    const [news] = before === 0 ? this.#missingNotices(name) : [];
+    if (news !== undefined) this.parts.log.warn({ volume: name }, `${news.text}: ${news.command}`);
   }
 
   /** The volumes, in the order of their names' list; of one of them where `only` is given. */
@@ -302,6 +305,20 @@ export class VolumesRoom {
     };
   }
 
+  /** What to tell of a volume that is mounted and about to be full; undefined while it is not. */
+  fullNotice(name: VolumeName): VolumeNotice | undefined {
+    const volume = this.volume(name);
+    const size = this.sizeBytes(volume);
+    const free = this.freeBytes(name);
+    if (free >= fullBelow(size)) return undefined;
+    const full = `volume ${name} is about to be full: ${formatSize(free)} of ${formatSize(size)} are free`;
+    const notice = { volume: name, grave: false };
+    if (size < volume.limitBytes)
+      return { ...notice, text: full, command: `personactl volume resize ${name} SIZE` };
+    const text = `${full}, and it has the limit that it was made with; ${wayPastLimit(name)}`;
+    return { ...notice, text, command: `personactl volume show ${name}` };
+  }
+
   /** What of volumes wants a person. */
   notices(): VolumeNotice[] {
     const named = new Set([...this.#known.keys(), ...this.#problems.keys()]);
@@ -313,11 +330,11 @@ export class VolumesRoom {
     });
     const others = [...this.#known.values()]
       .filter(({ name }) => this.isReady(name))
-      .flatMap((volume) => [
-        ...this.#errorNotices(volume),
-        ...this.#fullNotices(volume),
-        ...this.#missingNotices(volume),
-      ]);
+      .flatMap((volume) => {
+        const full = this.fullNotice(volume.name);
+        const errors = this.#errorNotices(volume);
+        return [...errors, ...(full ? [full] : []), ...this.#missingNotices(volume.name)];
+      });
     return [...broken, ...others];
   }
 
@@ -329,20 +346,7 @@ export class VolumesRoom {
     return [{ volume: name, grave: true, text: `volume ${name}: ${text}`, command }];
   }
 
-  #fullNotices(volume: Volume): VolumeNotice[] {
-    const { name } = volume;
-    const size = this.sizeBytes(volume);
-    const free = this.freeBytes(name);
-    if (free >= fullBelow(size)) return [];
-    const full = `volume ${name} is about to be full: ${formatSize(free)} of ${formatSize(size)} are free`;
-    const notice = { volume: name, grave: false };
-    if (size < volume.limitBytes)
-      return [{ ...notice, text: full, command: `personactl volume resize ${name} SIZE` }];
-    const text = `${full}, and it has the limit that it was made with; ${wayPastLimit(name)}`;
-    return [{ ...notice, text, command: `personactl volume show ${name}` }];
-  }
-
-  #missingNotices({ name }: Volume): VolumeNotice[] {
+  #missingNotices(name: VolumeName): VolumeNotice[] {
     const missing = this.#mounted.get(name)?.missingBytes ?? 0;
     if (missing === 0) return [];
     return [

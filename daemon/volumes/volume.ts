@@ -54,6 +54,11 @@ export function fullBelow(bytes: number): number {
   return Math.ceil(bytes / 10);
 }
 
+/** With this much free it is not any more. Between the two it stays what it was, or each file would be told of. */
+export function roomyFrom(bytes: number): number {
+  return Math.ceil((bytes * 3) / 20);
+}
+
 /** Where a volume lies, and where it is seen. */
 export interface VolumePlaces {
   image: string;

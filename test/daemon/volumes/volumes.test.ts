@@ -13,7 +13,12 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { type Log, silentLog } from '../../../daemon/changes/log.ts';
+import { pathsOf } from '../../../daemon/config/paths.ts';
+import { watchFull } from '../../../daemon/volumes/full-watch.ts';
+import { openVolumes } from '../../../daemon/volumes/room.ts';
 import type { Daemon } from '../../../daemon/wiring.ts';
 import { fillDisk } from '../../support/fill-disk.ts';
 import { loseEnd } from '../../support/lost-end.ts';
@@ -35,6 +40,12 @@ const rooted = when(test, { root: true, tools: ['mkfs.ext4'] });
 
 const imageOf = (root: string) => join(root, 'state/volumes/user.ext4');
 const dataOf = (root: string) => join(root, 'run/volumes/user');
+/** A log whose lines of some weight are kept. */
+function keptLog(): { log: Log; lines: string[] } {
+  const lines: string[] = [];
+  const kept = (level: string) => (_: unknown, what: string) => void lines.push(`${level} ${what}`);
+  return { log: { ...silentLog, info: kept('info'), warn: kept('warn') }, lines };
+}
 /** Loop devices that show a file of this tree. */
 const loopsOf = (root: string) =>
   run('losetup', '-a')
@@ -171,11 +182,15 @@ rooted(
       run('fallocate', '-p', '-o', String(72 * MiB), '-l', String(16 * MiB), imageOf(root));
     lost();
     t.true(owned(imageOf(root)) < before);
-    const second = await startSilent(root);
+    const { log, lines } = keptLog();
+    const second = await startSilent(root, {}, { log });
     t.is((await page(second))?.space?.missingBytes, 0);
     t.true(owned(imageOf(root)) >= before);
-    await second.stop();
     lost();
+    for (let looks = 0; looks < 2; looks += 1) await page(second);
+    const told = lines.filter((line) => /^warn .* of volume user are not set aside/.test(line));
+    t.is(told.length, 1, lines.join('\n'));
+    await second.stop();
     const missing = before - owned(imageOf(root));
     t.true(missing >= 15 * MiB);
     fillDisk(join(root, 'filler'));
@@ -190,6 +205,55 @@ rooted(
     );
   },
 );
+
+rooted('a volume that fills up is told in the log, once, and once when it has room', async (t) => {
+  const { root } = smallDisk(t, 400);
+  const first = await startSilent(root);
+  await mustDo(first, create(64 * MiB, 96 * MiB));
+  await first.stop();
+  const { log, lines } = keptLog();
+  const heldBy = async () => [];
+  const volumes = await openVolumes({ paths: pathsOf(root), log, now: Date.now, heldBy });
+  const clock = { ms: 0 };
+  const watch = watchFull(volumes, log, () => clock.ms);
+  const looked = (ms: number) => {
+    clock.ms += ms;
+    watch();
+    return lines.splice(0);
+  };
+  const data = join(dataOf(root), 'data');
+  const freeOf = (mib: number) => {
+    const { bavail, bsize } = statfsSync(dataOf(root));
+    truncateSync(data, statSync(data).size - (mib * MiB - bavail * bsize));
+    run('sync', '-f', dataOf(root));
+  };
+  t.deepEqual(looked(0), []);
+  fillDisk(data);
+  t.deepEqual(looked(9_999), [], 'it is not looked at yet');
+  const [full, ...more] = looked(1);
+  t.regex(
+    full ?? '',
+    /^warn volume user is about to be full: .*: personactl volume resize user SIZE$/,
+  );
+  t.deepEqual(more, []);
+  t.deepEqual(looked(10_000), []);
+  freeOf(8);
+  t.deepEqual(looked(10_000), [], 'more than a tenth, and not yet room');
+  freeOf(16);
+  t.regex(looked(10_000).join('\n'), /^info volume user has room again: .* of 64 MiB are free$/);
+  freeOf(8);
+  t.deepEqual(looked(10_000), []);
+  fillDisk(join(dataOf(root), 'more'));
+  t.regex(looked(10_000).join('\n'), /^warn volume user is about to be full/);
+
+  const second = await startSilent(root, {}, { log });
+  t.teardown(() => second.stop());
+  second.rooms.phase('ready');
+  const saysSo = () =>
+    lines.some((line) => line.startsWith('warn volume user is about to be full'));
+  for (let waited = 0; waited < 20_000 && !saysSo(); waited += 50) await pause(50);
+  t.true(saysSo(), 'the daemon looks by itself');
+});
 
 rooted('nothing that is deleted or trimmed in a volume gives its blocks away', async (t) => {
   const { root } = smallDisk(t, 400);
