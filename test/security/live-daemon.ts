@@ -82,16 +82,23 @@ export function privateTree(t: Scope, more = '', folder = tmpdir()): string {
 
 /**
  * Starts a daemon on `root` and waits until it is ready. It is killed after the test. `inherited` are
- * descriptors that it finds open as 3, 4, ...; `more` are words for Node and names for its environment.
+ * descriptors that it finds open as 3, 4, ...; `more` are words for Node, names for its environment, and words of a command
+ * that becomes it.
  */
 export async function startLive(
   t: Scope,
   root: string,
   inherited: readonly number[] = [],
-  more: { words?: readonly string[]; environment?: Record<string, string> } = {},
+  more: {
+    words?: readonly string[];
+    environment?: Record<string, string>;
+    through?: readonly string[];
+  } = {},
 ): Promise<LiveDaemon> {
-  const { words = [], environment = {} } = more;
-  const child = spawn(process.execPath, ['--no-warnings', ...words, daemonProgram], {
+  const { words = [], environment = {}, through = [] } = more;
+  const node = [process.execPath, '--no-warnings', ...words, daemonProgram];
+  const [file = '', ...args] = [...through, ...node];
+  const child = spawn(file, args, {
     env: { PATH: process.env.PATH, PERSONA_ROOT: root, ...environment },
     stdio: ['ignore', 'pipe', 'pipe', ...inherited],
   });

@@ -19,9 +19,13 @@ export interface Place {
 
 /** A daemon with a base, two personas (one with variables), and a slot of `owner` that shows one of them. */
 export async function populated(t: Scope, inherited: readonly number[] = []): Promise<Place> {
-  const root = privateTree(t);
+  return await furnish(await startLive(t, privateTree(t), inherited));
+}
+
+/** The same, on a daemon that runs. */
+export async function furnish(daemon: LiveDaemon): Promise<Place> {
+  const { root } = daemon;
   const base = programTree(root, 'base');
-  const daemon = await startLive(t, root, inherited);
   const client = await daemon.client();
   await done(client, 'base.import', { name: 'base', source: { kind: 'path', path: base } });
   for (const name of ['a', 'b'])
