@@ -144,7 +144,7 @@ export const applicationCommands = (): readonly Command[] => [
     group: 'Applications',
     summary: 'Check that your applications run as their profiles say.',
     about: [
-      'Of each application that runs the kernel is asked whether it is in its control group with its weights, whether a `fast` one sees its folders from memory, and whether all walls stand around a `secure` one. Root checks those of everybody.',
+      'Of each application that runs the kernel is asked whether it is in its control group with its weights, whether nobody but root can change the file of it that runs, whether a `fast` one sees its folders from memory, and whether all walls stand around a `secure` one. Root checks those of everybody.',
       'What this machine or this daemon cannot tell is `unknown`, and has not failed. What starts at this moment may not have everything yet.',
       'Exit status 1 when a check has failed.',
     ],

@@ -378,7 +378,7 @@ export function openLaunches(parts: LaunchParts) {
     'launch.verify': ({ app }, { caller }) =>
       verifyAll(
         seen(caller.uid).filter((one) => app === undefined || one.app === app),
-        { secure, fast, folderOf },
+        { secure, fast, applications, folderOf },
       ),
     ...fast.methods,
     async 'launch.plan'(asked: Asked, request: Request) {

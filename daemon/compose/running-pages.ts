@@ -7,6 +7,8 @@ import { installedFile } from '../kernel/installed-programs.ts';
 import { machineNamespaces, type ProcessWalls, readWalls } from '../kernel/process-walls.ts';
 import { statOf } from '../kernel/processes.ts';
 import { bubblewrap } from '../kernel/sandbox-host.ts';
+import type { Program } from '../profiles/identity.ts';
+import type { ProfilesRoom } from '../profiles/room.ts';
 import type { RunningApplication } from '../profiles/running.ts';
 import { type Ground, type SeenGroup, verified } from '../profiles/verification.ts';
 import { type FastLaunches, partitionName } from './fast-launches.ts';
@@ -63,6 +65,7 @@ export function runningStatus(
 export interface VerifyParts {
   secure: SecureLaunches;
   fast: FastLaunches;
+  applications: Pick<ProfilesRoom, 'ownFile'>;
   folderOf(group: string): string;
 }
 
@@ -83,7 +86,7 @@ async function seenIn(folder: string): Promise<SeenGroup> {
 
 async function verifiedPage(
   one: RunningApplication,
-  { fast, folderOf }: VerifyParts,
+  { fast, applications, folderOf }: VerifyParts,
   ground: Ground,
   apart: ReadonlyMap<number, StartedApart>,
 ): Promise<VerifiedApplication | undefined> {
@@ -97,6 +100,9 @@ async function verifiedPage(
     ...(lives && { pid: process.pid }),
     served: profile === 'fast' ? fast.seenBy(account, app) : undefined,
     apart: seen.pids.map((pid) => apart.get(pid)).find(Boolean),
+    ownFile: one.recognised
+      ? (program: Program) => applications.ownFile(account, app, program)
+      : undefined,
   };
   const checks = verified(wanted, seen, ground);
   const holds = checks.every(({ state }) => state !== 'fails');

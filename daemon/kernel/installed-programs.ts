@@ -8,6 +8,7 @@ const folders = ['usr/local/bin', 'usr/bin', 'bin', 'usr/local/games', 'usr/game
 const MODE_TYPE = 0o170000n;
 const MODE_FILE = 0o100000n;
 const MODE_EXECUTE = 0o111n;
+const MODE_OTHERS_WRITE = 0o022;
 
 /** A program file. */
 export interface InstalledProgram {
@@ -67,6 +68,15 @@ export function openInstalled(root: string, path: string): OpenProgram | undefin
   } catch {
     return undefined;
   }
+}
+
+/** Who can change an open program file besides root, in words; undefined when nobody can. */
+export function changersOf(file: Fd): string | undefined {
+  const { uid, mode } = fstatSync(file.number);
+  if (uid !== 0) return `uid ${uid}, whose it is,`;
+  return (mode & MODE_OTHERS_WRITE) === 0
+    ? undefined
+    : `more than root (mode ${(mode & 0o7777).toString(8)})`;
 }
 
 /** When a place was last changed; 0 when there is none. */

@@ -8,6 +8,7 @@ import { childIds } from '../kernel/child-ids.ts';
 import { boottimeMs } from '../kernel/clock.ts';
 import type { Child } from '../kernel/exec.ts';
 import {
+  changersOf,
   installedFile,
   modifiedMs,
   type OpenProgram,
@@ -26,6 +27,7 @@ import { soughtIn } from './sought.ts';
 import { StatedFacts } from './stated.ts';
 import { EVERYBODY } from './stated-rows.ts';
 import { emptySurvey, type Survey, watchedPlaces } from './survey.ts';
+import type { OwnFile } from './verification.ts';
 
 /** Who reads what everybody may read. */
 const nobody = { uid: childIds.surveyor, gid: childIds.surveyor, groups: [] };
@@ -126,6 +128,20 @@ export class ProfilesRoom {
   /** Opens the file that lies at a path of the machine now, where only packages write. */
   openFile(path: string): OpenProgram | undefined {
     return systemPlace.test(path) ? openInstalled(this.machine, path) : undefined;
+  }
+
+  /** Which of the files that an application is started by a program is, for this user; undefined when none of them. */
+  ownFile(uid: number, app: string, program: Program): OwnFile | undefined {
+    const { recognised } = this.known(uid).called(app, program, this.fileAt);
+    if (recognised.by !== 'executable') return undefined;
+    const { path, device, inode } = recognised;
+    if (!systemPlace.test(path))
+      return { path, unseen: `it lies at ${path}: only where packages write is it looked at` };
+    const now = openInstalled(this.machine, path);
+    using file = now?.file;
+    if (file === undefined || now?.device !== device || now.inode !== inode)
+      return { path, unseen: `${path} is another file by now than the one that runs` };
+    return { path, changers: changersOf(file) };
   }
 
   /** Has somebody told when more, or something else, is known than before. */

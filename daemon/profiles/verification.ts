@@ -10,7 +10,7 @@ import type { RunningApplication } from './running.ts';
 
 /** One thing that was looked at. `unknown`: this machine or this daemon cannot tell. */
 export interface ProfileCheck {
-  name: 'group' | 'weights' | 'memory' | 'walls';
+  name: 'group' | 'weights' | 'program' | 'memory' | 'walls';
   state: 'holds' | 'fails' | 'unknown';
   detail: string;
 }
@@ -23,6 +23,17 @@ export interface Wanted extends Pick<RunningApplication, 'profile' | 'violation'
   served?: readonly { at: string; device: string }[] | undefined;
   /** How it runs apart, where that is known. */
   apart?: { net: boolean; device: string | undefined } | undefined;
+  /** Which of the application's own files this is; absent where the application is not known by its file. */
+  ownFile?: ((program: ProcessWalls['program']) => OwnFile | undefined) | undefined;
+}
+
+/** One of the files that an application is started by. */
+export interface OwnFile {
+  path: string;
+  /** It is not what lies at its path by now, or lies where the daemon looks at nothing. */
+  unseen?: string;
+  /** Who can change it besides root. */
+  changers?: string | undefined;
 }
 
 /** What the kernel says of its group. */
@@ -83,6 +94,22 @@ function weightsOf({ weights }: Wanted, { knob }: SeenGroup): Finding {
   return holds(seen.map(({ file, value }) => `${file} ${value}`).join(', '));
 }
 
+/** A script is run by another program: that none of its files is found among what runs is no fault. */
+function programOf(ownFile: NonNullable<Wanted['ownFile']>, { processes }: SeenGroup): Finding {
+  const own = processes.flatMap(({ pid, program }) => {
+    const file = ownFile(program);
+    return file === undefined ? [] : [{ pid, ...file }];
+  });
+  const bad = own.find(({ changers }) => changers !== undefined);
+  if (bad) return fails(`process ${bad.pid} runs ${bad.path}, which ${bad.changers} can change`);
+  const [unseen] = own.flatMap((one) => (one.unseen === undefined ? [] : [one.unseen]));
+  if (unseen !== undefined) return unknown(unseen);
+  const paths = [...new Set(own.map(({ path }) => path))];
+  if (paths.length === 0)
+    return unknown('none of its processes is known to run one of its own files');
+  return holds(`${paths.join(', ')}, which root alone can change`);
+}
+
 /** The file system that a process sees at a path. */
 const deviceAt = ({ mounts }: ProcessWalls, at: string): string | undefined =>
   mounts.findLast((one) => one.at === at)?.device;
@@ -139,11 +166,12 @@ function wallsOf(wanted: Wanted, { processes }: SeenGroup, ground: Ground): Find
 
 /** Whether an application runs as its profile says, by what the kernel says of it. Pure. */
 export function verified(wanted: Wanted, seen: SeenGroup, ground: Ground): ProfileCheck[] {
-  const { profile, violation } = wanted;
+  const { profile, violation, ownFile } = wanted;
   const checks: ProfileCheck[] = [
     { name: 'group', ...groupOf(wanted, seen) },
     { name: 'weights', ...weightsOf(wanted, seen) },
   ];
+  if (ownFile !== undefined) checks.push({ name: 'program', ...programOf(ownFile, seen) });
   if (profile === 'fast') checks.push({ name: 'memory', ...memoryOf(wanted, seen, ground) });
   if (profile === 'secure') checks.push({ name: 'walls', ...wallsOf(wanted, seen, ground) });
   if (violation !== undefined) checks.push({ name: 'walls', ...fails(violation) });

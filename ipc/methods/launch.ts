@@ -90,8 +90,8 @@ export const verifiedApplication = v.strictObject({
   holds: v.boolean(),
   checks: v.array(
     v.strictObject({
-      /** `memory`: folders that are to be seen from memory. `walls`: what keeps it apart. */
-      name: v.picklist(['group', 'weights', 'memory', 'walls']),
+      /** `program`: the file that runs. `memory`: folders that are to be seen from memory. `walls`: what keeps it apart. */
+      name: v.picklist(['group', 'weights', 'program', 'memory', 'walls']),
       /** `unknown`: this machine or this daemon cannot tell. */
       state: v.picklist(['holds', 'fails', 'unknown']),
       detail: v.string(),

@@ -8,6 +8,7 @@ import {
 } from '../../../daemon/kernel/process-walls.ts';
 import {
   type Ground,
+  type OwnFile,
   type SeenGroup,
   verified,
   type Wanted,
@@ -134,6 +135,25 @@ test('a process outside of its group, other weights, and folders that are not fr
   t.is(stateOf('memory', { ...fast, served: undefined }, group([plain]))?.state, 'fails');
   const violating = { ...standard, violation: 'must be kept apart' };
   t.is(stateOf('walls', violating, group([plain]))?.state, 'fails');
+});
+
+test('a file of its own that runs is to be root’s alone; a script has none', (t) => {
+  const own = { path: '/usr/bin/keys' };
+  const program = (file?: OwnFile) =>
+    stateOf(
+      'program',
+      { ...secure, ownFile: ({ inode }) => (inode === '9' ? file : undefined) },
+      group([outer, apart(2)]),
+    );
+  t.like(program(own), { state: 'holds', detail: '/usr/bin/keys, which root alone can change' });
+  t.is(program()?.state, 'unknown');
+  t.is(program({ ...own, unseen: 'it was replaced' })?.detail, 'it was replaced');
+  const bad = program({ ...own, changers: 'uid 7, whose it is,' });
+  t.like(bad, {
+    state: 'fails',
+    detail: 'process 2 runs /usr/bin/keys, which uid 7, whose it is, can change',
+  });
+  t.is(stateOf('program', secure, group([outer])), undefined, 'it is known by no file');
 });
 
 test('rights that the kernel does not tell are taken for none of the walls', (t) => {

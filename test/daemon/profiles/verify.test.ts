@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { chmodSync, copyFileSync, mkdirSync, renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { moveProcess } from '../../../daemon/kernel/cgroups.ts';
@@ -47,8 +49,8 @@ async function groundOf(t: ExecutionContext, name: string) {
   const ground = await apartGround(t, privateTree(t, `[partitions]\nuser = "${side}"\n`));
   await ground.enclave('vault');
   const env = { PERSONA_ROOT: ground.daemon.root, PATH: '/usr/bin:/bin' };
-  const start = async (...more: string[]) => {
-    const words = [...becoming(me), ground.launcher, ...more, '--', ...script];
+  const begin = async (program: readonly string[], ...more: string[]) => {
+    const words = [...becoming(me), ground.launcher, ...more, '--', ...program];
     const ends = new Map<ChildProcess, () => Promise<void>>();
     const launch = () => {
       const { child, end } = waiting(t, words, env);
@@ -59,7 +61,7 @@ async function groundOf(t: ExecutionContext, name: string) {
     const end = async () => ends.get(child)?.();
     return { child, group, end };
   };
-  return { at, ground, env, start };
+  return { at, ground, env, begin, start: (...more: string[]) => begin(script, ...more) };
 }
 
 live('a program outside of its group and a stranger behind the walls are found', async (t) => {
@@ -90,6 +92,38 @@ live('a program outside of its group and a stranger behind the walls are found',
   t.deepEqual(await verify(me, 'editor'), { ...well, holds: false, group: 'fails' });
   await end();
   for (const one of [editor, keys]) await one.end();
+});
+
+live('a program that another user can change is found', async (t) => {
+  const { ground, begin } = await groundOf(t, 'program');
+  const file = join(ground.daemon.root, 'machine/usr/bin/keeps');
+  mkdirSync(dirname(file), { recursive: true });
+  const install = () => {
+    copyFileSync('/bin/sh', `${file}.new`);
+    chmodSync(`${file}.new`, 0o755);
+    renameSync(`${file}.new`, file);
+  };
+  install();
+  const set = { executables: ['/usr/bin/keeps'] };
+  await ground.ask(0, 'app.set', { app: 'keeps', everybody: true, set, wait: true });
+  // A launch does not wait for what was not read yet.
+  await ground.ask(me, 'app.show', { app: 'keeps' });
+  const keeps = await begin([file, ...script.slice(1)], 'keeps');
+  const program = async () => {
+    const { result } = await ground.ask(me, 'launch.verify', { app: 'keeps' });
+    const [one] = (result as Answer<'launch.verify'>).applications;
+    return one?.checks.find(({ name }) => name === 'program');
+  };
+  await until(async () => (await program()) !== undefined);
+  t.like(await program(), {
+    state: 'holds',
+    detail: '/usr/bin/keeps, which root alone can change',
+  });
+  chmodSync(file, 0o777);
+  t.regex((await program())?.detail ?? '', /^process \d+ runs .* more than root \(mode 777\) can/);
+  install();
+  t.like(await program(), { state: 'unknown' });
+  await keeps.end();
 });
 
 live('what runs apart is that for the next daemon as well', async (t) => {
