@@ -1,14 +1,22 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, writeFileSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
 import { createGroup, readHierarchies } from '../daemon/kernel/cgroups.ts';
+import { managerRuns } from '../daemon/kernel/unit-properties.ts';
 import { atMost, type Bar } from './bar.ts';
 import { catalogueBars } from './catalogue.ts';
 import { foundBars } from './found.ts';
 import { type Ground, openGround } from './ground.ts';
 import { groupsBelow, removeAll } from './launch-groups.ts';
-import { compileFloor, installed, startFloor } from './programs.ts';
-import { median } from './statistics.ts';
+import { inScope, scopeBars } from './launch-scopes.ts';
+import { compileFloor } from './programs.ts';
+import {
+  apartByBwrap,
+  LASTING,
+  overPlain,
+  PROGRAM,
+  startTimes,
+  unmeasured,
+} from './start-times.ts';
 
 /** One line for --list. */
 export const summary =
@@ -16,69 +24,6 @@ export const summary =
 
 /** Time is measured: the best of three. */
 export const runs = 3;
-
-/** Moves into a control group in quick succession are cheaper than any that is really made. */
-const SPACE_MS = 150;
-const PROGRAM = '/bin/true';
-/** A program that is still there when it is moved: what counts is when it begins. */
-const LASTING = ['/bin/sh', '-c', 'echo begun; sleep 0.05'];
-
-/** Words that start the program in some way; the first is looked for on the machine. */
-type Ways = Record<string, readonly string[]>;
-
-/** Milliseconds of each way, started by the words of `floor`, round by round, with space between; or the reason why it is left out. */
-async function startTimes(
-  floor: readonly string[],
-  ways: Ways,
-  rounds: number,
-): Promise<Record<string, number | string>> {
-  const found: Record<string, number | string> = {};
-  const starts: Record<string, ReturnType<typeof startFloor>> = {};
-  for (const [name, words] of Object.entries(ways)) {
-    const [tool = ''] = words;
-    if (!tool.includes('/') && !installed(tool)) found[name] = `${tool} is not installed`;
-    else starts[name] = startFloor(floor[0] ?? '', [...floor.slice(1), ...words]);
-  }
-  const samples: Record<string, number[]> = {};
-  // The first round is not counted: it reads what the others find in memory.
-  for (let i = 0; i <= rounds; i++) {
-    for (const [name, start] of Object.entries(starts)) {
-      await pause(SPACE_MS);
-      try {
-        const us = await start.next();
-        if (i > 0) samples[name] = [...(samples[name] ?? []), us / 1000];
-      } catch {
-        delete starts[name];
-        found[name] = 'does not run here';
-      }
-    }
-  }
-  for (const start of Object.values(starts)) start.stop();
-  for (const [name, values] of Object.entries(samples))
-    if (starts[name]) found[name] = median(values);
-  return found;
-}
-
-/** What a way costs over plain exec, and what others cost. */
-function overPlain(
-  bar: string,
-  ours: string,
-  limit: number,
-  rounds: number,
-  times: Record<string, number | string>,
-): Bar {
-  const { plain, [ours]: own, ...others } = times;
-  if (typeof own !== 'number' || typeof plain !== 'number')
-    throw new Error(`cannot measure ${ours}: ${own}`);
-  const costs = Object.entries(others).map(([name, ms]) => [
-    name,
-    typeof ms === 'number' ? ms - plain : ms,
-  ]);
-  return atMost(bar, own - plain, 'ms', limit, rounds, {
-    ...(Object.fromEntries(costs) as Bar['peer']),
-    'plain exec itself': plain,
-  });
-}
 
 /** Runs the bench; `quick` takes fewer samples. */
 export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
@@ -93,6 +38,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
     const starts = [
       await unplaced(ground, floor, rounds),
       await placed(ground, floor, side, rounds),
+      ...(await scopeBars(ground, floor, rounds)),
       await throughTool(ground, floor, quick ? 10 : 30),
       await secure(ground, floor, rounds),
     ];
@@ -106,7 +52,8 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
 /** Without a group to put it in: the plan, and nothing else. */
 async function unplaced({ dist }: Ground, floor: string, rounds: number): Promise<Bar> {
   const times = await startTimes(
-    [floor],
+    // Who is in no slice of a user stays where it is.
+    managerRuns() ? [...inScope('system.slice'), floor] : [floor],
     {
       plain: [PROGRAM],
       'persona-run': [`${dist}/persona-run`, 'bench', '--', PROGRAM],
@@ -138,7 +85,7 @@ async function secure(ground: Ground, floor: string, rounds: number): Promise<Ba
     execFileSync('setpriv', [...tool, 'open', 'vault', '--key-file', key]);
   } catch (error) {
     const reason = `no enclave here: ${error instanceof Error ? error.message : error}`;
-    return { ...atMost(name, Number.NaN, 'ms', null, 0), peer: { ours: reason } };
+    return unmeasured(name, reason);
   }
   try {
     const times = await startTimes(
@@ -147,10 +94,7 @@ async function secure(ground: Ground, floor: string, rounds: number): Promise<Ba
         plain: [PROGRAM],
         'persona-run': [`${dist}/persona-run`, '--profile', 'secure', 'bench', '--', PROGRAM],
         'bwrap with all of the machine to read': ['bwrap', '--ro-bind', '/', '/', PROGRAM],
-        'bwrap with namespaces of its own': [
-          ...['bwrap', '--unshare-all', '--ro-bind', '/', '/', '--proc', '/proc', '--dev', '/dev'],
-          PROGRAM,
-        ],
+        'bwrap with namespaces of its own': [...apartByBwrap, PROGRAM],
         'firejail without profile': ['firejail', '--quiet', '--noprofile', PROGRAM],
         firejail: ['firejail', '--quiet', PROGRAM],
       },
@@ -166,9 +110,9 @@ async function secure(ground: Ground, floor: string, rounds: number): Promise<Ba
 /** With a group of its own for each start. */
 async function placed({ dist }: Ground, floor: string, side: string, rounds: number): Promise<Bar> {
   const name = 'start by persona-run into a group of its own over plain exec';
+  if (managerRuns()) return unmeasured(name, 'systemd runs here, and makes all groups');
   const memory = readHierarchies().find(({ controllers }) => controllers.includes('memory'));
-  if (memory === undefined)
-    return { ...atMost(name, Number.NaN, 'ms', null, 0), peer: { ours: 'no memory controller' } };
+  if (memory === undefined) return unmeasured(name, 'no memory controller');
   const at = `${memory.at}/${side}`;
   createGroup(at);
   createGroup(`${at}/peer`);

@@ -5,6 +5,8 @@ import type { Bar } from './bar.ts';
  * happen counts when it happens in any run.
  */
 function distance({ value, limit, atLeast }: Bar): number {
+  // What could not be measured is no run's best.
+  if (Number.isNaN(value)) return Number.POSITIVE_INFINITY;
   if (limit === null) return 0;
   if (limit === 0) return -value;
   return atLeast ? limit / value : value / limit;

@@ -11,6 +11,16 @@ test('a bar is as its best run has it, and says what the others gave', (t) => {
   t.deepEqual(bar?.runs, [2.4, 1.9, 2.1]);
 });
 
+test('a run in which it could not be measured is not the best one', (t) => {
+  const unmeasured: Bar = { ...ms(Number.NaN), limit: null, holds: null };
+  for (const runs of [
+    [[unmeasured], [ms(2.4)]],
+    [[ms(2.4)], [unmeasured]],
+  ])
+    t.false(bestOf(runs)[0]?.holds);
+  t.is(bestOf([[unmeasured], [unmeasured]])[0]?.holds, null);
+});
+
 test('a limit that is measured in each run is held against the value of that run', (t) => {
   const [bar] = bestOf([[ms(1.8, 1.5)], [ms(2.2, 2.1)]]);
   t.is(bar?.value, 2.2);
