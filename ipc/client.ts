@@ -35,6 +35,8 @@ interface Waiting {
 
 /** Longest wait for the connection itself. */
 const connectTimeoutMs = 5000;
+/** Between two tries while there is no place for one more who waits to be accepted. */
+const fullWaitMs = 50;
 /** Largest frame that is accepted from the daemon, in characters. */
 const frameCharsMax = 8 * 1024 * 1024;
 
@@ -55,8 +57,19 @@ function readFrames(socket: Socket, deliver: (frame: Frame) => void): void {
   });
 }
 
-/** Connects to one socket. Rejects with the system's error. */
-function connectTo(path: string): Promise<Socket> {
+/** Connects to one socket. Rejects with the system's error. So many may connect at once that there is no place for a moment. */
+async function connectTo(path: string): Promise<Socket> {
+  for (let leftMs = connectTimeoutMs; ; leftMs -= fullWaitMs) {
+    try {
+      return await connectOnce(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || leftMs <= 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, fullWaitMs));
+    }
+  }
+}
+
+function connectOnce(path: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(path);
     socket.setTimeout(connectTimeoutMs, () =>
@@ -83,6 +96,8 @@ async function connectFirst(paths: readonly string[]): Promise<{ socket: Socket;
   }
   const denied = (last as NodeJS.ErrnoException)?.code === 'EACCES';
   if (denied) throw new PersonaError('permission-denied', { reason: 'no access to the socket' });
+  if ((last as NodeJS.ErrnoException)?.code === 'EAGAIN')
+    throw new PersonaError('timed-out', { what: 'connecting' });
   throw new PersonaError('daemon-not-running', { socket: paths.at(-1) }, { cause: last });
 }
 
