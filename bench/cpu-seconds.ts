@@ -6,6 +6,9 @@ import { readdirSync, readFileSync } from 'node:fs';
  */
 export function cpuSeconds(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`);
-  const used = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8'));
-  return used.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e9;
+  return secondsOf(threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8')));
 }
+
+/** The same of the texts themselves, one of each thread. Pure. */
+export const secondsOf = (threads: readonly string[]): number =>
+  threads.reduce((sum, text) => sum + Number(text.split(' ')[0]), 0) / 1e9;

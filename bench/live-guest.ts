@@ -7,12 +7,15 @@ import { guestImage } from '../scripts/machine/guest-image.ts';
 import { type Machine, makeMachine } from '../scripts/machine/machine.ts';
 import { savedState } from '../scripts/machine/saved-machine.ts';
 import { builtPackage } from '../test/support/package.ts';
-import { program, putPrograms } from '../test/system/support/guest-programs.ts';
+import { answerOf, program, putPrograms } from '../test/system/support/guest-programs.ts';
+import { secondsOf } from './cpu-seconds.ts';
 
 const MiB = 2 ** 20;
 /** Emulated, and the machine below may be busy. */
 const slowMs = 240_000;
 const askEveryMs = 500;
+/** After this a daemon that was told to manage has nothing left to begin with. */
+const settleMs = 10_000;
 const groups = '/sys/fs/cgroup';
 const disk = '/var/lib/persona';
 const report = '/root/steady.json';
@@ -40,6 +43,8 @@ export interface Phase {
   touched: number;
   /** Time in which the hog waited for memory. */
   hogStallMs: number;
+  /** What the daemon used of one processor, in percent. */
+  daemonPercent: number;
 }
 
 /** A guest with the package of this tree and with swap on its NVMe disk. */
@@ -47,6 +52,10 @@ export interface LiveGuest {
   /** How the kernel finds pages to take away: by generations, or by its lists of before. */
   generations(on: boolean): Promise<void>;
   phase(manager: Manager, work: Work, seconds: number): Promise<Phase>;
+  /** What the daemon uses of one processor while it manages and nothing runs, in percent. */
+  idlePercent(seconds: number): Promise<number>;
+  /** Kills the daemon while it manages: the milliseconds until every knob has its old value, as the guest sees it. */
+  restoreMs(): Promise<number>;
   end(): Promise<void>;
 }
 
@@ -62,13 +71,19 @@ async function until(vm: Machine, what: string, holds: () => Promise<boolean>): 
 const numbers = async (vm: Machine, ...files: string[]): Promise<number[]> =>
   (await vm.must(`cd ${groups} && cat ${files.join(' ')}`)).trim().split('\n').map(Number);
 
+const knobs = ['user', 'system'].flatMap((side) => [
+  [`${side}.slice/memory.low`, '0'],
+  [`${side}.slice/memory.high`, 'max'],
+]);
+
 /** Nothing runs, nothing is set, nothing is cached or in swap. */
 async function clear(vm: Machine): Promise<void> {
   await vm.run('systemctl stop hog steady; systemctl reset-failed', { deadlineMs: slowMs });
   await vm.must('systemctl restart personad', { deadlineMs: slowMs });
-  const files = ['user', 'system'].map((side) => `${side}.slice/memory.{low,high}`);
-  const knobs = (await vm.must(`cd ${groups} && cat ${files.join(' ')}`)).trim().split('\n');
-  if (knobs.join(' ') !== '0 max 0 max') throw new Error(`knobs are set: ${knobs.join(' ')}`);
+  const files = knobs.map(([file]) => file).join(' ');
+  const found = (await vm.must(`cd ${groups} && cat ${files}`)).trim().split('\n');
+  if (found.some((value, at) => value !== knobs[at]?.[1]))
+    throw new Error(`knobs are set: ${found.join(' ')}`);
   const swap = `swapoff -a && swapon ${disk}/swap`;
   await vm.must(
     `rm -f ${disk}/steady ${report}*; ${swap}; sync; echo 3 > /proc/sys/vm/drop_caches`,
@@ -114,12 +129,17 @@ interface Counters {
   hogStallMs: number;
   majorFaults: number;
   refaults: number;
+  daemonSeconds: number;
 }
+
+const mainPid = 'systemctl show -P MainPID personad.service';
 
 async function countersOf(vm: Machine): Promise<Counters> {
   const files = ['user.slice/memory.pressure', 'system.slice/memory.pressure'];
-  const all = `cd ${groups} && for file in ${files.join(' ')} user.slice/memory.stat /proc/uptime; do cat $file; echo; done`;
-  const [user = '', system = '', stat = '', uptime = ''] = (await vm.must(all)).split('\n\n');
+  const all = `cd ${groups} && for file in ${files.join(' ')} user.slice/memory.stat /proc/uptime; do cat $file; echo; done; cat /proc/$(${mainPid})/task/*/schedstat`;
+  const [user = '', system = '', stat = '', uptime = '', threads = ''] = (await vm.must(all)).split(
+    '\n\n',
+  );
   const stalled = (text: string) => (parsePressure(text)?.some.totalUs ?? Number.NaN) / 1000;
   const counters = parseCounters(stat);
   const get = (name: string) => counters.get(name) ?? 0;
@@ -129,6 +149,7 @@ async function countersOf(vm: Machine): Promise<Counters> {
     hogStallMs: stalled(system),
     majorFaults: get('pgmajfault'),
     refaults: get('workingset_refault_anon') + get('workingset_refault_file'),
+    daemonSeconds: secondsOf(threads.trim().split('\n')),
   };
 }
 
@@ -142,15 +163,36 @@ async function phase(vm: Machine, manager: Manager, work: Work, seconds: number)
   const after = await countersOf(vm);
   await vm.must('systemctl stop steady', { deadlineMs: slowMs });
   const { touched, wanted } = JSON.parse(await vm.must(`cat ${report}`));
-  const rate = (name: keyof Counters) =>
-    (after[name] - before[name]) / (after.seconds - before.seconds);
+  const rate = rateOf(before, after);
   return {
     stallMs: rate('stallMs'),
     majorFaults: rate('majorFaults'),
     refaults: rate('refaults'),
     touched: touched / wanted,
     hogStallMs: rate('hogStallMs'),
+    daemonPercent: rate('daemonSeconds') * 100,
   };
+}
+
+/** How much more of a counter there was, per second. */
+const rateOf = (before: Counters, after: Counters) => (name: keyof Counters) =>
+  (after[name] - before[name]) / (after.seconds - before.seconds);
+
+async function idlePercent(vm: Machine, seconds: number): Promise<number> {
+  await clear(vm);
+  await hand(vm, 'protective');
+  await pause(settleMs);
+  const before = await countersOf(vm);
+  await pause(seconds * 1000);
+  return rateOf(before, await countersOf(vm))('daemonSeconds') * 100;
+}
+
+async function restoreMs(vm: Machine): Promise<number> {
+  await clear(vm);
+  await hand(vm, 'protective');
+  const files = knobs.map(([file, value]) => `${groups}/${file}=${value}`);
+  const pid = (await vm.must(mainPid)).trim();
+  return await answerOf<number>(vm, [...program('killed'), pid, ...files], { deadlineMs: slowMs });
 }
 
 /** Starts the guest; it is gone after `end`. */
@@ -167,7 +209,7 @@ export async function liveGuest(): Promise<LiveGuest> {
   };
   try {
     await vm.boot();
-    await putPrograms(vm, 'steady');
+    await putPrograms(vm, 'steady', 'killed');
     const swap = `${disk}/swap`;
     await vm.must(
       `fallocate -l 2G ${swap} && chmod 600 ${swap} && mkswap -q ${swap} && swapon ${swap}`,
@@ -183,6 +225,8 @@ export async function liveGuest(): Promise<LiveGuest> {
       await vm.must(`echo ${on ? 'y' : 'n'} > /sys/kernel/mm/lru_gen/enabled`);
     },
     phase: (manager, work, seconds) => phase(vm, manager, work, seconds),
+    idlePercent: (seconds) => idlePercent(vm, seconds),
+    restoreMs: () => restoreMs(vm),
     end,
   };
 }

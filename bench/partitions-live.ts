@@ -50,6 +50,12 @@ function barsOf(measured: Measured, kernel: string): Bar[] {
     ]),
     plain(measured, 'touched', `part of its touches that came in time, ${kernel}`, ''),
     plain(measured, 'hogStallMs', `the other side waiting for memory, ${kernel}`, 'ms/s'),
+    plain(
+      measured,
+      'daemonPercent',
+      `the daemon while it manages, emulated processor, ${kernel}`,
+      '%',
+    ),
   ];
 }
 
@@ -64,6 +70,18 @@ async function measure(guest: LiveGuest, rounds: number, seconds: number): Promi
       measured[manager].push(phase);
     }
   return measured;
+}
+
+/** What the daemon costs while it manages and nothing is to be done, and how soon knobs go back when it is killed. */
+async function daemonBars(guest: LiveGuest, quick: boolean): Promise<Bar[]> {
+  const kills: number[] = [];
+  for (let kill = 0; kill < (quick ? 1 : 3); kill++) kills.push(await guest.restoreMs());
+  const name = 'knobs restored after SIGKILL, the slowest';
+  const restored = atMost(name, Math.max(...kills), 'ms', 5000, kills.length);
+  if (quick) return [restored];
+  const seconds = 60;
+  const idle = await guest.idlePercent(seconds);
+  return [restored, atMost('daemon idle, managing, emulated processor', idle, '%', 0.1, seconds)];
 }
 
 /** On the kernel's lists of pages, then on its generations, which take little notice of protections; the first only when `quick`. */
@@ -82,6 +100,7 @@ export async function run({ quick }: { quick: boolean }): Promise<Bar[]> {
       const kernel = generations ? 'pages by generations' : 'pages in lists';
       bars.push(...barsOf(await measure(guest, rounds, seconds), kernel));
     }
+    bars.push(...(await daemonBars(guest, quick)));
   } finally {
     await guest.end();
   }
