@@ -414,9 +414,12 @@ export function openLaunches(parts: LaunchParts) {
       await found.close();
     },
     /** A caller got no answer, as there were too many. */
-    refused: ({ pid }: { pid: number }, asked?: { method: string; params: unknown }) => {
+    refused: (
+      caller: Pick<Request['caller'], 'pid' | 'uid'>,
+      asked?: { method: string; params: unknown },
+    ) => {
       if (asked === undefined || asked.method === 'launch.plan')
-        late.refused({ pid }, claimedIn(asked?.params));
+        late.refused(caller, claimedIn(asked?.params));
     },
     notices: () => violationNotices(list()),
     /** What of an application is kept in memory now. */

@@ -31,8 +31,12 @@ export interface LateParts {
   limits?: Partial<typeof lateLimits>;
 }
 
+/** The kernel's word on who is connected. */
+type Caller = Pick<OwnedProcess, 'pid' | 'uid'>;
+
 /** A launch that is still to be placed. */
 interface Late {
+  /** Of the user who was connected; who is another one when it is placed is not. */
   process: OwnedProcess;
   /** The user it counts to. */
   account: number;
@@ -72,19 +76,19 @@ export class LateLaunches {
   }
 
   /** A caller was not answered. `as`: what he wanted to start, where he could say so. He counts when he becomes another program. */
-  refused({ pid }: { pid: number }, as?: string): void {
+  refused(caller: Caller, as?: string): void {
     // Who comes again, and again, is looked at once.
-    if (this.#all.has(pid)) return;
-    const was = runningFile(pid);
-    this.#add(pid, { as, was: was && fileKey(was), start: undefined });
+    if (this.#all.has(caller.pid)) return;
+    const was = runningFile(caller.pid);
+    this.#add(caller, { as, was: was && fileKey(was), start: undefined });
   }
 
   /** A caller was answered, and has no group. Nothing is kept where that will stay so. */
-  unplaced({ pid, uid }: { pid: number; uid: number }, start: Start): void {
-    if (!this.#parts.placements.isFull(this.#parts.accountOf(uid))) return;
+  unplaced(caller: Caller, start: Start): void {
+    if (!this.#parts.placements.isFull(this.#parts.accountOf(caller.uid))) return;
     // What was to be in memory is not, without a group.
     const profile = start.profile === 'fast' ? 'standard' : start.profile;
-    this.#add(pid, { as: start.app, was: undefined, start: { ...start, profile } });
+    this.#add(caller, { as: start.app, was: undefined, start: { ...start, profile } });
   }
 
   async close(): Promise<void> {
@@ -93,10 +97,11 @@ export class LateLaunches {
     await this.#looking;
   }
 
-  #add(pid: number, more: Pick<Late, 'as' | 'was' | 'start'>): void {
+  #add({ pid, uid }: Caller, more: Pick<Late, 'as' | 'was' | 'start'>): void {
     const process = processStat(pid);
-    if (this.#closed || process === undefined) return;
-    const account = this.#parts.accountOf(process.uid);
+    // Who connected may have ended, and left his number and his connection to others, or run a program with another user's rights.
+    if (this.#closed || process?.uid !== uid) return;
+    const account = this.#parts.accountOf(uid);
     let mine = 0;
     for (const one of this.#all.values()) if (one.account === account) mine += 1;
     if (mine >= this.#limits.perUserMax || this.#all.size >= this.#limits.allMax) return;

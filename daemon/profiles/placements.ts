@@ -40,6 +40,9 @@ export interface PlacementParts {
   limits?: Partial<typeof placementLimits>;
 }
 
+/** Who is to be placed. Who was only connected has no start time: the kernel does not say it. */
+type Caller = Pick<OwnedProcess, 'pid' | 'uid'> & { startTime?: number };
+
 /** A program that starts: what its group is to have, and what it is known to run as. */
 export interface Start
   extends Pick<RunningApplication, 'app' | 'profile' | 'rule' | 'reason' | 'recognised'> {
@@ -119,7 +122,7 @@ export class Placements {
    * Puts a process that is about to become a program into a group of its own, soon: the answer does not say that it is
    * there. `pid` and `uid` are the kernel's word on who is connected.
    */
-  follow(app: string, caller: { pid: number; uid: number }, start: Start): Placement {
+  follow(app: string, caller: Caller, start: Start): Placement {
     const { placement, placed } = this.#begin(app, caller, start);
     // After the answer: whoever waits for it does not wait for this.
     setImmediate(() => void placed());
@@ -127,11 +130,7 @@ export class Placements {
   }
 
   /** The same, and it is there when this has ended; where it could not be put there, nothing is. */
-  async place(
-    app: string,
-    caller: { pid: number; uid: number },
-    start: Start,
-  ): Promise<Placement & { folder?: string }> {
+  async place(app: string, caller: Caller, start: Start): Promise<Placement & { folder?: string }> {
     const { placement, placed } = this.#begin(app, caller, start);
     await placed();
     if (placement.state === 'none') return placement;
@@ -142,7 +141,7 @@ export class Placements {
 
   #begin(
     app: string,
-    caller: { pid: number; uid: number },
+    caller: Caller,
     start: Start,
   ): { placement: Placement; placed(): Promise<void> } {
     const allowed = this.#allowed(caller);
@@ -160,16 +159,15 @@ export class Placements {
   }
 
   /** Who is to be placed, or why he is not. Never throws: what is expected behind a launch would wait for it for ever. */
-  #allowed(
-    caller: Pick<OwnedProcess, 'pid' | 'uid'>,
-  ): { account: number; process: OwnedProcess } | { reason: string } {
-    const { pid, uid } = caller;
+  #allowed(caller: Caller): { account: number; process: OwnedProcess } | { reason: string } {
+    const { pid, uid, startTime } = caller;
     try {
       const account = this.#parts.accountOf(uid);
       const refused = this.obstacle ?? this.#full(account);
       if (refused !== undefined) return { reason: refused };
       const process = processStat(pid);
-      if (process?.uid !== uid) return { reason: 'the caller is not to be seen' };
+      if (process?.uid !== uid || process.startTime !== (startTime ?? process.startTime))
+        return { reason: 'the caller is not to be seen' };
       const stays = this.#parts.groups.refusal(process, account);
       return stays === undefined ? { account, process } : { reason: stays };
     } catch (error) {

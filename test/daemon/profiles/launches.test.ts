@@ -105,6 +105,8 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
   };
   const placements = new Placements(parts);
   const children = [await running(t, ...waits), await running(t, ...waits)];
+  const another = { pid: children[0]!.pid!, uid: 0, startTime: 1 };
+  t.like(placements.follow('x', another, start), { reason: 'the caller is not to be seen' });
   const follow = (one: Placements, { pid = 0 }: ChildProcess, uid = 0) =>
     one.follow('x', { pid, uid }, start);
   for (const child of children) t.like(follow(placements, child), { state: 'follows' });
@@ -136,7 +138,8 @@ grouped('a group for each launch, until it is empty, within limits', async (t) =
 grouped('who found no room, or was not answered, is placed later', async (t) => {
   const { hierarchy, side, at } = sideGroup(t, 'late');
   const known = new Running();
-  const account = (uid: number) => uid;
+  // As of a user and his subordinate ids.
+  const account = () => 0;
   const parts = { running: known, accountOf: account, log: silentLog, now: () => 0 };
   const placements = new Placements({
     ...{ ...parts, groups: ownGroups(hierarchy, side) },
@@ -159,14 +162,18 @@ grouped('who found no room, or was not answered, is placed later', async (t) => 
   const [first, second, called, nameless] = await Promise.all(
     [waits, waits, becomes, becomes].map((words) => running(t, ...words)),
   );
-  const of = ({ pid = 0 }: ChildProcess) => ({ pid, uid: 0 });
+  const of = ({ pid = 0 }: { pid?: number | undefined }) => ({ pid, uid: 0 });
   t.like(placements.follow('x', of(first!), start), { state: 'follows' });
   t.like(placements.follow('x', of(second!), start), { state: 'none' });
+  // Who connected has ended, and his number is another user's by now.
+  late.unplaced({ ...of(second!), uid: users.user }, start);
+  late.refused({ ...of(called!), uid: users.user }, 'x');
+  t.is(late.count, 0);
   late.unplaced(of(second!), { ...start, profile: 'fast', reason: 'no room' });
   late.refused(of(called!), 'called');
   late.refused(of(called!), 'called');
   late.refused(of(nameless!));
-  late.refused({ pid: process.pid });
+  late.refused(of(process));
   t.is(late.count, 3, 'a user has as many as he may have');
   called!.stdin.write('go\n');
   nameless!.stdin.write('go\n');
@@ -189,7 +196,7 @@ grouped('who found no room, or was not answered, is placed later', async (t) => 
   t.like(found.get('sleep'), { reason: 'nothing is known of this program' });
   await until(() => late.count === 0);
   // Whoever stays what he is was no launcher.
-  late.refused({ pid: process.pid });
+  late.refused(of(process));
   await until(() => late.count === 0);
   t.is(known.list().length, 0);
 });
