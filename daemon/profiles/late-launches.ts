@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { boottimeMs } from '../kernel/clock.ts';
 import { isStill, type OwnedProcess } from '../kernel/placed-process.ts';
 import { processStat } from '../kernel/processes.ts';
@@ -43,6 +44,8 @@ interface Late {
   /** The launcher itself, by its file. */
   was: string | undefined;
   sinceMs: number;
+  /** When it is looked at next. */
+  dueMs: number;
   /** What it calls the program. */
   as: string | undefined;
   /** Present: it was answered, and there was no room for its group. */
@@ -105,29 +108,40 @@ export class LateLaunches {
     let mine = 0;
     for (const one of this.#all.values()) if (one.account === account) mine += 1;
     if (mine >= this.#limits.perUserMax || this.#all.size >= this.#limits.allMax) return;
-    this.#all.set(pid, { process, account, sinceMs: boottimeMs(), ...more });
-    this.#wait(this.#limits.soonMs);
+    const sinceMs = boottimeMs();
+    const dueMs = sinceMs + this.#limits.soonMs;
+    this.#all.set(pid, { process, account, sinceMs, dueMs, ...more });
+    this.#wait(dueMs);
   }
 
-  #wait(ms: number): void {
-    const atMs = boottimeMs() + ms;
-    if (this.#closed || this.#all.size === 0 || this.#atMs <= atMs) return;
+  /** One look at a time: who comes while one goes on waits for the next. */
+  #wait(dueMs: number): void {
+    if (this.#closed || this.#looking !== undefined || this.#atMs <= dueMs) return;
     clearTimeout(this.#timer);
-    this.#atMs = atMs;
+    this.#atMs = dueMs;
+    // A timer counts whole milliseconds, and must not come before them.
+    const ms = Math.max(this.#limits.soonMs, Math.ceil(dueMs - boottimeMs())) + 1;
     this.#timer = setTimeout(() => {
       this.#atMs = Number.POSITIVE_INFINITY;
-      this.#looking = (this.#looking ?? Promise.resolve())
-        .then(() => this.#look())
+      this.#looking = this.#look()
         .catch(this.#parts.failed)
-        .finally(() => this.#wait(this.#limits.sweepMs));
+        .finally(() => {
+          this.#looking = undefined;
+          this.#wait(Math.min(...[...this.#all.values()].map((one) => one.dueMs)));
+        });
     }, ms).unref();
   }
 
+  /** Looks at those whose time it is, and gives way to other work after each: they may be thousands. */
   async #look(): Promise<void> {
-    for (const [pid, one] of [...this.#all]) {
+    const nowMs = boottimeMs();
+    const due = [...this.#all].filter(([, { dueMs }]) => dueMs <= nowMs);
+    for (const [, one] of due) one.dueMs = nowMs + this.#limits.sweepMs;
+    for (const [pid, one] of due) {
+      await turn();
       if (this.#closed) return;
-      if (this.#all.get(pid) === one && !(await this.#waits(one)) && this.#all.get(pid) === one)
-        this.#all.delete(pid);
+      if (this.#all.get(pid) !== one) continue;
+      if (!(await this.#waits(one)) && this.#all.get(pid) === one) this.#all.delete(pid);
     }
   }
 
@@ -139,6 +153,7 @@ export class LateLaunches {
     if (program === undefined) return false;
     if (start === undefined && fileKey(program) === was)
       return boottimeMs() - sinceMs < this.#limits.becomesMs;
+    if (placements.isFull(account)) return true;
     const placed: Placement | undefined =
       start === undefined
         ? await past.late(process, as ?? nameOf(program.path))

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -200,6 +200,57 @@ grouped('who found no room, or was not answered, is placed later', async (t) => 
   await until(() => late.count === 0);
   t.is(known.list().length, 0);
 });
+
+grouped(
+  'late launches are looked at one look at a time, and cost little without room',
+  async (t) => {
+    let isFull = false;
+    let looks = 0;
+    const asked: number[] = [];
+    const held = Promise.withResolvers<void>();
+    const place = async (_: unknown, { pid }: { pid: number }) => {
+      asked.push(pid);
+      await held.promise;
+      return { state: 'none', reason: 'no room' } as const;
+    };
+    const late = new LateLaunches({
+      placements: {
+        place,
+        isFull() {
+          looks += 1;
+          return isFull;
+        },
+      },
+      past: { late: (process) => place(undefined, process) },
+      accountOf: (uid) => uid,
+      failed: (err) => t.fail(String(err)),
+      limits: { soonMs: 1, sweepMs: 3_600_000, becomesMs: 0 },
+    });
+    t.teardown(() => late.close());
+    const many = 'for i in $(seq 30); do sleep 600 & done; echo begun; wait';
+    const { pid = 0 } = await running(t, 'sh', '-c', many);
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ');
+    t.is(children.length, 30);
+    isFull = true;
+    late.unplaced({ pid, uid: 0 }, start);
+    isFull = false;
+    await until(() => asked.length === 1);
+    // It is full again, and one after the other comes while that look goes on.
+    isFull = true;
+    for (const child of children) {
+      late.unplaced({ pid: Number(child), uid: 0 }, start);
+      await pause(1);
+    }
+    // It becomes no other program in no time, and is the last one of a look.
+    late.refused({ pid: process.pid, uid: 0 });
+    t.is(late.count, 32);
+    looks = 0;
+    held.resolve();
+    await until(() => late.count === 31);
+    t.deepEqual(asked, [pid]);
+    t.is(looks, 31);
+  },
+);
 
 grouped('a group that is still to be made is not taken for an empty one', async (t) => {
   const { hierarchy, side, at } = sideGroup(t, 'coming');
