@@ -184,7 +184,7 @@ async function answered(
   request: Request,
   beganMs: number,
 ): Promise<Answered> {
-  const { secure, placements, loop } = ground;
+  const { secure, placements, late, loop } = ground;
   const { caller, dryRun } = request;
   const { application, recognised } = launch;
   const { memoryBytes, weights, served: _, ...chosen } = planned;
@@ -210,6 +210,8 @@ async function answered(
     };
   }
   if (apart !== undefined) secure.began(apart.launch, caller);
+  // Before it is placed, which may make it a late one again.
+  late.answered(caller);
   const { profile, rule, reason } = plan;
   const id = recognised.by === 'nothing' ? app : application.id;
   const start = { app: id, profile, rule, reason, recognised: byFile, weights };

@@ -86,6 +86,11 @@ export class LateLaunches {
     this.#add(caller, { as, was: was && fileKey(was), start: undefined });
   }
 
+  /** A caller came again, and was answered: what he starts is known, also where it could not be placed. */
+  answered({ pid, uid }: Caller): void {
+    if (this.#all.get(pid)?.process.uid === uid) this.#all.delete(pid);
+  }
+
   /** A caller was answered, and has no group. Nothing is kept where that will stay so. */
   unplaced(caller: Caller, start: Start): void {
     if (!this.#parts.placements.isFull(this.#parts.accountOf(caller.uid))) return;

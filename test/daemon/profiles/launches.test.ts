@@ -169,6 +169,12 @@ grouped('who found no room, or was not answered, is placed later', async (t) => 
   late.unplaced({ ...of(second!), uid: users.user }, start);
   late.refused({ ...of(called!), uid: users.user }, 'x');
   t.is(late.count, 0);
+  // Who comes again and is answered is placed as he was answered.
+  late.refused(of(called!), 'x');
+  late.answered({ ...of(called!), uid: users.user });
+  t.is(late.count, 1);
+  late.answered(of(called!));
+  t.is(late.count, 0);
   late.unplaced(of(second!), { ...start, profile: 'fast', reason: 'no room' });
   late.refused(of(called!), 'called');
   late.refused(of(called!), 'called');
