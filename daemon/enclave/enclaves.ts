@@ -157,7 +157,7 @@ export async function planOpen(
   caller: EnclaveCaller,
 ): Promise<Plan> {
   const enclave = await enclaveOf(room, params.enclave);
-  const { name, opened } = enclave;
+  const { name, id, opened } = enclave;
   if (opened !== undefined) throw wrongState(name, 'open', 'open');
   const { idleMs, beforeSleep } = params;
   if (idleMs !== undefined && idleMs < idleMsMin)
@@ -168,6 +168,7 @@ export async function planOpen(
   const recovery = await checkRecovery(room, enclave, params.recovery);
   const given = {
     enclave: name,
+    id,
     ...recovery,
     ...kept(room, params.secret),
     ...(idleMs === undefined ? {} : { idleMs }),
@@ -189,9 +190,9 @@ export async function planClose(
   { enclave, force = false }: { enclave: string; force?: boolean | undefined },
   caller: Pick<EnclaveCaller, 'uid'>,
 ): Promise<Plan> {
-  const { name, opened } = await enclaveOf(room, enclave);
+  const { name, id, opened } = await enclaveOf(room, enclave);
   if (opened === undefined) throw wrongState(name, 'close', 'closed');
-  const params = { enclave: name, ...(force ? { force } : {}) };
+  const params = { enclave: name, id, ...(force ? { force } : {}) };
   return {
     kind: 'enclave.close',
     summary: `close enclave ${name}`,
@@ -217,13 +218,14 @@ export async function planPasswd(
   caller: Pick<EnclaveCaller, 'uid'>,
 ): Promise<Plan> {
   const enclave = await enclaveOf(room, params.enclave);
-  const { name } = enclave;
+  const { name, id } = enclave;
   const { key, credential } = params.next;
   checkKey(key, credential);
   const recovery = await checkRecovery(room, enclave, params.recovery);
   const { secret: nextSecret } = kept(room, params.next.secret);
   const given = {
     enclave: name,
+    id,
     key,
     ...(credential === undefined ? {} : { credential }),
     ...recovery,
@@ -252,10 +254,11 @@ export async function planRecovery(
   },
   caller: Pick<EnclaveCaller, 'uid'>,
 ): Promise<Plan> {
-  const { name } = await enclaveOf(room, params.enclave);
+  const { name, id } = await enclaveOf(room, params.enclave);
   const { secret: recoverySecret } = kept(room, params.recovery);
   const given = {
     enclave: name,
+    id,
     ...kept(room, params.secret),
     ...(recoverySecret === undefined ? {} : { recoverySecret }),
   };

@@ -101,9 +101,31 @@ export function asideOf(room: Pick<EnclaveRoom, 'paths'>, name: string): string 
   return join(anchorsOf(room), '.aside', name);
 }
 
-/** The enclave of this name. Throws `enclave-not-found`. */
-export async function enclaveOf({ store }: EnclaveRoom, name: string): Promise<Enclave> {
+/** What a step is told of its enclave. */
+export type Planned = {
+  enclave: string;
+  /** Whose change it is: by its turn another may have the name. Absent in changes of versions before. */
+  id?: string;
+};
+
+/** The enclave that a change was planned for, undefined when it is gone. */
+export async function findPlanned(
+  { store }: EnclaveRoom,
+  { enclave: name, id }: Planned,
+): Promise<Enclave | undefined> {
   const enclave = await readEnclave(store, name);
-  if (enclave === undefined) throw new PersonaError('enclave-not-found', { enclave: name });
+  return id === undefined || enclave?.id === id ? enclave : undefined;
+}
+
+/** The same. Throws `enclave-not-found`. */
+export async function plannedOf(room: EnclaveRoom, planned: Planned): Promise<Enclave> {
+  const enclave = await findPlanned(room, planned);
+  if (enclave === undefined)
+    throw new PersonaError('enclave-not-found', { enclave: planned.enclave });
   return enclave;
+}
+
+/** The enclave of this name. Throws `enclave-not-found`. */
+export function enclaveOf(room: EnclaveRoom, name: string): Promise<Enclave> {
+  return plannedOf(room, { enclave: name });
 }

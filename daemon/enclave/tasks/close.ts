@@ -4,12 +4,11 @@ import { type AnyTask, defineTask, type Json } from '../../changes/task.ts';
 import type { Inside } from '../../kernel/processes.ts';
 import { markOpened } from '../enclave-rows.ts';
 import { told } from '../refusals.ts';
-import { type EnclaveRoom, enclaveOf, folderOf } from '../room.ts';
+import { type EnclaveRoom, folderOf, type Planned, plannedOf } from '../room.ts';
 import { hideVolume, insideOf, putAside, putBack } from '../volume.ts';
 
 /** What the steps of a closing are given. */
-export interface CloseParams {
-  enclave: string;
+export interface CloseParams extends Planned {
   /** Also while programs use it: they keep what they have open. */
   force?: boolean;
 }
@@ -31,8 +30,8 @@ export function putAsideTask(room: EnclaveRoom): AnyTask {
       force === true
         ? `take ${enclave} out of reach, whoever uses it`
         : `see that nobody uses ${enclave}, and take it out of reach`,
-    async do(context, { enclave: name, force = false }) {
-      const { opened, owner } = await enclaveOf(room, name);
+    async do(context, { force = false, ...planned }) {
+      const { name, opened, owner } = await plannedOf(room, planned);
       if (opened === undefined)
         throw new PersonaError('enclave-state', {
           action: 'close',
@@ -76,8 +75,9 @@ export function hideVolumeTask(room: EnclaveRoom): AnyTask {
     summary: ({ enclave }) => `take ${enclave} off, and its key out of the kernel`,
     forward: true,
     undo: 'nothing-to-undo',
-    async do(_, { enclave: name }) {
-      const enclave = await enclaveOf(room, name);
+    async do(_, planned) {
+      const enclave = await plannedOf(room, planned);
+      const { name } = enclave;
       const held = await told(folderOf(room, enclave.id), () => hideVolume(room, enclave));
       room.problems.delete(name);
       if (held) room.held.add(name);

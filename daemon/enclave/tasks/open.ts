@@ -5,12 +5,11 @@ import { takeBlocks } from '../blocks.ts';
 import { markOpened } from '../enclave-rows.ts';
 import { masterOf } from '../master-key.ts';
 import { told } from '../refusals.ts';
-import { type EnclaveRoom, enclaveOf, folderOf } from '../room.ts';
+import { type EnclaveRoom, findPlanned, folderOf, type Planned, plannedOf } from '../room.ts';
 import { hideVolume, isShown, showVolume } from '../volume.ts';
 
 /** What the steps of an opening are given. */
-export type OpenParams = {
-  enclave: string;
+export type OpenParams = Planned & {
   secret?: string;
   /** The secret is the recovery key. */
   recovery?: boolean;
@@ -23,8 +22,9 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
   return defineTask<OpenParams>({
     kind: 'enclaves.show-volume',
     summary: ({ enclave }) => `unwrap the key of ${enclave} and show it to its owner`,
-    async do(context, { enclave: name, secret = '', recovery, beforeSleep = false }) {
-      const enclave = await enclaveOf(room, name);
+    async do(context, { secret = '', recovery, beforeSleep = false, ...planned }) {
+      const enclave = await plannedOf(room, planned);
+      const { name } = enclave;
       // Two openings wait for each other: the second finds it open. Shown without a row is what this very step has done.
       if (enclave.opened !== undefined)
         throw new PersonaError('enclave-state', { action: 'open', enclave: name, state: 'open' });
@@ -45,11 +45,11 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
         showVolume(room, enclave, record.identifier, key, context.fault),
       );
     },
-    async undo(_, { enclave: name, secret = '' }) {
+    async undo(_, { secret = '', ...planned }) {
       room.secrets.wipe(secret);
-      const enclave = await enclaveOf(room, name);
-      // Open by the change before, which this one has found.
-      if (enclave.opened === undefined) await hideVolume(room, enclave);
+      const enclave = await findPlanned(room, planned);
+      // Gone, or open, by a change before, which this one has found.
+      if (enclave !== undefined && enclave.opened === undefined) await hideVolume(room, enclave);
     },
   });
 }

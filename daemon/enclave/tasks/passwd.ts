@@ -4,12 +4,19 @@ import { writeRecord } from '../../kernel/records.ts';
 import { changeKey, type Enclave, type KeyKind, keyWords } from '../enclave-rows.ts';
 import { writeKeyRecord } from '../key-record.ts';
 import { masterOf, wrapFor } from '../master-key.ts';
-import { type EnclaveRoom, enclaveOf, keyFileOf, nextKeyFileOf, recordOf } from '../room.ts';
+import {
+  type EnclaveRoom,
+  findPlanned,
+  keyFileOf,
+  nextKeyFileOf,
+  type Planned,
+  plannedOf,
+  recordOf,
+} from '../room.ts';
 import { enclaveRecord } from './create.ts';
 
 /** What the steps of a change of the key are given. */
-export interface PasswdParams {
-  enclave: string;
+export interface PasswdParams extends Planned {
   /** Where the secrets are, the present one and the next. */
   secret?: string;
   nextSecret?: string;
@@ -21,11 +28,9 @@ export interface PasswdParams {
 }
 
 /** The enclave as it is to be. */
-async function changed(
-  room: EnclaveRoom,
-  { enclave, key, credential }: PasswdParams,
-): Promise<Enclave> {
-  const { credential: _, ...rest } = await enclaveOf(room, enclave);
+async function changed(room: EnclaveRoom, params: PasswdParams): Promise<Enclave> {
+  const { key, credential } = params;
+  const { credential: _, ...rest } = await plannedOf(room, params);
   return { ...rest, key, ...(credential === undefined ? {} : { credential }) };
 }
 
@@ -36,8 +41,8 @@ export function wrapAgainTask(room: EnclaveRoom): AnyTask {
     summary: ({ enclave, key }) =>
       `unwrap the key of ${enclave}, and wrap it so that only the ${keyWords[key]} unwraps it`,
     async do(_, params) {
-      const { enclave: name, secret = '', nextSecret = '', recovery } = params;
-      const enclave = await enclaveOf(room, name);
+      const { secret = '', nextSecret = '', recovery } = params;
+      const enclave = await plannedOf(room, params);
       const { id } = enclave;
       const { record, master } = await masterOf(room, enclave, { secret, recovery });
       using key = master;
@@ -45,9 +50,10 @@ export function wrapAgainTask(room: EnclaveRoom): AnyTask {
       const wrapped = await wrapFor(room, next, record.identifier, key, nextSecret);
       await writeKeyRecord(nextKeyFileOf(room, id), wrapped);
     },
-    async undo(_, { enclave, secret = '', nextSecret = '' }) {
+    async undo(_, { secret = '', nextSecret = '', ...planned }) {
       for (const one of [secret, nextSecret]) room.secrets.wipe(one);
-      await destroyFile(nextKeyFileOf(room, (await enclaveOf(room, enclave)).id));
+      const enclave = await findPlanned(room, planned);
+      if (enclave !== undefined) await destroyFile(nextKeyFileOf(room, enclave.id));
     },
   });
 }
@@ -75,8 +81,8 @@ export function replaceKeyTask(room: EnclaveRoom): AnyTask {
     summary: ({ enclave }) => `destroy the key of ${enclave} as it was wrapped before`,
     forward: true,
     undo: 'nothing-to-undo',
-    async do(context, { enclave: name }) {
-      const { opened: _, ...enclave } = await enclaveOf(room, name);
+    async do(context, params) {
+      const { opened: _, ...enclave } = await plannedOf(room, params);
       const [now, next] = [keyFileOf(room, enclave.id), nextKeyFileOf(room, enclave.id)];
       if (await exists(next)) {
         await destroyFile(now);

@@ -2,11 +2,17 @@ import { type AnyTask, defineTask } from '../../changes/task.ts';
 import { destroyFile, exists, moveDurably } from '../../kernel/files.ts';
 import { wrap, writeKeyRecord } from '../key-record.ts';
 import { masterOf } from '../master-key.ts';
-import { type EnclaveRoom, enclaveOf, nextRecoveryFileOf, recoveryFileOf } from '../room.ts';
+import {
+  type EnclaveRoom,
+  findPlanned,
+  nextRecoveryFileOf,
+  type Planned,
+  plannedOf,
+  recoveryFileOf,
+} from '../room.ts';
 
 /** What the steps of a recovery key are given. */
-export interface RecoveryParams {
-  enclave: string;
+export interface RecoveryParams extends Planned {
   /** Where the present secret is, and the recovery key. */
   secret?: string;
   recoverySecret?: string;
@@ -17,8 +23,8 @@ export function wrapRecoveryTask(room: EnclaveRoom): AnyTask {
   return defineTask<RecoveryParams>({
     kind: 'enclaves.wrap-recovery',
     summary: ({ enclave }) => `unwrap the key of ${enclave}, and wrap it by a recovery key, too`,
-    async do(_, { enclave: name, secret = '', recoverySecret = '' }) {
-      const enclave = await enclaveOf(room, name);
+    async do(_, { secret = '', recoverySecret = '', ...planned }) {
+      const enclave = await plannedOf(room, planned);
       const { id } = enclave;
       const { record, master } = await masterOf(room, enclave, { secret });
       using key = master;
@@ -26,9 +32,10 @@ export function wrapRecoveryTask(room: EnclaveRoom): AnyTask {
       const wrapped = await wrap(id, record.identifier, key, recovery);
       await writeKeyRecord(nextRecoveryFileOf(room, id), wrapped);
     },
-    async undo(_, { enclave, secret = '', recoverySecret = '' }) {
+    async undo(_, { secret = '', recoverySecret = '', ...planned }) {
       for (const one of [secret, recoverySecret]) room.secrets.wipe(one);
-      await destroyFile(nextRecoveryFileOf(room, (await enclaveOf(room, enclave)).id));
+      const enclave = await findPlanned(room, planned);
+      if (enclave !== undefined) await destroyFile(nextRecoveryFileOf(room, enclave.id));
     },
   });
 }
@@ -54,8 +61,8 @@ export function replaceRecoveryTask(room: EnclaveRoom): AnyTask {
     summary: ({ enclave }) => `destroy the key of ${enclave} as a recovery key of before has it`,
     forward: true,
     undo: 'nothing-to-undo',
-    async do(context, { enclave }) {
-      const { id } = await enclaveOf(room, enclave);
+    async do(context, planned) {
+      const { id } = await plannedOf(room, planned);
       const [now, next] = [recoveryFileOf(room, id), nextRecoveryFileOf(room, id)];
       if (!(await exists(next))) return;
       await destroyFile(now);

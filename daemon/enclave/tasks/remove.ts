@@ -9,16 +9,16 @@ import {
   anchorOf,
   asideOf,
   type EnclaveRoom,
-  enclaveOf,
   folderOf,
   keyFileOf,
+  type Planned,
+  plannedOf,
   recoveryFileOf,
 } from '../room.ts';
 import { isShown } from '../volume.ts';
 
 /** What the steps of a removal are given. */
-export interface RemoveParams {
-  enclave: string;
+export interface RemoveParams extends Planned {
   /** Known to the steps after its row is gone. */
   id: string;
   /** What is freed. */
@@ -33,8 +33,8 @@ export function forgetEnclaveTask(room: EnclaveRoom): AnyTask {
     pointOfNoReturn: true,
     rowsOnly: true,
     undo: 'nothing-to-undo',
-    async do(_, { enclave: name }) {
-      const { opened } = await enclaveOf(room, name);
+    async do(_, planned) {
+      const { name, opened } = await plannedOf(room, planned);
       if (opened !== undefined || isShown(room, name))
         throw new PersonaError('enclave-state', { action: 'remove', enclave: name, state: 'open' });
       return { record: (tx) => deleteEnclave(tx, name) };

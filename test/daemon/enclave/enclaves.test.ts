@@ -31,7 +31,19 @@ import { mountImage } from '../../support/mount-image.ts';
 import { scratchFolder, unmountBelow } from '../../support/mount-scratch.ts';
 import { run, when } from '../../support/needs.ts';
 import { type Asked, ask, mustDo, smallDisk, startSilent } from '../../support/silent-daemon.ts';
-import { close, create, holder, MiB, open, page, place, remove, right, wrong } from './vault.ts';
+import {
+  close,
+  closeByForce,
+  create,
+  holder,
+  MiB,
+  open,
+  page,
+  place,
+  remove,
+  right,
+  wrong,
+} from './vault.ts';
 
 const works = when(test, fscryptNeeds);
 
@@ -75,6 +87,49 @@ works('nothing of an open enclave spreads to another namespace', async (t) => {
   t.is(line.shared, undefined);
   t.is(readMountinfo().find(({ id }) => id === line.parent)?.shared, undefined);
   await mustDo(daemon, close);
+});
+
+works('what waits behind the end of its enclave ends, and is none of the next one', async (t) => {
+  const { daemon } = await place(t);
+  const secret = 'x'.repeat(32);
+  const changes: Record<string, Asked> = {
+    passwd: (m) =>
+      m['enclave.passwd']({ enclave: 'vault', secret, new: { key: 'file', secret } }, right),
+    recovery: (m) => m['enclave.recovery']({ enclave: 'vault', secret, recovery: secret }, right),
+    remove,
+  };
+  const plan = async (asked: Asked) =>
+    (await asked(daemon.rooms.methods(daemon.engine), daemon)).plan;
+  await mustDo(daemon, create());
+  await mustDo(daemon, open());
+  const closings = { close: await plan(close), force: await plan(closeByForce) };
+  await mustDo(daemon, close);
+  const plans = { ...closings, open: await plan(open()) };
+  for (const [name, asked] of Object.entries(changes))
+    Object.assign(plans, { [name]: await plan(asked) });
+  const late = async () => {
+    for (const [name, planned] of Object.entries(plans)) {
+      const { status, error } = await (await daemon.engine.submit(planned)).done;
+      t.deepEqual([status, error?.code], ['failed', 'enclave-not-found'], name);
+    }
+  };
+  await mustDo(daemon, remove);
+  await late();
+  // As a version before has journalled it.
+  const tasks = plans.open.tasks.map(({ kind, params }) => {
+    const { id: _, ...before } = params as { id: string };
+    return { kind, params: before };
+  });
+  t.is((await (await daemon.engine.submit({ ...plans.open, tasks })).done).status, 'failed');
+  await mustDo(daemon, create());
+  await mustDo(daemon, open());
+  await late();
+  t.is((await page(daemon)).state, 'open');
+  await mustDo(daemon, close);
+  await late();
+  await mustDo(daemon, open());
+  await mustDo(daemon, close);
+  t.is(lockedPlacesInUse(), 0);
 });
 
 works(
