@@ -106,7 +106,7 @@ export async function openRooms(parts: RoomsParts): Promise<OpenedRooms> {
   partitions.loop.alongside(watchFull(volumes, log, boottimeMs));
   const fast = openFast(parts, partitions, volumes);
   const governor = openGovernor(parts, partitions, volumes);
-  const enclaves = openEnclaves({ store, log, paths, now: wallMs });
+  const enclaves = openEnclaves({ store, log, paths, now: wallMs, spareBytes: space.spareBytes });
   const written = () => writtenImages(volumes, enclaves);
   const integrity = openIntegrity({ ...parts, personas, slots: slots.room, written });
   const opened = await launchesOver(parts, { partitions, enclaves, fast });

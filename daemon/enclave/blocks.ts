@@ -1,9 +1,8 @@
 import { lstatSync } from 'node:fs';
 import { formatSize } from '../../ipc/values.ts';
-import { localSpaceOf } from '../kernel/disk-usage.ts';
 import { ownBlocks } from '../kernel/own-blocks.ts';
 import type { Enclave } from './enclave-rows.ts';
-import { type EnclaveRoom, folderOf, foldersOf, volumeOf } from './room.ts';
+import { type EnclaveRoom, foldersOf, volumeOf } from './room.ts';
 
 /**
  * Bytes of the volume that own no block of the disk: it was copied with holes, or a kernel gave some back (SECURITY 25). None of a volume of
@@ -14,12 +13,27 @@ function missingBytes(room: EnclaveRoom, enclave: Enclave): number {
   return image?.size === enclave.bytes ? Math.max(0, enclave.bytes - image.blocks * 512) : 0;
 }
 
-/** Has the volume own its blocks again, open or closed. The last blocks of a disk are of more use to others than a part of what is missing. */
+/** Left for the rows of other changes: where nothing is left beside what is kept free (SECURITY 24) none begins, and no enclave opens. */
+const LEFT_BYTES = 1024 ** 2;
+
+/** Whether there is room for so much, beside what others are about to have. */
+function fits(room: EnclaveRoom, bytes: number): boolean {
+  const owed = [...room.taking].reduce((sum, one) => sum + missingBytes(room, one), 0);
+  return room.spareBytes() >= owed + bytes + LEFT_BYTES;
+}
+
+/** Has the volume own its blocks again, open or closed: all of them or none, as a part would keep no write from failing. */
 export async function takeBlocks(room: EnclaveRoom, enclave: Enclave): Promise<void> {
   const missing = missingBytes(room, enclave);
   if (missing === 0) return;
-  if (localSpaceOf(folderOf(room, enclave.id)).availableBytes > missing)
-    await ownBlocks(volumeOf(room, enclave), enclave.bytes);
+  if (fits(room, missing)) {
+    room.taking.add(enclave);
+    try {
+      await ownBlocks(volumeOf(room, enclave), enclave.bytes);
+    } finally {
+      room.taking.delete(enclave);
+    }
+  }
   const left = missingBytes(room, enclave);
   room.log.warn({ enclave: enclave.name, missing, left }, 'an enclave did not own all its blocks');
 }

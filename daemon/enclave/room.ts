@@ -16,26 +16,32 @@ export interface EnclaveRoom {
   problems: Map<string, string>;
   /** Names of those that were closed while a program held a file of them. */
   held: Set<string>;
+  /** Those whose missing blocks are being taken. */
+  taking: Set<Enclave>;
   /** How many closings before a sleep are under way: meanwhile nothing is opened that would have to be closed. */
   sleeps: number;
   /** Milliseconds since 1970. */
   now(): number;
+  /** Bytes of the state tree that may be taken beside what is kept free; below 0 when there are too few. */
+  spareBytes(): number;
 }
 
 /** What the room is opened with. */
-export type EnclaveRoomParts = Pick<EnclaveRoom, 'store' | 'log' | 'paths' | 'now'>;
+export type EnclaveRoomParts = Pick<EnclaveRoom, 'store' | 'log' | 'paths' | 'now' | 'spareBytes'>;
 
 /** The room, with nothing mounted or read yet. */
 export function enclaveRoom(parts: EnclaveRoomParts): EnclaveRoom {
-  const { store, log, paths, now } = parts;
+  const { store, log, paths, now, spareBytes } = parts;
   return {
     store,
     log,
     paths,
     now,
+    spareBytes,
     secrets: new GivenSecrets(),
     problems: new Map(),
     held: new Set(),
+    taking: new Set(),
     sleeps: 0,
   };
 }

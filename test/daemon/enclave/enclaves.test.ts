@@ -34,14 +34,17 @@ import { type Asked, ask, mustDo, smallDisk, startSilent } from '../../support/s
 import {
   close,
   closeByForce,
+  copyWithHoles,
   create,
   holder,
   MiB,
+  missingOf,
   open,
   page,
   place,
   remove,
   right,
+  volumesIn,
   wrong,
 } from './vault.ts';
 
@@ -50,11 +53,6 @@ const works = when(test, fscryptNeeds);
 async function failure(daemon: Daemon, asked: Asked): Promise<string | undefined> {
   return (await ask(daemon, asked)).error?.code;
 }
-
-const volumesIn = (root: string) => {
-  const folder = join(pathsOf(root).state, 'enclaves');
-  return readdirSync(folder).map((id) => join(folder, id, 'volume.ext4'));
-};
 
 works('what is written is there again after closing and opening, and nowhere else', async (t) => {
   const { daemon, path, root } = await place(t);
@@ -560,9 +558,14 @@ works(
     const [image = ''] = volumesIn(disk);
     const isWhole = () => lstatSync(image).blocks * 512 >= 48 * MiB;
     const copy = () => {
-      run('cp', '--sparse=always', image, `${image}.copy`);
-      renameSync(`${image}.copy`, image);
+      copyWithHoles(image);
       t.false(isWhole());
+    };
+    const filler = join(disk, 'filler');
+    const fill = (bytes: number) => {
+      rmSync(filler, { force: true });
+      const { bavail, bsize } = statfsSync(disk);
+      run('fallocate', '-l', String(bavail * bsize - bytes), filler);
     };
     copy();
     await mustDo(here.daemon, open());
@@ -571,9 +574,7 @@ works(
     writeFileSync(join(here.path, 'note'), 'kept');
     await mustDo(here.daemon, close);
     copy();
-    const filler = join(disk, 'filler');
-    const { bavail, bsize } = statfsSync(disk);
-    run('fallocate', '-l', String(bavail * bsize - 32 * MiB), filler);
+    fill(32 * MiB);
     await mustDo(here.daemon, open());
     t.is(readFileSync(join(here.path, 'note'), 'utf8'), 'kept');
     const told = /^(enclave vault: )?4\d(\.\d+)? MiB of it are not set aside: make room/;
@@ -582,6 +583,14 @@ works(
     t.true((await methods.status.notices()).some(({ text }) => told.test(text)));
     const { checks } = await methods['daemon.doctor']({}, right);
     t.regex(checks.find(({ name }) => name === 'enclave vault')?.detail ?? '', told);
+    // What is kept free is not there for them: else nothing could be changed any more, this enclave not be opened either.
+    fill(56 * MiB);
+    const next = await here.again();
+    t.false(isWhole());
+    await mustDo(next, close);
+    await mustDo(next, open());
+    t.false(isWhole());
+    t.regex((await page(next)).problem ?? '', told);
     // Of one that was left open they are taken at the next start.
     rmSync(filler);
     const daemon = await here.again();
@@ -592,6 +601,27 @@ works(
     run('truncate', '-s', '24M', image);
     t.is((await ask(daemon, open())).status, 'failed');
     t.is(lstatSync(image).size, 24 * MiB);
+  },
+);
+
+works(
+  'of two that are opened at once one takes the last blocks, and none is left with a part',
+  async (t) => {
+    const { root: disk } = smallDisk(t, 160);
+    const { daemon } = await place(t, disk);
+    for (const name of ['vault', 'other'])
+      await mustDo(daemon, create(right, 32 * MiB, 'passphrase', name));
+    const images = volumesIn(disk);
+    for (const image of images) copyWithHoles(image);
+    const { bavail, bsize } = statfsSync(disk);
+    // 16 MiB are kept free.
+    run('fallocate', '-l', String(bavail * bsize - 56 * MiB), join(disk, 'filler'));
+    await Promise.all([mustDo(daemon, open()), mustDo(daemon, open(right, {}, 'other'))]);
+    const [least = 0, most = 0] = images.map(missingOf).sort((a, b) => a - b);
+    t.is(least, 0);
+    t.true(most > 24 * MiB, `${most}`);
+    await mustDo(daemon, close);
+    await mustDo(daemon, (m) => m['enclave.close']({ enclave: 'other' }, right));
   },
 );
 
@@ -606,6 +636,7 @@ works('idle is closed, used is not', async (t) => {
     log: silentLog,
     paths: pathsOf(root),
     now: Date.now,
+    spareBytes: () => 0,
   });
   let now = 0;
   const closed: string[] = [];

@@ -30,7 +30,13 @@ works('a closing that takes long holds up only those of the same user', async (t
   const [hangs, goesOn, closed] = [gate(), gate(), gate()];
   let now = 0;
   const watch = new IdleWatch({
-    room: enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now }),
+    room: enclaveRoom({
+      store,
+      log: silentLog,
+      paths: pathsOf(root),
+      now: Date.now,
+      spareBytes: () => 0,
+    }),
     // What was not used since the last look is idle.
     clock: () => (now += idleMs),
     everyMs: 1,

@@ -149,7 +149,13 @@ works('sleep does not wait for what is not closed in time, and says so', async (
   await mustDo(daemon, create());
   await mustDo(daemon, open(undefined, { beforeSleep: true }));
   const { store } = daemon;
-  const room = enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now });
+  const room = enclaveRoom({
+    store,
+    log: silentLog,
+    paths: pathsOf(root),
+    now: Date.now,
+    spareBytes: () => 0,
+  });
   const reason = 'not within 0.01 s';
   const openings = () => [];
   const late = { room, openings, close: () => new Promise<never>(() => {}), deadlineMs: 10 };
@@ -237,7 +243,13 @@ works('an opening that does not end in time is named, and closed all the same', 
   const { store } = daemon;
   const closed = Promise.withResolvers<void>();
   const parts = {
-    room: enclaveRoom({ store, log: silentLog, paths: pathsOf(root), now: Date.now }),
+    room: enclaveRoom({
+      store,
+      log: silentLog,
+      paths: pathsOf(root),
+      now: Date.now,
+      spareBytes: () => 0,
+    }),
     openings: () => [{ enclave: 'vault', ended: opening.then(() => undefined) }],
     close: async () => {
       await mustDo(daemon, closeByForce);

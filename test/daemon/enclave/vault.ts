@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { lstatSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Request } from '../../../daemon/api/rooms.ts';
@@ -6,6 +7,7 @@ import { pathsOf } from '../../../daemon/config/paths.ts';
 import type { Daemon, Hooks } from '../../../daemon/wiring.ts';
 import { requestWith } from '../../support/fscrypt.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
+import { run } from '../../support/needs.ts';
 import { type Asked, startSilent } from '../../support/silent-daemon.ts';
 
 // The enclave `vault` of a daemon of one test.
@@ -69,6 +71,24 @@ export async function place(
   };
   t.teardown(() => found.daemon.stop());
   return found;
+}
+
+/** The volumes of all enclaves below `root`. */
+export function volumesIn(root: string): string[] {
+  const folder = join(pathsOf(root).state, 'enclaves');
+  return readdirSync(folder).map((id) => join(folder, id, 'volume.ext4'));
+}
+
+/** Puts a copy with holes in the place of an image. */
+export function copyWithHoles(image: string): void {
+  run('cp', '--sparse=always', image, `${image}.copy`);
+  renameSync(`${image}.copy`, image);
+}
+
+/** Bytes of an image that own no block of the disk. */
+export function missingOf(image: string): number {
+  const { size, blocks } = lstatSync(image);
+  return Math.max(0, size - blocks * 512);
 }
 
 /** What is shown of it. */
