@@ -29,11 +29,11 @@ export function showVolumeTask(room: EnclaveRoom): AnyTask {
       if (enclave.opened !== undefined)
         throw new PersonaError('enclave-state', { action: 'open', enclave: name, state: 'open' });
       if (isShown(room, name)) return;
+      // Missing ones keep nobody out: his files are there, and the page says what is missing. It may take long: before the key is in memory.
+      await told(folderOf(room, enclave.id), () => takeBlocks(room, enclave));
       const { record, master } = await masterOf(room, enclave, { secret, recovery });
       using key = master;
       await context.fault('unwrapped');
-      // Missing ones keep nobody out: his files are there, and the page says what is missing.
-      await told(folderOf(room, enclave.id), () => takeBlocks(room, enclave));
       // The last moment: what is opened from here on is waited for, and closed.
       if (beforeSleep && room.sleeps > 0)
         throw new PersonaError('enclave-state', {

@@ -9,11 +9,24 @@ import type { Daemon } from '../../../daemon/wiring.ts';
 import { fscryptNeeds } from '../../support/fscrypt.ts';
 import { when } from '../../support/needs.ts';
 import { type Asked, ask, mustDo, rootRequest } from '../../support/silent-daemon.ts';
-import { close, closeByForce, create, holder, MiB, member, open, page, place } from './vault.ts';
+import {
+  close,
+  closeByForce,
+  copyWithHoles,
+  create,
+  holder,
+  MiB,
+  member,
+  missingOf,
+  open,
+  page,
+  place,
+  volumesIn,
+} from './vault.ts';
 
 const works = when(test, fscryptNeeds);
 
-/** A daemon with a closed enclave, and an opening of it that stands still at a point until `goOn`. */
+/** A daemon with a closed enclave that has come without all its blocks, and an opening of it that stands still at a point until `goOn`. */
 async function openingHeldAt(t: ExecutionContext, point: string, more: { beforeSleep?: true }) {
   const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const at = async (name: string) => {
@@ -21,12 +34,14 @@ async function openingHeldAt(t: ExecutionContext, point: string, more: { beforeS
     reached.resolve();
     await gate.promise;
   };
-  t.teardown(gate.resolve);
   const { daemon, root } = await place(t, undefined, { faults: { at } });
+  t.teardown(gate.resolve);
   await mustDo(daemon, create());
+  const [image = ''] = volumesIn(root);
+  copyWithHoles(image);
   const opening = ask(daemon, open(undefined, more));
   await reached.promise;
-  return { root, daemon, opening, goOn: gate.resolve };
+  return { root, image, daemon, opening, goOn: gate.resolve };
 }
 
 /** Hands a change to the engine, and waits for no more. */
@@ -207,7 +222,9 @@ works('an opening that waits for a place is not waited for by the sleep', async 
 });
 
 works('what is being opened while the machine goes to sleep stays closed', async (t) => {
-  const { daemon, opening, goOn } = await openingHeldAt(t, 'unwrapped', { beforeSleep: true });
+  const held = await openingHeldAt(t, 'unwrapped', { beforeSleep: true });
+  const { daemon, image, opening, goOn } = held;
+  t.is(missingOf(image), 0, 'what may take long has been done before the key is in memory');
   const asleep = sleep(daemon);
   goOn();
   t.like((await opening).error, {
