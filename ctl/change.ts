@@ -79,11 +79,15 @@ export async function watched<T>(
   }
 }
 
-/** Says that the change goes on, and how to watch or stop it. Answers the exit status. */
-export function sayDetached(call: Call, { changeId }: Detached): number {
+/**
+ * Says that the change goes on, and how to watch or stop it. Answers the exit status.
+ * @param beside what JSON says beside it.
+ */
+export function sayDetached(call: Call, { changeId }: Detached, beside: object = {}): number {
   const name = changeId === undefined ? 'the change' : `change ${changeId}`;
   const id = changeId === undefined ? 'CHANGE' : String(changeId);
-  if (call.out.json) call.out.result({ ...(changeId && { changeId }), detached: true }, () => []);
+  if (call.out.json)
+    call.out.result({ ...(changeId && { changeId }), detached: true, ...beside }, () => []);
   else
     call.io.err.write(
       `${
@@ -97,12 +101,14 @@ export function sayDetached(call: Call, { changeId }: Detached): number {
 /**
  * Asks for a change as the options of the call want it: `--dry-run` prints the plan, `--no-wait` the
  * number of the change; else it is followed to its end and `finish` prints its result.
+ * @param beside what JSON says beside the number of a change that is watched no more.
  */
 export async function runChange<M extends ChangeMethod>(
   call: Call,
   method: M,
   params: Params<M>,
   finish: (outcome: Outcome<M>) => Promise<number | undefined> | number | undefined,
+  beside: object = {},
 ): Promise<number | undefined> {
   const client = await call.client();
   const ask = async (extra: object, options?: CallOptions) =>
@@ -133,7 +139,7 @@ export async function runChange<M extends ChangeMethod>(
       result: result as ChangeResult<M>,
     });
   } catch (error) {
-    if (error instanceof Detached) return sayDetached(call, error);
+    if (error instanceof Detached) return sayDetached(call, error, beside);
     throw error;
   }
 }

@@ -182,7 +182,7 @@ export const enclaveCommands = (): readonly Command[] => [
       ['personactl enclave recovery vault', 'asks for the passphrase'],
       ['personactl enclave passwd vault --recovery', 'another passphrase, for who has lost his'],
     ],
-    load: async () => (await import('../run/enclaves.ts')).recovery,
+    load: async () => (await import('../run/enclave-recovery.ts')).recovery,
   },
   {
     name: 'enclave rm',

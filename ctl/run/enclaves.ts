@@ -7,8 +7,7 @@ import { columns, facts, indented } from '../print/columns.ts';
 import { type Safe, say } from '../print/safe.ts';
 import type { Style } from '../print/style.ts';
 import { ago, moment } from '../print/time.ts';
-import { newRecoveryKey, recoveryBytes } from '../recovery-key.ts';
-import { sendBytes, sendPresent, sendSecret } from '../secret.ts';
+import { sendPresent, sendSecret } from '../secret.ts';
 
 function stateText({ state, problem }: EnclavePage, style: Style): Safe {
   if (problem !== undefined) return style.red(say`${state}: ${problem}`);
@@ -102,28 +101,6 @@ export async function passwd(call: Call): Promise<number | undefined> {
   return runChange(call, 'enclave.passwd', params, (outcome) => {
     call.out.done(outcome, () => [
       say`Enclave ${call.out.style.bold(enclave)} opens by its new key only.`,
-    ]);
-    return undefined;
-  });
-}
-
-/** `personactl enclave recovery` */
-export async function recovery(call: Call): Promise<number | undefined> {
-  const enclave = call.name('ENCLAVE');
-  const { key: _, ...given } = await sendSecret(call, false);
-  const dryRun = call.has('dry-run');
-  const recoveryKey = newRecoveryKey();
-  const params = {
-    enclave,
-    ...given,
-    ...(!dryRun && { recovery: await sendBytes(call, recoveryBytes(recoveryKey)) }),
-  };
-  // Before the daemon replaces one of before: who is cut off then has seen the one that counts.
-  if (!dryRun && !call.out.json)
-    call.out.lines([say`Recovery key: ${call.out.style.bold(recoveryKey)}`]);
-  return runChange(call, 'enclave.recovery', params, (outcome) => {
-    call.out.done({ ...outcome, recoveryKey }, () => [
-      say`It opens enclave ${enclave} beside what does now: \`personactl enclave open ${enclave} --recovery\`. It is shown this once.`,
     ]);
     return undefined;
   });

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { PersonaError } from '../../ipc/errors.ts';
 import { when } from '../support/needs.ts';
 import { temporaryFolder } from '../support/temp.ts';
 import { fakeDaemon } from './fake-daemon.ts';
@@ -117,6 +118,47 @@ test('a recovery key is shown once, sent beside the messages, and typed as peopl
       { enclave: 'vault', secret: ticket, recovery: true, wait: true },
     ],
   );
+});
+
+test('a recovery key that may count is told, however its change ends', async (t) => {
+  let press = () => {};
+  let ending: 'cut off' | 'detached' | 'refused' = 'cut off';
+  const { root, uploads } = await fakeDaemon(t, {
+    'bulk.open': () => ({ ticket, bytesMax: 4096, expiresMs: 1 }),
+    'enclave.recovery': (_, event, hangUp) => {
+      if (ending === 'refused')
+        throw new PersonaError('wrong-key', { enclave: 'tax', key: 'passphrase' });
+      event({ changeId: 12, status: 'committed' });
+      if (ending === 'cut off') hangUp();
+      else press();
+      return new Promise(() => {});
+    },
+  });
+  const make = async (...words: string[]) => {
+    uploads.set(ticket, Buffer.alloc(0));
+    const interrupt = (heard: () => void) => {
+      press = heard;
+    };
+    const setting = { root, typed: ['canary'], interrupt };
+    const said = await personactl(setting, 'enclave', 'recovery', 'tax', ...words);
+    return { ...said, sent: uploads.get(ticket)?.toString() ?? '' };
+  };
+  const keyIn = ({ out }: { out: string }) =>
+    (JSON.parse(out) as { recoveryKey: string }).recoveryKey.replaceAll('-', '');
+  const cut = await make('--json');
+  t.is(keyIn(cut), cut.sent);
+  t.regex(cut.err, /connection-lost/);
+  t.false(cut.err.includes('recoveryKey'));
+  t.regex((await make()).err, /counts once the change has ended well .*keep both/);
+  ending = 'detached';
+  const detached = await make('--json');
+  t.is(keyIn(detached), detached.sent);
+  t.regex(detached.out, /"detached": true/);
+  ending = 'refused';
+  t.is((await make('--json')).out, '');
+  const refused = await make();
+  t.regex(refused.out, /^Recovery key: /);
+  t.regex(refused.err, /The new recovery key does not count; one of before still does/);
 });
 
 test('a dry run asks for no passphrase and sends none', async (t) => {

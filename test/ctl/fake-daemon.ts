@@ -10,10 +10,11 @@ import { type MethodName, methods } from '../../ipc/methods/index.ts';
 import type { ChangeEvent } from '../../ipc/methods/shapes.ts';
 import { delimiter } from '../../ipc/protocol.ts';
 
-/** Answers one method; events are sent at once. */
+/** Answers one method; events are sent at once. `hangUp` ends the connection, as a daemon does that is killed. */
 export type Answerer = (
   params: Record<string, unknown>,
   event: (event: ChangeEvent) => void,
+  hangUp: () => void,
 ) => unknown;
 
 /** A daemon that only speaks: it checks what it is asked and answers by contract. */
@@ -46,7 +47,11 @@ async function answer(socket: Socket, text: string, { answers, calls }: Parts): 
     checkParams(method, params);
     const answerer = answers[type];
     if (answerer === undefined) throw new PersonaError('unknown-method', { method: type });
-    const result = await answerer(params, (event) => send('event', { event: checkEvent(event) }));
+    const result = await answerer(
+      params,
+      (event) => send('event', { event: checkEvent(event) }),
+      () => socket.end(),
+    );
     send('reply', { result: checkResult(type, method, result) });
   } catch (error) {
     send('reply', { error: toWire(error) });
