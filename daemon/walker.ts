@@ -18,6 +18,7 @@ interface Task {
   path: string;
   exclude: string[];
   blank: string[];
+  leaveWith: string[];
   live: boolean;
   only?: string[];
   uppers?: boolean;
@@ -44,12 +45,13 @@ function write(bytes: Buffer): void {
 }
 
 async function walk(task: Task): Promise<void> {
-  const { path, exclude, blank, live, only, uppers = false, grafts = [] } = task;
+  const { path, exclude, blank, leaveWith, live, only, uppers = false, grafts = [] } = task;
   const root = live ? openUncovered(path) : openTree(path);
   try {
     const items = walkTree(root, {
       exclude,
       blank,
+      leaveWith,
       live,
       uppers,
       grafts,

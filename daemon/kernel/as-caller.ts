@@ -142,6 +142,7 @@ export interface WalkRequest {
   /** Byte strings relative to it: see WalkOptions. */
   exclude?: readonly string[];
   blank?: readonly string[];
+  leaveWith?: readonly string[];
   /** The tree is in use, chosen parts of it, writable layers, folders that lie elsewhere: see WalkOptions. */
   live?: boolean;
   only?: readonly string[];
@@ -165,8 +166,9 @@ export async function startWalker(request: WalkRequest): Promise<Child> {
     name,
     input: true,
   });
-  const { caller, path, exclude = [], blank = [], live = false, only, uppers, grafts } = request;
-  const task = { caller, path, exclude, blank, live, only, uppers, grafts };
+  const { caller, path, exclude = [], blank = [], leaveWith = [], live = false } = request;
+  const { only, uppers, grafts } = request;
+  const task = { caller, path, exclude, blank, leaveWith, live, only, uppers, grafts };
   child.stdin?.end(`${JSON.stringify(task)}\n`);
   return child;
 }

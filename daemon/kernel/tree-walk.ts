@@ -18,6 +18,8 @@ export interface WalkOptions {
   exclude: readonly string[];
   /** Files whose names and metadata stay, without their content. */
   blank: readonly string[];
+  /** A folder below the root where one of these paths leads to something stays, empty, wherever it lies. */
+  leaveWith?: readonly string[];
   /** When given: only these paths with all below them, and the folders that lead to them. */
   only?: readonly string[];
   /** The tree holds writable layers, to be kept as they lie on the disk: with the marks of overlayfs, and with sockets. */
@@ -83,7 +85,9 @@ async function* walkFolder(
 ): AsyncGenerator<WalkedItem> {
   if (walk.left.has(path) && path !== '') return;
   if (depth > walk.options.depthMax) throw new KernelError('walk', 'ENAMETOOLONG', path);
-  for (const name of namesIn(dir).sort()) {
+  const names = namesIn(dir).sort();
+  if (path !== '' && holdsAny(dir, names, walk.options.leaveWith ?? [])) return;
+  for (const name of names) {
     const inside = path === '' ? name : `${path}/${name}`;
     if (!walk.wants(inside)) continue;
     try {
@@ -98,6 +102,20 @@ async function* walkFolder(
         : new KernelError('read', (error as NodeJS.ErrnoException).code ?? 'EIO', inside);
     }
   }
+}
+
+/** Whether one of `wanted` is below a folder with these names; by no link and on no other mount, which might not answer. */
+function holdsAny(dir: Fd, names: readonly string[], wanted: readonly string[]): boolean {
+  return wanted.some((path) => {
+    if (!names.includes(path.split('/', 1)[0] as string)) return false;
+    try {
+      openBeneath(dir, path, { flags: OPEN.path, sameMount: true }).close();
+      return true;
+    } catch (error) {
+      if (failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) return false;
+      throw error;
+    }
+  });
 }
 
 const TYPES = new Map<bigint, Walked['type']>([

@@ -1,7 +1,9 @@
-import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type Paths, pathsOf, statePlaces } from '../config/paths.ts';
+import { failedWith } from '../kernel/errno.ts';
 import { readMountinfo } from '../kernel/mountinfo.ts';
+import { namesIn, OPEN, openBeneath, openFolder } from '../kernel/openat.ts';
 
 /** Folders of a running system that hold no part of the installed one; they stay, empty. */
 const runtimeFolders = ['proc', 'sys', 'dev', 'run', 'tmp', 'var/tmp', 'home', 'lost+found'];
@@ -40,53 +42,40 @@ const blanked = [
   'etc/security/opasswd',
 ];
 
-/** What is left out of a base made of the running system, as paths from the root. */
-export interface HostOmissions {
-  exclude: string[];
-  blank: string[];
-}
-
 /** Where the daemon of the service has its state; below a root of its own, where another one has. */
 const stateOfService = pathsOf(undefined).state;
 const stateBelowRoot = relative('/', pathsOf('/').state);
 
-/** Names in a folder as byte strings; none when it cannot be read. */
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder, { encoding: 'latin1' });
-  } catch {
-    return [];
-  }
+/**
+ * What a state tree of ours holds: the key of this machine, and the database with the secrets of slots and of other users
+ * (SECURITY 5). It may lie anywhere, its daemon running or not.
+ */
+const marksOfState = [statePlaces.machineKey, statePlaces.database];
+
+/** What is left out of a base made of the running system, as paths from the root. */
+export interface HostOmissions {
+  exclude: string[];
+  blank: string[];
+  /** Whatever folder has one of these is a state tree of ours, or the root of a daemon such as the quickstart's. */
+  leaveWith: string[];
 }
 
-/** The names of this machine's private host keys. */
+/** The names of this machine's private host keys. On another mount they are not walked, and nobody waits for that one. */
 function hostKeys(root: string): string[] {
-  const names = namesIn(join(root, 'etc/ssh'));
-  return names.filter((name) => name.startsWith('ssh_host_')).map((name) => `etc/ssh/${name}`);
+  using system = openFolder(root);
+  try {
+    using ssh = openBeneath(system, 'etc/ssh', { flags: OPEN.folder, sameMount: true });
+    const names = namesIn(ssh).filter((name) => name.startsWith('ssh_host_'));
+    return names.map((name) => `etc/ssh/${name}`);
+  } catch (error) {
+    if (failedWith(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'EXDEV')) return [];
+    throw error;
+  }
 }
 
 /** Where other file systems are mounted: what they cover is no part of the installed system either. */
 function mountPlaces(root: string): string[] {
   return readMountinfo().flatMap(({ at }) => placeBelow(root, at));
-}
-
-/** Where a state tree of ours lies: its private key and its database, secrets of slots and of other users (SECURITY 5). */
-function isStateTree(root: string, place: string): boolean {
-  const path = Buffer.from(byteString(join(root, '/')) + place, 'latin1');
-  return [statePlaces.machineKey, statePlaces.database].some((name) =>
-    existsSync(Buffer.concat([path, Buffer.from(`/${name}`)])),
-  );
-}
-
-/**
- * Trees of daemons of ours, running or not: the one of the service, and those with a root of their own, as the quickstart's, with
- * all that is beside their state.
- */
-function daemonTrees(root: string): string[] {
-  const folders = namesIn(join(root, 'var/lib')).map((name) => `var/lib/${name}`);
-  return folders.filter((place) =>
-    [place, `${place}/${stateBelowRoot}`].some((state) => isStateTree(root, state)),
-  );
 }
 
 /** The place of a path from the root, as a byte string; none for the root itself and for what is not below it. */
@@ -95,7 +84,7 @@ function placeBelow(root: string, path: string): string[] {
   return place === '' || place === '..' || place.startsWith('../') ? [] : [byteString(place)];
 }
 
-/** A tree of ours, also when a link leads there. */
+/** Our own state tree, also when a link leads there. */
 function placesOf(root: string, path: string): string[] {
   try {
     return [...placeBelow(root, path), ...placeBelow(root, realpathSync(path))];
@@ -113,7 +102,11 @@ function byteString(text: string): string {
  * system is seen.
  */
 export function hostOmissions(paths: Pick<Paths, 'state'>, root = '/'): HostOmissions {
-  const ours = [...placesOf(root, paths.state), ...placesOf(root, join(root, stateOfService))];
-  const kept = [...mountPlaces(root), ...hostKeys(root), ...ours, ...daemonTrees(root)];
-  return { exclude: [...new Set([...runtimeFolders, ...secrets, ...kept])], blank: [...blanked] };
+  const ours = [...placesOf(root, paths.state), ...placeBelow(root, join(root, stateOfService))];
+  const kept = [...mountPlaces(root), ...hostKeys(root), ...ours];
+  return {
+    exclude: [...new Set([...runtimeFolders, ...secrets, ...kept])],
+    blank: [...blanked],
+    leaveWith: [...marksOfState, ...marksOfState.map((mark) => `${stateBelowRoot}/${mark}`)],
+  };
 }

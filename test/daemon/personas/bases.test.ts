@@ -46,6 +46,7 @@ import {
   removing,
   storeFiles,
 } from '../../support/bases.ts';
+import { hasFuse, mountHung } from '../../support/hung-mount.ts';
 import { scratchFolder } from '../../support/mount-scratch.ts';
 import { confinedNeeds, run, when } from '../../support/needs.ts';
 import { builtLayout } from '../../support/oci-builder.ts';
@@ -214,15 +215,34 @@ when(test, needs)(
       'var/lib/personad-quickstart/state/mark.json',
       'var/lib/personad-quickstart/quickstart/tree/file',
       'var/lib/another/personad.db',
+      'data/q/state/keys/machine.ed25519',
+      'data/q/tree/file',
+      'data/r/personad.db',
+      'data/r/slots/work/uppers/file',
     ])
       put(path);
+    symlinkSync(join(root, 'data/q'), join(root, 'var/lib/linked'));
+    mkdirSync(join(root, 'opt/half-linked'), { recursive: true });
+    symlinkSync('../../data/r', join(root, 'opt/half-linked/state'));
     put('etc/passwd', 'root:x:0:0::/root:/bin/sh\n');
     put('var/lib/dpkg/status', 'kept');
     mkdirSync(join(root, 'mnt'));
     run('mount', '-t', 'tmpfs', 'personad-test', join(root, 'mnt'));
     put('mnt/file');
+    mkdirSync(join(root, 'var/lib/remote'));
+    mkdirSync(join(root, 'srv/other/etc'), { recursive: true });
+    symlinkSync(join(root, 'var/lib/remote'), join(root, 'srv/other/etc/ssh'));
+    if (hasFuse() === undefined) t.teardown(mountHung(join(root, 'var/lib/remote')).release);
+    let turns = 0;
+    const turning = setInterval(() => {
+      turns += 1;
+    }, 1);
     const result = await importBase(machine, 'here', { kind: 'host', root });
+    clearInterval(turning);
     t.is(result.status, 'done', JSON.stringify(result.error));
+    t.true(turns > 0);
+    const other = hostOmissions({ state: join(root, 'srv/state') }, join(root, 'srv/other'));
+    t.false(other.exclude.some((path) => path.startsWith('etc/ssh/')));
     const { source, digest } = await imported(machine, result);
     t.is(source, 'host');
     const image = join(machine.state, layerFile(digest));
@@ -230,13 +250,20 @@ when(test, needs)(
     t.teardown(() => closeSync(fd));
     const { entries } = await openErofs(fd, { limits: defaultLimits });
     const paths = entries.map(({ path }) => path);
-    const kept = ['etc/passwd', 'etc/shadow', 'home', 'mnt', 'tmp', 'var/lib/dpkg/status'];
+    const kept = [
+      ...['etc/passwd', 'etc/shadow', 'home', 'mnt', 'tmp', 'var/lib/dpkg/status'],
+      ...['data/q', 'data/r', 'opt/half-linked/state', 'var/lib/linked', 'var/lib/remote'],
+    ];
     t.deepEqual(
       kept.filter((path) => !paths.includes(path)),
       [],
     );
     t.deepEqual(
       paths.filter((path) => /^(home|mnt|tmp|root)\/|^var\/lib\/(?!dpkg).*\/|ssh_host/.test(path)),
+      [],
+    );
+    t.deepEqual(
+      paths.filter((path) => /^data\/.\//.test(path)),
       [],
     );
     const bytes = readFileSync(image);
