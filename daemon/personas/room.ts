@@ -18,6 +18,14 @@ export interface OwnerShare {
   accountOf(uid: number): number;
 }
 
+/** A base or persona that a change is about to commit. */
+export interface Coming {
+  kind: 'base' | 'persona';
+  name: string;
+  owner: number;
+  bytes: number;
+}
+
 /** What the functions and tasks about personas and keys are handed. */
 export interface PersonasRoom {
   store: Store;
@@ -34,6 +42,8 @@ export interface PersonasRoom {
   space: { spareBytes(): number };
   /** What each user may have in the store. */
   share: OwnerShare;
+  /** What running changes are about to add to those shares, by the change. */
+  coming: Map<number, Coming>;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -59,6 +69,7 @@ export async function openPersonasRoom(parts: PersonasRoomParts): Promise<Person
     machineKey: await ensureMachineKey(paths),
     book: new PersonaBook(store),
     placing: new Map(),
+    coming: new Map(),
     witnesses: new Witnesses(store, paths.state),
     seals: await readSeals(store),
   };

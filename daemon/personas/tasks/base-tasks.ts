@@ -17,7 +17,7 @@ import {
   type StoredLayer,
   settleLayer,
 } from '../layer-store.ts';
-import { checkShare } from '../owner-share.ts';
+import { checkShare, enterShare, leaveShare } from '../owner-share.ts';
 import { refusePrivileged } from '../privileged.ts';
 import type { PersonasRoom } from '../room.ts';
 import { Staging } from '../staging.ts';
@@ -121,8 +121,9 @@ async function build(
   }
 }
 
-/** Gives back what was received for the change, wherever it is by now. */
+/** Gives back what was received for the change, wherever it is by now, and its place in the share of its owner. */
 async function cleanUp(room: PersonasRoom, changeId: number, source?: BaseSource): Promise<void> {
+  leaveShare(room, changeId);
   await new Staging(room, changeId).remove();
   if (source?.kind === 'upload') await removeFile(source.path);
 }
@@ -153,6 +154,7 @@ function importTasks(room: PersonasRoom, parts: BaseTaskParts): AnyTask[] {
     async do(context, { name }) {
       const { changeId, ownerUid } = context;
       const { digest, bytes, made, entries, source, os, privileged } = builtOf(context);
+      await enterShare(room, changeId, { kind: 'base', name, owner: ownerUid, bytes });
       const createdMs = room.now();
       const detail = { name, entries, source, os, privileged, owner: ownerUid };
       const built: StoredLayer = { digest, kind: 'base', bytes, made, createdMs, detail };

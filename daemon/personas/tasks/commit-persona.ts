@@ -14,7 +14,7 @@ import { baseFacts, baseLayer } from '../base-facts.ts';
 import { layerFile } from '../layer.ts';
 import { abandonLayer, adoptLayer, putLayer, type StoredLayer } from '../layer-store.ts';
 import type { Draft } from '../osp-draft.ts';
-import { checkShare } from '../owner-share.ts';
+import { enterShare, leaveShare } from '../owner-share.ts';
 import type { Persona, PersonaLayer } from '../persona.ts';
 import {
   dropPersonaFiles,
@@ -53,7 +53,10 @@ export function commitPersona(room: PersonasRoom): AnyTask {
         const draft = draftOf(context);
         if (draft.existing !== undefined) return await mend(room, context, draft.existing);
         const parts = partsOf(context);
-        await checkShare(room, context.ownerUid, bytesOf(draft, parts));
+        const { name } = draft;
+        const bytes = bytesOf(draft, parts);
+        const coming = { kind: 'persona' as const, name, owner: context.ownerUid, bytes };
+        await enterShare(room, context.changeId, coming);
         if (room.book.find(draft.name) !== undefined) {
           throw new PersonaError('already-exists', { what: `persona ${draft.name}` });
         }
@@ -68,6 +71,7 @@ export function commitPersona(room: PersonasRoom): AnyTask {
         }
       }),
     async undo(context, _params, saved) {
+      leaveShare(room, context.changeId);
       if (saved === undefined) return;
       const { persona, layers } = saved as unknown as Placing;
       for (const digest of layers) await abandonLayer(room, context.changeId, digest);

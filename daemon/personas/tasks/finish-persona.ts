@@ -1,5 +1,6 @@
 import { type AnyTask, defineTask, type Json } from '../../changes/task.ts';
 import { settleLayer } from '../layer-store.ts';
+import { leaveShare } from '../owner-share.ts';
 import type { Imported } from '../personas.ts';
 import type { PersonasRoom } from '../room.ts';
 import { Staging } from '../staging.ts';
@@ -24,6 +25,7 @@ export function finishPersona(room: PersonasRoom): AnyTask {
       }
       await new Staging(room, context.changeId).remove();
       await room.book.load();
+      leaveShare(room, context.changeId);
       const draft = draftOf(context);
       const result: Imported = {
         name: draft.existing ?? draft.name,

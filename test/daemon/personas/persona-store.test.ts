@@ -20,6 +20,7 @@ import {
   planVerify,
 } from '../../../daemon/personas/personas.ts';
 import { wireLimits } from '../../../ipc/protocol.ts';
+import { plain } from '../../changes/machine.ts';
 import { confinedNeeds, when } from '../../support/needs.ts';
 import { builtOsp } from '../../support/osp-builder.ts';
 import {
@@ -29,6 +30,7 @@ import {
   importBase,
   importPersona,
   named,
+  openPersonaMachine,
   type PersonaMachine,
   personaMachine,
   storeFacts,
@@ -37,6 +39,7 @@ import {
 } from '../../support/personas.ts';
 import { rootRequest } from '../../support/silent-daemon.ts';
 import { builtTar } from '../../support/tar-builder.ts';
+import { temporaryFolder } from '../../support/temp.ts';
 
 const whenRoot = when(test, confinedNeeds);
 
@@ -371,7 +374,60 @@ whenRoot('a user has so many bases and personas, and so many bytes of them', asy
   t.deepEqual(await storeFacts(machine), before);
   room.share = share;
   t.is((await importAs('third', 1000)).status, 'done', 'the place was given back');
+  // Ids that are subordinate to root are users like others.
+  room.share = { ...share, count: 1, accountOf: (uid) => (uid >= 1_000_000 ? 0 : uid) };
+  const asOf = async (uid: number) =>
+    await run(planBaseImport(room, { name: `of-${uid}`, source }, uid));
+  t.is((await asOf(1_000_001)).status, 'done', 'what is of root counts for root');
+  await t.throwsAsync(planBaseImport(room, { name: 'fourth', source }, 1_000_002), full);
+  t.is((await asOf(0)).status, 'done');
 });
+
+for (const [point, kind] of [
+  ['bases.commit:before-adopt', 'base'],
+  ['placed', 'persona'],
+] as const)
+  whenRoot(`changes at the same time do not pass the share of a user: ${kind}`, async (t) => {
+    let meet = async () => {};
+    const faults = {
+      at: async (at: string) => (at.endsWith(`:${point}`) ? await meet() : undefined),
+    };
+    const machine = await openPersonaMachine(temporaryFolder(t), { ...plain, faults });
+    await machine.engine.recover();
+    t.teardown(() => machine.close());
+    const { room, run } = machine;
+    const tree = writeBaseTree(machine.folder);
+    await importBase(t, machine, 'one', tree);
+    const wanted = changedTree(tree, join(machine.folder, 'wanted'), (path) =>
+      writeFileSync(join(path, 'etc/motd'), 'the persona\n'),
+    );
+    room.share = { ...room.share, count: 1 };
+    const change = (name: string) =>
+      run(
+        kind === 'base'
+          ? planBaseImport(room, { name, source: { kind: 'path', path: tree } }, 1000)
+          : planCreate(
+              room,
+              { name, base: 'one', tree: named(wanted), environment: { NAME: name } },
+              1000,
+            ),
+      );
+    // The first that comes so far waits for the other, which ends, or comes as far.
+    const both = Promise.withResolvers<void>();
+    let here = 0;
+    meet = async () => {
+      here += 1;
+      if (here === 2) both.resolve();
+      await both.promise;
+    };
+    const results = await Promise.all(
+      ['first', 'second'].map((name) => change(name).finally(both.resolve)),
+    );
+    t.deepEqual(results.map(({ status }) => status).sort(), ['done', 'failed']);
+    t.is(results.find(({ status }) => status === 'failed')?.error?.code, 'limit-exceeded');
+    t.is(here, 1);
+    t.is(room.coming.size, 0);
+  });
 
 whenRoot('a removal that waited leaves the persona that has come to its name since', async (t) => {
   const { machine, wanted } = await ground(t);
